@@ -1,0 +1,132 @@
+"""The command line: flags in, exit codes out; every command's work is done elsewhere."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sora_mock.version import VERSION
+
+FINE, USAGE, UNREACHABLE = 0, 2, 5
+"""Exit codes (interface.md, Commands)."""
+
+COMMANDS = ("serve", "wait", "contract")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; `sora-mock` alone, or with flags alone, is `sora-mock serve`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
+        given.insert(0, "serve")
+    options = _parser().parse_args(given)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except BrokenPipeError:
+        # the reader of our output has left; nothing more can be told to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line, as every mistake of usage gets."""
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sora-mock", description="A local server that behaves like an asynchronous video service.")
+    parser.add_argument("--version", action="version", version=f"sora-mock {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_serve(commands)
+    wait = commands.add_parser("wait", help="wait until a server is ready")
+    wait.add_argument("url", nargs="?", default=os.environ.get("SORA_MOCK_URL", "http://127.0.0.1:4010"))
+    wait.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="how long at most (10)")
+    wait.set_defaults(run=_wait)
+    contract = commands.add_parser("contract", help="print the OpenAPI contract that the server enforces")
+    contract.add_argument("--json", action="store_true", help="as JSON instead of YAML")
+    contract.set_defaults(run=_contract)
+    return parser
+
+
+def _add_serve(commands: Any) -> None:
+    from sora_mock.settings import FLAGS
+
+    serve = commands.add_parser("serve", help="run the server until SIGINT or SIGTERM (the default)")
+    serve.add_argument("--config", metavar="FILE", help="sora-mock.toml or a pyproject.toml")
+    for flag in FLAGS:
+        action: dict[str, Any] = {"action": "store_true"} if flag.value is None else {"metavar": flag.value}
+        serve.add_argument(f"--{flag.name}", help=flag.help, default=argparse.SUPPRESS, **action)
+    serve.set_defaults(run=_serve)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= 86400:
+        raise ValueError
+    return seconds
+
+
+def _complain(message: str) -> None:
+    print(f"sora-mock: {message}", file=sys.stderr)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from sora_mock.settings import SettingError, load
+
+    given = {name.replace("_", "-"): value for name, value in vars(options).items() if name != "run"}
+    flags = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = load(flags, os.environ, Path.cwd(), warn=_complain)
+        # the heaviest import comes after everything that could be wrong with the settings
+        from sora_mock import server
+
+        server.serve(settings, _announcer(settings))
+    except SettingError as problem:
+        _complain(str(problem))
+        return USAGE
+    return FINE
+
+
+def _announcer(settings: Any) -> Callable[[str, int], None]:
+    """Prints the ready line, the only one on standard output, and beforehand on standard error what is good to know."""
+
+    def announce(url: str, seed: int) -> None:
+        from sora_mock.web.origin import is_loopback
+
+        if settings.control_token is None and not is_loopback(settings.host):
+            _complain("the control API is closed: beyond loopback it needs --control-token")
+        if settings.seed is None and not settings.quiet:
+            print(f"sora-mock: seed {seed} (repeat this run with --seed {seed})", file=sys.stderr)
+        as_json = settings.log_format == "json"
+        print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)
+
+    return announce
+
+
+def _wait(options: argparse.Namespace) -> int:
+    from sora_mock.client import wait
+
+    try:
+        ready = wait(options.url, options.timeout)
+    except ValueError as problem:
+        _complain(str(problem))
+        return USAGE
+    if not ready:
+        _complain(f"{options.url} was not ready within {options.timeout:g} s")
+        return UNREACHABLE
+    return FINE
+
+
+def _contract(options: argparse.Namespace) -> int:
+    from sora_mock import data
+
+    if options.json:
+        import json
+
+        print(json.dumps(data.contract_document(), indent=2, ensure_ascii=False))
+    else:
+        print(data.contract_text(), end="")
+    return FINE

@@ -1,0 +1,199 @@
+"""What the control API does to the world: clocks, balances, tasks, journals; for one account or for all of them."""
+
+import itertools
+from typing import Any
+
+import msgspec
+
+from sora_mock import journal
+from sora_mock.clock import Clock
+from sora_mock.domain import lifecycle
+from sora_mock.domain.errors import near_names
+from sora_mock.domain.ledger import to_credits
+from sora_mock.domain.plan import Failure, Outcome
+from sora_mock.domain.task import Task, result_url, task_view
+from sora_mock.domain.token_bucket import Rate, TokenBucket
+from sora_mock.emulator import Emulator
+from sora_mock.store import Account, Store, Template
+
+
+class ControlError(Exception):
+    """A control call that cannot be done: HTTP status, code, and a message for the person who reads it."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class Controls:
+    """Each method takes the key that the call is about; None is the whole server.
+
+    Reads then combine all accounts, or show what new ones begin with; writes reach every account and later ones.
+    """
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+
+    @property
+    def store(self) -> Store:
+        """The facts."""
+        return self.emulator.store
+
+    def _subject(self, key: str | None) -> Account | Template:
+        return self.emulator.template if key is None else self.emulator.account(key)
+
+    def _subjects(self, key: str | None) -> list[Account | Template]:
+        return [self.emulator.template, *self._accounts(None)] if key is None else [self.emulator.account(key)]
+
+    def _accounts(self, key: str | None) -> list[Account]:
+        return list(self.store.accounts.values()) if key is None else [self.emulator.account(key)]
+
+    def clock(self, key: str | None) -> dict[str, Any]:
+        """The clock as `GET /__mock/clock` answers it; `now` in Unix seconds."""
+        shown = self._subject(key).clock
+        view = {"now": shown.at(self.emulator.real_now()), "speed": shown.speed, "frozen": shown.frozen}
+        return {**view, "per_request": shown.per_request}
+
+    def change_clock(
+        self,
+        key: str | None,
+        *,
+        now: float | None = None,
+        speed: float | None = None,
+        frozen: bool | None = None,
+        per_request: float | None = None,
+    ) -> None:
+        """Sets what is not None. Raises ControlError 400 for a `now` in the past, changing nothing."""
+        real = self.emulator.real_now()
+        subjects = self._subjects(key)
+        if now is not None:
+            latest = max(subject.clock.at(real) for subject in subjects)
+            if now < latest:
+                raise ControlError(400, "clock_backwards", f"now must not lie before the clock's {latest!r}")
+        for subject in subjects:
+            changed = subject.clock.changed(real, speed=speed, frozen=frozen, per_request=per_request)
+            self._set_clock(subject, changed if now is None else changed.moved(real, now))
+
+    def advance(self, key: str | None, seconds: float) -> None:
+        """Moves the clock on by `seconds`; every change of a task that falls due has happened on return."""
+        real = self.emulator.real_now()
+        subjects = self._subjects(key)
+        for subject in subjects:
+            self._set_clock(subject, subject.clock.advanced(real, seconds))
+
+    def _set_clock(self, subject: Account | Template, changed: Clock) -> None:
+        if isinstance(subject, Template):
+            self.emulator.template = msgspec.structs.replace(subject, clock=changed)
+            return
+        subject.clock = changed
+        self.emulator.settle(subject, changed.at(self.emulator.real_now()))
+
+    def account(self, key: str | None) -> dict[str, Any]:
+        """Balance and rate limit; without a key those of new accounts."""
+        if key is None:
+            template = self.emulator.template
+            remaining, reserved, used, rate = template.remaining, 0, 0, template.rate
+        else:
+            account = self.emulator.account(key)
+            self.emulator.settle(account, account.clock.at(self.emulator.real_now()))
+            ledger = account.ledger
+            remaining, reserved, used = ledger.remaining, ledger.reserved, ledger.used
+            rate = None if account.bucket is None else account.bucket.rate
+        return {
+            "remaining_credits": "unlimited" if remaining is None else to_credits(remaining),
+            "reserved_credits": to_credits(reserved),
+            "used_credits": to_credits(used),
+            "rate_limit": None if rate is None else rate.text,
+        }
+
+    def set_balance(self, key: str | None, remaining: int | None) -> None:
+        """Sets what remains, in units; None is unlimited. What is reserved or used stays."""
+        if key is None:
+            self.emulator.template = msgspec.structs.replace(self.emulator.template, remaining=remaining)
+        for account in self._accounts(key):
+            self.emulator.settle(account, account.clock.at(self.emulator.real_now()))
+            account.ledger = msgspec.structs.replace(account.ledger, remaining=remaining)
+
+    def set_rate(self, key: str | None, rate: Rate | None) -> None:
+        """Sets the rate limit, with a full bucket; None lifts it."""
+        if key is None:
+            self.emulator.template = msgspec.structs.replace(self.emulator.template, rate=rate)
+        for account in self._accounts(key):
+            now = account.clock.at(self.emulator.real_now())
+            account.bucket = None if rate is None else TokenBucket.full(rate, now)
+
+    def tasks(self, key: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest `limit` tasks, newest first."""
+        if key is None:
+            newest = itertools.islice(reversed(self.store.tasks.values()), limit)
+        else:
+            ids = itertools.islice(reversed(self.emulator.account(key).tasks), limit)
+            newest = (self.store.tasks[task_id] for task_id in ids)  # type: ignore[assignment]
+        real = self.emulator.real_now()
+        return [self._task_view(task, real) for task in newest]
+
+    def _task_view(self, task: Task, real: float) -> dict[str, Any]:
+        """What a client sees of a task, and beside it what is decided already."""
+        now = self.store.by_name[task.account].clock.at(real)
+        plan = task.plan
+        endless = plan.ended_at == float("inf")
+        decided = {
+            "account": task.account,
+            "scenario": task.scenario.name,
+            "outcome": None if endless else plan.outcome,
+            "created_at": plan.created_at,
+            "processing_at": plan.processing_at,
+            "ended_at": None if endless else plan.ended_at,
+            "result_url": result_url(task) if plan.outcome == "completed" and not endless else None,
+            "callback_url": task.callback_url,
+        }
+        return {**task_view(task, now, self.emulator.settings.behaviour), "mock": decided}
+
+    def finish(
+        self, key: str | None, task_id: str, outcome: Outcome, code: str | None, message: str | None
+    ) -> dict[str, Any]:
+        """Ends a task now. Raises ControlError 404 for an unknown task, 409 for one that is over."""
+        task = self.store.tasks.get(task_id)
+        owner = None if task is None else self.store.by_name[task.account]
+        if task is None or owner is None or (key is not None and owner is not self.emulator.account(key)):
+            raise ControlError(404, "task_not_found", f"there is no task {task_id[:80]!r} in this account")
+        real = self.emulator.real_now()
+        now = owner.clock.at(real)
+        if lifecycle.has_ended(task.plan, now):
+            raise ControlError(409, "task_over", f"the task has {lifecycle.status(task.plan, now)} already")
+        failure = self.failure(outcome, code, message)
+        ended = msgspec.structs.replace(task, plan=task.plan.ending(now, outcome, failure))
+        self.store.put_task(owner, ended)
+        self.emulator.settle(owner, now)
+        return self._task_view(ended, real)
+
+    def failure(self, outcome: Outcome, code: str | None, message: str | None) -> Failure | None:
+        """What a task that ends like this says. Raises ControlError 400 for a code that is not documented."""
+        if outcome == "completed":
+            if code is not None or message is not None:
+                raise ControlError(400, "invalid_body", "code and message are for outcome failed or cancelled")
+            return None
+        code = code or ("request_cancelled" if outcome == "cancelled" else "unknown_error")
+        known = self.emulator.contract.failure_codes
+        if code not in known:
+            raise ControlError(400, "invalid_body", f"code {code[:80]!r} is no failure code{near_names(code, known)}")
+        return Failure(code, message or known[code]["message"])
+
+    def requests(self, key: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest `limit` records of the journal, newest first, without keys."""
+        if key is not None:
+            records = list(self.emulator.account(key).journal)
+        else:
+            journals = [self.store.nobody, *(account.journal for account in self.store.accounts.values())]
+            records = sorted(itertools.chain.from_iterable(journals), key=lambda record: record.number)
+        return [journal.shown(record) for record in reversed(records[-limit:])]
+
+    def reset(self, key: str | None) -> None:
+        """Forgets the account, or every account and what control calls have set for new ones."""
+        if key is not None:
+            self.store.forget(key)
+            return
+        self.store.clear()
+        self.emulator.template = self.emulator.first_template()

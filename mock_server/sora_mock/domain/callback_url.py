@@ -1,0 +1,154 @@
+"""Which callback addresses the service accepts: https, and nothing that leads into a private network.
+
+Source: published contract, `callback_url` (https only, internal addresses prohibited). Which addresses count as
+internal beyond the four ranges named there is an assumption, listed in docs/fidelity.md.
+"""
+
+import re
+import unicodedata
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+Address = IPv4Address | IPv6Address
+
+_INTERNAL_V4: Final = tuple(
+    (IPv4Network(network), rule)
+    for network, rule in (
+        ("0.0.0.0/8", "unspecified"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "carrier-grade NAT"),
+        ("127.0.0.0/8", "loopback"),
+        ("168.63.129.16/32", "cloud metadata"),
+        ("169.254.0.0/16", "link-local"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "reserved"),
+        ("192.0.2.0/24", "reserved"),
+        ("192.88.99.0/24", "reserved"),
+        ("192.168.0.0/16", "private"),
+        ("198.18.0.0/15", "reserved"),
+        ("198.51.100.0/24", "reserved"),
+        ("203.0.113.0/24", "reserved"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+    )
+)
+_INTERNAL_V6: Final = tuple(
+    (IPv6Network(network), rule)
+    for network, rule in (
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("fc00::/7", "private"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "site-local"),
+        ("ff00::/8", "multicast"),
+        ("2001::/32", "Teredo"),
+        ("2001::/23", "reserved"),
+        ("2001:db8::/32", "reserved"),
+        ("3fff::/20", "reserved"),
+    )
+)
+_GLOBAL_V6: Final = IPv6Network("2000::/3")
+_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_COMPATIBLE: Final = IPv6Network("::/96")
+_SIX_TO_FOUR: Final = IPv6Network("2002::/16")
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+_INTERNAL_NAMES: Final = ("localhost", "local", "internal")
+_HOST_NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
+
+
+def refusal(url: str) -> str | None:
+    """Why the service refuses this callback address, as a sentence that names the rule; None where it accepts it.
+
+    The contract has already said that `url` is a URI of at most 2048 characters.
+    """
+    if re.search(r"[\s\\\x00-\x1f\x7f]", url):
+        return "callback_url must not contain spaces, backslashes or control characters"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+        _ = parts.port
+    except ValueError:
+        return "callback_url has a host or a port that cannot be read"
+    if parts.scheme.lower() != "https":
+        return f"callback_url must use https, got {parts.scheme[:20] or 'no scheme'}"
+    if not host:
+        return "callback_url must name a host"
+    return host_refusal(host)
+
+
+def host_refusal(host: str) -> str | None:
+    """Why a host (name or literal address, IPv6 without brackets) is refused; None where it is not."""
+    # what a resolver would make of it: %31 is 1, fullwidth digits and other full stops are the plain ones
+    name = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
+    name = name.removesuffix(".")
+    if ":" in name:
+        try:
+            return address_refusal(IPv6Address(name))
+        except AddressValueError:
+            return "callback_url has an IPv6 address that cannot be read"
+    if any(name == suffix or name.endswith("." + suffix) for suffix in _INTERNAL_NAMES):
+        return f"callback_url must not point to an internal address: {name[:80]} is an internal name"
+    last = name.rsplit(".", 1)[-1]
+    if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
+        address = parse_ipv4(name)
+        return "callback_url has an IPv4 address that cannot be read" if address is None else address_refusal(address)
+    if len(name) > 253 or _HOST_NAME.fullmatch(name) is None:
+        if not name.isascii():
+            return _idna_refusal(name)
+        return "callback_url has a host name that cannot be read"
+    return None
+
+
+def _idna_refusal(name: str) -> str | None:
+    try:
+        encoded = name.encode("idna").decode()
+    except UnicodeError:
+        return "callback_url has a host name that cannot be read"
+    return host_refusal(encoded)
+
+
+def parse_ipv4(text: str) -> IPv4Address | None:
+    """An IPv4 address as resolvers read it: one to four parts, each decimal, octal (0...) or hexadecimal (0x...)."""
+    parts = text.split(".")
+    numbers = [_number(part) for part in parts]
+    if len(parts) > 4 or None in numbers:
+        return None
+    *first, last = [number for number in numbers if number is not None]
+    room: int = 256 ** (4 - len(first))
+    if any(number > 255 for number in first) or last >= room:
+        return None
+    value = last
+    for place, number in enumerate(first):
+        value += number * 256 ** (3 - place)
+    return IPv4Address(value)
+
+
+def _number(part: str) -> int | None:
+    for pattern, base in ((r"0x([0-9a-f]*)", 16), (r"0([0-7]+)", 8), (r"(\d+)", 10)):
+        match = re.fullmatch(pattern, part)
+        if match:
+            return int(match[1] or "0", base) if len(part) < 40 else 2**64
+    return None
+
+
+def address_refusal(address: Address) -> str | None:
+    """Why a connection to this address is refused; None for a public one. Asked again at each connect."""
+    rule = _internal(address)
+    if rule is None:
+        return None
+    return f"callback_url must not point to an internal address: {address} is {rule}"
+
+
+def _internal(address: Address) -> str | None:
+    if isinstance(address, IPv4Address):
+        return next((rule for network, rule in _INTERNAL_V4 if address in network), None)
+    for network, rule in _INTERNAL_V6:
+        if address in network:
+            return rule
+    if address in _SIX_TO_FOUR:
+        return _internal(IPv4Address(int(address) >> 80 & 0xFFFFFFFF))
+    if any(address in network for network in (_MAPPED, _COMPATIBLE, _NAT64)):
+        return _internal(IPv4Address(int(address) & 0xFFFFFFFF))
+    return None if address in _GLOBAL_V6 else "reserved"

@@ -1,0 +1,168 @@
+"""The contract as the server uses it: which requests it accepts, and each operation's own table of errors."""
+
+from typing import Any, Final, cast
+
+import jsonschema_rs
+import msgspec
+
+from sora_mock.domain.errors import ApiError, Envelope, envelope
+
+CREATE: Final = "createVideoGeneration"
+QUERY: Final = "getTask"
+CREDITS: Final = "getCredits"
+
+DEEPEST: Final = 64
+"""Levels of nesting that a request body may have (interface.md, bad bodies)."""
+
+
+class Contract:
+    """One OpenAPI document (`openapi/openapi.yaml`), compiled once.
+
+    document: the parsed file. Raises KeyError where it lacks what the server reads from it.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        operations = {
+            operation["operationId"]: operation
+            for methods in document["paths"].values()
+            for operation in methods.values()
+            if isinstance(operation, dict)
+        }
+        self.errors: dict[tuple[str, int], dict[str, Any]] = {
+            (name, int(status)): response["content"]["application/json"]["example"]["error"]
+            for name, operation in operations.items()
+            for status, response in operation["responses"].items()
+            if int(status) >= 400
+        }
+        components = document["components"]
+        # `components` rides along because the schemas refer to each other by their place in the document
+        self._creation = _validator({"$ref": "#/components/schemas/VideoGenerationRequest"}, components)
+        self._task_id = _validator(_parameter(operations[QUERY], "task_id"), components)
+        self._idempotency_key = _validator(_parameter(operations[CREATE], "Idempotency-Key"), components)
+        properties = components["schemas"]["VideoGenerationRequest"]["properties"]
+        self.defaults: dict[str, Any] = {
+            name: schema["default"] for name, schema in properties.items() if "default" in schema
+        }
+        self.durations: list[int] = properties["duration"]["enum"]
+        self.failure_codes: dict[str, dict[str, str]] = components["schemas"]["TaskError"]["properties"]["code"][
+            "x-failure-codes"
+        ]
+
+    def refusal(self, operation: str | None, error: ApiError) -> Envelope:
+        """The error body that `operation` answers with; None is a request that no operation took."""
+        return envelope(error, self.errors.get((operation or "", error.status)))
+
+    def read_creation(self, content_type: bytes | None, body: bytes) -> dict[str, Any]:
+        """The request of a creation. Raises ApiError 400 that names the first field that is wrong."""
+        request = decode(content_type, body)
+        if not self._creation.is_valid(request):
+            raise _first_error(self._creation, request)
+        return request  # type: ignore[no-any-return]  # the schema says object
+
+    def check_task_id(self, task_id: str) -> None:
+        """Raises ApiError 400 `invalid_task_id`: only a wrong prefix is refused (documented)."""
+        if not self._task_id.is_valid(task_id):
+            raise ApiError(400)
+
+    def check_idempotency_key(self, key: str) -> None:
+        """Raises ApiError 400 for a key that is not 16-96 of the permitted characters (client code)."""
+        if not self._idempotency_key.is_valid(key):
+            message = "Idempotency-Key must be 16 to 96 characters of A-Z a-z 0-9 . _ -"
+            raise ApiError(400, message, param="Idempotency-Key")
+
+
+def _validator(schema: dict[str, Any], components: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    # formats are ignored unless asked for
+    return jsonschema_rs.Draft202012Validator({**schema, "components": components}, validate_formats=True)
+
+
+def _parameter(operation: dict[str, Any], name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = next(p["schema"] for p in operation["parameters"] if p["name"] == name)
+    return schema
+
+
+def decode(content_type: bytes | None, body: bytes) -> Any:
+    """The JSON value of a request body. Raises ApiError 400 that says why it is none (interface.md, bad bodies)."""
+    if content_type is not None and not _is_json(content_type):
+        shown = content_type[:80].decode("latin-1")
+        raise ApiError(400, f"Content-Type must be application/json, got {shown}", param="Content-Type")
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+        reason = "it is empty" if not body.strip() else _readable(problem)
+        raise ApiError(400, f"The request body is not valid JSON in UTF-8: {reason}") from None
+    # only a body with that many brackets can be that deep
+    if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
+        raise _too_deep()
+    return value
+
+
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.split(b";", 1)[0].strip().lower()
+    return media_type == b"application/json" or (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    )
+
+
+def _readable(problem: Exception) -> str:
+    if isinstance(problem, UnicodeDecodeError):
+        return "it is not valid UTF-8"
+    return str(problem).removeprefix("JSON is malformed: ")
+
+
+def _too_deep() -> ApiError:
+    return ApiError(400, f"The request body is nested more than {DEEPEST} levels deep")
+
+
+def _depth(value: Any) -> int:
+    """Levels of arrays and objects, counted without recursion; stops one beyond `DEEPEST`."""
+    depth, level = 0, [value]
+    while level and depth <= DEEPEST:
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level_has_containers = any(isinstance(item, (dict, list)) for item in level)
+        depth += level_has_containers
+        level = inner
+    return depth
+
+
+def _first_error(validator: jsonschema_rs.Draft202012Validator, request: Any) -> ApiError:
+    error = next(iter(validator.iter_errors(request)))
+    path = list(error.instance_path)
+    if error.kind.name == "required":
+        path.append(error.kind.as_dict()["property"])
+    param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+    subject = param or "The request body"
+    return ApiError(400, f"{subject} {_expected(error)}", param=param or None)
+
+
+def _expected(error: jsonschema_rs.ValidationError) -> str:
+    """What would have been right, and where it is short what was found instead."""
+    rule, found = error.kind.as_dict(), cast(Any, error.instance)
+    match error.kind.name:
+        case "required":
+            return "is required"
+        case "type":
+            return f"must be of type {' or '.join(rule['types'])}, got {_shown(found)}"
+        case "enum":
+            return f"must be one of {', '.join(str(option) for option in rule['options'])}, got {_shown(found)}"
+        case "maxLength":
+            return f"must have at most {rule['limit']} characters, got {len(found)}"
+        case "maxItems":
+            return f"must have at most {rule['limit']} item(s), got {len(found)}"
+        case "format":
+            return f"must be a {rule['format']}, got {_shown(found)}"
+        case _:
+            return f"is not valid: {error.message[:200]}"
+
+
+def _shown(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 80 else text[:80] + "..."

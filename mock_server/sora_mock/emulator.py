@@ -1,0 +1,412 @@
+"""Every operation of the service, each a plain sequence from the request to its answer; the writer of the store."""
+
+import hmac
+import itertools
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+import msgspec
+
+from sora_mock import clock, ids
+from sora_mock.data import video_bytes
+from sora_mock.domain import callback_url, lifecycle, token_bucket
+from sora_mock.domain.contract import Contract
+from sora_mock.domain.errors import ApiError
+from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
+from sora_mock.domain.scenario import Scenario, parse_selection, prompt_token
+from sora_mock.domain.task import (
+    LINK_LIFETIME,
+    Task,
+    Video,
+    created_view,
+    make_id,
+    result_path,
+    task_id_of,
+    task_view,
+)
+from sora_mock.journal import LONGEST_BODY, Journal, Record
+from sora_mock.settings import Settings
+from sora_mock.store import Account, Reply, Store, Template
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+encode: Final = msgspec.json.Encoder().encode
+
+# Keys with a meaning (interface.md, Keys): what begins like this is answered so.
+EXPIRED: Final = "sk-mock-expired"
+NO_ACCESS: Final = "sk-mock-no-access"
+NO_CREDIT: Final = "sk-mock-no-credit"
+RATE_LIMITED: Final = "sk-mock-rate-limited"
+BROKEN: Final = "sk-mock-broken"
+
+LONGEST_KEY: Final = 512
+
+
+class Call:
+    """One request to the emulated service, and what became known of it on the way.
+
+    headers: by lower-case name. body: None where it was too large to be kept. cut: part of it was left unread.
+    origin: what a result link begins with. account, scenario, rule: filled in by the operation, for the journal.
+    """
+
+    __slots__ = (
+        "account",
+        "body",
+        "cut",
+        "headers",
+        "key",
+        "method",
+        "origin",
+        "path",
+        "rule",
+        "scenario",
+        "started",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[bytes, bytes],
+        body: bytes | None = b"",
+        origin: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+        self.cut = False
+        self.origin = origin
+        self.started = clock.stopwatch()
+        self.key = ""
+        self.account: Account | None = None
+        self.scenario: str | None = None
+        self.rule: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client gets: an HTTP status, a body and headers beside Content-Type and Content-Length."""
+
+    status: int
+    body: bytes
+    headers: Headers = ()
+    media_type: bytes = b"application/json"
+
+
+class Emulator:
+    """The service. `real_now` is the machine's clock, a parameter so that a test can hold it still."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        catalogue: Mapping[str, Scenario],
+        store: Store,
+        real_now: Callable[[], float] = clock.real_now,
+    ) -> None:
+        self.settings = settings
+        self.contract = contract
+        self.catalogue = catalogue
+        self.store = store
+        self.real_now = real_now
+        self.seed: int = ids.new_seed() if settings.seed is None else settings.seed
+        self.template = self.first_template()
+        self._numbers = itertools.count(1)
+
+    def first_template(self) -> Template:
+        """What accounts begin with before any control call."""
+        now = self.real_now()
+        settings = self.settings
+        return Template(
+            clock.Clock(now, now, settings.speed, settings.frozen_clock),
+            settings.credits,
+            settings.rate_limit,
+        )
+
+    # --- the operations ---
+
+    def create(self, call: Call) -> Answer:
+        """`POST /v1/videos/generations`, in the order of interface.md ("Exactly")."""
+        account, now = self._enter(call)
+        chosen = self._header_scenario(call)
+        self._take_token(call, account, now, overridden=chosen is not None or b"[[mock:" in (call.body or b""))
+        request = self._read(call)
+        chosen = chosen or self._token_scenario(call, request["prompt"])
+        fingerprint = self._fingerprint(call, request)
+        replay = self._replay(call, account, fingerprint)
+        if replay is not None:
+            return replay
+        if chosen is None:
+            self._refuse_by_key(call)
+        video = self._video(request)
+        price = self.settings.prices[video.duration]
+        self.settle(account, now)
+        if not account.ledger.affords(price):
+            raise ApiError(402)
+        scenario = chosen or self._default_scenario(call)
+        task = self._new_task(call, account, now, scenario, video, price, request.get("callback_url"))
+        account.ledger = account.ledger.reserve(price)
+        self.store.put_task(account, task)
+        body = encode(created_view(task, self.settings.behaviour))
+        if fingerprint is not None:
+            reply = Reply(fingerprint, body, scenario.name)
+            self.store.keep_reply(account, call.headers[b"idempotency-key"].decode("latin-1"), reply)
+        return Answer(200, body, self._mock_headers(scenario.name))
+
+    def query(self, call: Call, task_id: str) -> Answer:
+        """`GET /v1/tasks/{task_id}`."""
+        account, now = self._enter(call)
+        self._take_token(call, account, now, overridden=self._ignored_scenario(call))
+        self.contract.check_task_id(task_id)
+        task = self.store.tasks.get(task_id)
+        if task is None:
+            raise ApiError(404)
+        if task.account != account.name:
+            raise ApiError(403)
+        return Answer(200, self.task_body(task, now))
+
+    def credits(self, call: Call) -> Answer:
+        """`GET /v1/credits`. Assumption: the key's and the user's figures are the same, one user has one key."""
+        account, now = self._enter(call)
+        self._take_token(call, account, now, overridden=self._ignored_scenario(call))
+        self.settle(account, now)
+        ledger = account.ledger
+        remaining = to_credits(UNLIMITED_SHOWN if ledger.remaining is None else ledger.remaining)
+        figures = {"remaining_credits": remaining, "used_credits": to_credits(ledger.used)}
+        token = {**figures, "unlimited_credits": ledger.remaining is None}
+        data = {"token": dict(sorted(token.items())), "user": figures}
+        return Answer(200, encode({"data": data, "message": "", "success": True}))
+
+    def result_file(self, call: Call, file_name: str) -> tuple[bytes, bytes]:
+        """The bytes and the entity tag of the video behind a result link, which asks for no key.
+
+        Raises ApiError 404 for a link that was never given out, and the configured status for an expired one.
+        """
+        task = self.store.tasks.get(task_id_of(file_name) or "")
+        if task is None:
+            raise ApiError(404, "The requested file could not be found", code="file_not_found")
+        account = call.account = self.store.by_name[task.account]
+        now = account.clock.at(self.real_now())
+        if lifecycle.status(task.plan, now) != "completed" or result_path(task) != call.path:
+            raise ApiError(404, "The requested file could not be found", code="file_not_found")
+        if now >= task.plan.ended_at + LINK_LIFETIME:
+            message = "The result link has expired: it lived 24 hours from the completion of its task"
+            raise ApiError(self.settings.behaviour.expired_link_status, message, code="file_expired")
+        return video_bytes(task.video.file_name), f'"{file_name}"'.encode()
+
+    # --- what they share ---
+
+    def refusal(self, operation: str | None, error: ApiError) -> Answer:
+        """The answer that `error` stands for; `operation` is None where no operation took the request."""
+        return Answer(error.status, encode(self.contract.refusal(operation, error)), error.headers)
+
+    def task_body(self, task: Task, now: float) -> bytes:
+        """What the query, and the callback, say of a task."""
+        return encode(task_view(task, now, self.settings.behaviour))
+
+    def account(self, key: str) -> Account:
+        """The account of a valid key, which exists from the first time it is asked for."""
+        account = self.store.find(key)
+        if account is None:
+            template = self.template
+            if key.startswith(NO_CREDIT):
+                template = msgspec.structs.replace(template, remaining=0)
+            account = Account(ids.account_name(key), template, template.clock.at(self.real_now()))
+            self.store.add_account(key, account)
+        return account
+
+    def accepts(self, key: str) -> bool:
+        """Whether `key` is one of ours: it begins with `sk-`, and is listed if the configuration lists keys."""
+        keys = self.settings.keys
+        if keys is not None:
+            return any(hmac.compare_digest(key.encode(), known.encode()) for known in keys)
+        return key.startswith("sk-") and len(key) <= LONGEST_KEY
+
+    def settle(self, account: Account, now: float) -> None:
+        """Charges or gives back the credits of every task that has ended by `now`."""
+        for task in self.store.ended(account, now):
+            if task.plan.outcome == "completed":
+                account.ledger = account.ledger.charge(task.price)
+            else:
+                account.ledger = account.ledger.release(task.price)
+
+    def record(self, call: Call, answer: Answer) -> None:
+        """Writes a finished request into the journal of its account."""
+        account = call.account
+        journal: Journal = self.store.nobody if account is None else account.journal
+        real = self.real_now()
+        journal.append(
+            Record(
+                number=next(self._numbers),
+                at=(self.template if account is None else account).clock.at(real),
+                method=call.method,
+                path=call.path,
+                status=answer.status,
+                scenario=call.scenario,
+                rule=call.rule,
+                headers=call.headers,
+                request=(call.body or b"")[:LONGEST_BODY],
+                response=b"" if answer.media_type == b"video/mp4" else answer.body[:LONGEST_BODY],
+                seconds=clock.stopwatch() - call.started,
+            )
+        )
+
+    def _enter(self, call: Call) -> tuple[Account, float]:
+        """The account of the caller's key and its moment. Raises ApiError 401."""
+        scheme, _, key = call.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        key = key.strip()
+        if scheme.lower() != "bearer" or not self.accepts(key) or key.startswith(EXPIRED):
+            raise ApiError(401)
+        account = call.account = self.account(key)
+        call.key = key
+        real = self.real_now()
+        if account.clock.per_request:
+            account.clock = account.clock.advanced(real, account.clock.per_request)
+        return account, account.clock.at(real)
+
+    def _header_scenario(self, call: Call) -> Scenario | None:
+        """What the header X-Mock-Scenario chooses. Raises ApiError 400 for a name that does not exist."""
+        written = call.headers.get(b"x-mock-scenario")
+        if written is None:
+            return None
+        scenario = self._selected(written.decode("utf-8", "replace"), "X-Mock-Scenario")
+        call.scenario, call.rule = scenario.name, "header X-Mock-Scenario"
+        return scenario
+
+    def _token_scenario(self, call: Call, prompt: str) -> Scenario | None:
+        """What a token in the prompt chooses, `[[mock:NAME key=value]]`. Raises ApiError 400."""
+        written = prompt_token(prompt)
+        if written is None:
+            return None
+        scenario = self._selected(written, "prompt")
+        call.scenario, call.rule = scenario.name, "token in the prompt"
+        return scenario
+
+    def _selected(self, written: str, param: str) -> Scenario:
+        try:
+            return parse_selection(written, self.catalogue)
+        except ValueError as problem:
+            raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
+
+    def _default_scenario(self, call: Call) -> Scenario:
+        scenario = self.catalogue[self.settings.scenario]
+        call.scenario, call.rule = scenario.name, "default scenario"
+        return scenario
+
+    def _ignored_scenario(self, call: Call) -> bool:
+        """Whether a poll carries the header of a task's scenario: SDKs send the same headers everywhere."""
+        if self._header_scenario(call) is None:
+            return False
+        call.rule = "ignored: the scenario in X-Mock-Scenario is about the life of a task, this is no creation"
+        return True
+
+    def _take_token(self, call: Call, account: Account, now: float, *, overridden: bool) -> None:
+        """Takes one request from the rate limit. Raises ApiError 429; 429 and 500 for the keys that mean it."""
+        if account.bucket is not None:
+            account.bucket, wait = account.bucket.take(now)
+            if wait:
+                raise self._too_many(token_bucket.retry_after(wait))
+        if not overridden:
+            self._refuse_by_key(call, access=False)
+
+    def _refuse_by_key(self, call: Call, *, access: bool = True) -> None:
+        """Raises what the key means: 429, 500 and, on creations, 403."""
+        if not call.key.startswith("sk-mock-"):
+            return
+        for prefix, refusal in (
+            (RATE_LIMITED, self._too_many(60)),
+            (BROKEN, ApiError(500)),
+            (NO_ACCESS, ApiError(403)),
+        ):
+            if call.key.startswith(prefix) and (access or prefix != NO_ACCESS):
+                call.rule = f"key {prefix}"
+                raise refusal
+
+    def _too_many(self, seconds: int) -> ApiError:
+        headers = ((b"retry-after", str(seconds).encode()),) if self.settings.behaviour.retry_after else ()
+        return ApiError(429, headers=headers)
+
+    def _read(self, call: Call) -> dict[str, Any]:
+        """The creation's request, checked against the contract. Raises ApiError 413 and 400."""
+        if call.body is None:
+            raise ApiError(413)
+        request = self.contract.read_creation(call.headers.get(b"content-type"), call.body)
+        url = request.get("callback_url")
+        refused = None if url is None else callback_url.refusal(url)
+        if refused is not None:
+            raise ApiError(400, refused, param="callback_url")
+        return request
+
+    def _fingerprint(self, call: Call, request: dict[str, Any]) -> bytes | None:
+        """What tells two bodies apart under the same Idempotency-Key; None without one. Raises ApiError 400.
+
+        Assumption: white space and the order of names do not make another body.
+        """
+        key = call.headers.get(b"idempotency-key")
+        if key is None:
+            return None
+        self.contract.check_idempotency_key(key.decode("latin-1"))
+        return sha256(msgspec.json.encode(request, order="deterministic")).digest()
+
+    def _replay(self, call: Call, account: Account, fingerprint: bytes | None) -> Answer | None:
+        """The first reply to the same Idempotency-Key. Raises ApiError 409 if that was for another body."""
+        if fingerprint is None:
+            return None
+        reply = account.replies.get(call.headers[b"idempotency-key"].decode("latin-1"))
+        if reply is None:
+            return None
+        if reply.request != fingerprint:
+            row = self.contract.errors["createVideoGeneration", 409]
+            raise ApiError(self.settings.behaviour.idempotency_conflict_status, row["message"], code=row["code"])
+        call.scenario, call.rule = reply.scenario, "replay of an Idempotency-Key"
+        return Answer(200, reply.body, ((b"idempotency-replayed", b"true"), *self._mock_headers(reply.scenario)))
+
+    def _video(self, request: dict[str, Any]) -> Video:
+        ask = {**self.contract.defaults, **request}
+        return _VIDEOS[int(ask["duration"]), ask.get("aspect_ratio", "16:9"), not ask["remove_watermark"]]
+
+    def _new_task(
+        self,
+        call: Call,
+        account: Account,
+        now: float,
+        scenario: Scenario,
+        video: Video,
+        price: int,
+        callback: str | None,
+    ) -> Task:
+        """The task with its plan and a fresh id; counts the creation."""
+        creation, account.creations = account.creations, account.creations + 1
+        shortest, longest = self.settings.generation_time
+        if shortest < longest:
+            shortest += (longest - shortest) * ids.chance(self.seed, account.name, creation, "generation time")
+        plan = scenario.plan(now, shortest, self.settings.behaviour.queue_share)
+        suffix = ids.number(self.seed, account.name, creation, "task id")
+        while (task_id := make_id(int(now), suffix)) in self.store.tasks:
+            suffix += 1
+        self._make_room(account)
+        return Task(task_id, account.name, plan, video, price, call.origin, scenario, callback)
+
+    def _make_room(self, account: Account) -> None:
+        """Forgets the oldest task where the store is full; what it had reserved comes back."""
+        if not self.store.is_full:
+            return
+        owner, task = self.store.oldest(account)
+        now = owner.clock.at(self.real_now())
+        self.settle(owner, now)
+        if not lifecycle.has_ended(task.plan, now):
+            owner.ledger = owner.ledger.release(task.price)
+        self.store.drop_oldest(owner)
+
+    def _mock_headers(self, scenario: str) -> Headers:
+        return ((b"x-mock-scenario", scenario.encode()),) if self.settings.mock_headers else ()
+
+
+# a million tasks share these eight
+_VIDEOS: Final = {
+    (duration, aspect_ratio, watermark): Video(duration, aspect_ratio, watermark)
+    for duration in (10, 15)
+    for aspect_ratio in ("16:9", "9:16")
+    for watermark in (False, True)
+}

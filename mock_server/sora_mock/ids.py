@@ -1,0 +1,33 @@
+"""Randomness: the seed of a run, and everything that is drawn from it so that a run can be repeated."""
+
+import secrets
+from hashlib import blake2b
+
+_BITS = 64
+ACCOUNT_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
+def new_seed() -> int:
+    """A seed for a run that was given none, short enough to be typed again."""
+    return secrets.randbelow(10**9)
+
+
+def number(seed: int, account: str, creation: int, purpose: str) -> int:
+    """64 bits that depend on exactly these four: the same run draws the same, two accounts share nothing."""
+    text = f"{seed}/{account}/{creation}/{purpose}".encode()
+    return int.from_bytes(blake2b(text, digest_size=_BITS // 8).digest())
+
+
+def chance(seed: int, account: str, creation: int, purpose: str) -> float:
+    """A number in 0 <= x < 1, drawn like `number`."""
+    return number(seed, account, creation, purpose) / float(2**_BITS)
+
+
+def account_name(key: str) -> str:
+    """The public name of a key's account, 18 of A-Z0-9 as in result links (recorded); the key cannot be told."""
+    digits = int.from_bytes(blake2b(key.encode(), digest_size=16, person=b"sora-mock").digest())
+    name = ""
+    for _ in range(18):
+        digits, digit = divmod(digits, 36)
+        name += ACCOUNT_CHARACTERS[digit]
+    return name

@@ -1,0 +1,196 @@
+"""The application on a port: in this process until a signal, or in a thread of a test with a deadline."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from sora_mock.app import create_app
+from sora_mock.domain.errors import ApiError, envelope
+from sora_mock.settings import SettingError, Settings, replace
+
+LARGEST_HEAD: Final = 64 * 1024
+"""Bytes of request line and headers; the parser itself would keep tens of MiB."""
+
+GRACE: Final = 1
+"""Seconds that open requests get at the end."""
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which bounds the head of a request and answers malformed HTTP in the envelope."""
+
+    _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Counts the bytes that came before the headers were complete."""
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > LARGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response(f"The request's headers are larger than {LARGEST_HEAD // 1024} KiB")
+
+    def on_headers_complete(self) -> None:
+        """The head is over: what follows is a body, bounded elsewhere."""
+        self._head = -(2**62)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next head begins."""
+        self._head = 0
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP, and ends the connection."""
+        known = msg.startswith("The request's")
+        body = msgspec.json.encode(envelope(ApiError(400, msg if known else None)))
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it accepts connections and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to accept, then says so."""
+        await super().startup(sockets)
+        self.on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stops on SIGINT and SIGTERM; uvicorn's own would raise them again at the end (exit -15)."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        former = {each: signal.signal(each, self._stop) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in former.items():
+                signal.signal(each, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Gives open requests their grace, then ends their connections: nobody is waited for."""
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. Raises SettingError where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        raise SettingError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from None
+    return listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """The address to call: the host as it was given, loopback where it means every address, and the real port."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}"
+
+
+def configured(app: Any) -> uvicorn.Config:
+    """How uvicorn runs the application: quietly, on httptools and uvloop."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=75,
+    )
+
+
+def serve(settings: Settings, on_ready: Callable[[str, int], None]) -> None:
+    """Runs until SIGINT or SIGTERM. `on_ready` is told the URL and the seed once connections are accepted.
+
+    Raises SettingError before anything is started.
+    """
+    app = create_app(settings)
+    listener = bind(settings)
+    url = url_of(settings.host, listener)
+    Server(configured(app), lambda: on_ready(url, app.state.emulator.seed)).run([listener])
+
+
+class MockServer:
+    """A server in a thread: `with MockServer(port=0) as mock:` and call `mock.url`.
+
+    Its settings are those of `Settings`; the port is a free one unless given.
+    deadline: real seconds for the start and for the end. Raises what the thread raised, and TimeoutError.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, deadline: float = 10.0, **changes: Any) -> None:
+        self.settings = replace(settings or Settings(port=0), **changes)
+        self.deadline = deadline
+        self.url = ""
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._server: Server | None = None
+        self._thread = threading.Thread(target=self._run, name="sora-mock", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.app = create_app(self.settings)
+        self._listener = bind(self.settings)
+        self.url = url_of(self.settings.host, self._listener)
+        self._server = Server(configured(self.app), self._ready.set)
+        self._thread.start()
+        if not self._ready.wait(self.deadline):
+            raise TimeoutError(f"the server was not ready within {self.deadline:g} s")
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def _run(self) -> None:
+        server = self._server
+        assert server is not None
+        try:
+            with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+                runner.run(server.serve([self._listener]))
+        except BaseException as problem:
+            self._failure = problem
+        finally:
+            self._ready.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.should_exit = True
+        self._thread.join(self.deadline)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the server did not end within {self.deadline:g} s")
+        if self._failure is not None and value is None:
+            raise self._failure

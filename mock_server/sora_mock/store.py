@@ -1,0 +1,130 @@
+"""The facts: accounts and their tasks, in memory and bounded. Written by the emulator alone."""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from math import inf
+from typing import Final
+
+import msgspec
+
+from sora_mock.clock import Clock
+from sora_mock.domain.ledger import Ledger
+from sora_mock.domain.task import Task
+from sora_mock.domain.token_bucket import Rate, TokenBucket
+from sora_mock.journal import Journal
+
+MOST_ACCOUNTS: Final = 10_000
+MOST_TASKS: Final = 2_000_000
+MOST_REPLIES: Final = 10_000
+"""Replies that an account keeps for their Idempotency-Key."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The first reply to a creation, kept for its Idempotency-Key; `request` is a digest of the body."""
+
+    request: bytes
+    body: bytes
+    scenario: str
+
+
+class Template(msgspec.Struct, frozen=True):
+    """What a new account begins with; keyless control calls change it."""
+
+    clock: Clock
+    remaining: int | None
+    rate: Rate | None
+
+
+class Account:
+    """The facts of one key. Frozen values are replaced; the collections grow and are bounded.
+
+    name: 18 of A-Z0-9. tasks: ids, oldest first. creations: how many there have been, refused ones not counted.
+    due: (moment, task id) of every end whose credits are not settled yet, a heap.
+    """
+
+    __slots__ = ("bucket", "clock", "creations", "due", "journal", "ledger", "name", "replies", "tasks")
+
+    def __init__(self, name: str, template: Template, now: float) -> None:
+        self.name = name
+        self.clock = template.clock
+        self.ledger = Ledger(template.remaining)
+        self.bucket = None if template.rate is None else TokenBucket.full(template.rate, now)
+        self.creations = 0
+        self.tasks: deque[str] = deque()
+        self.due: list[tuple[float, str]] = []
+        self.replies: OrderedDict[str, Reply] = OrderedDict()
+        self.journal = Journal()
+
+
+class Store:
+    """All accounts by key, least recently used first, and all tasks by id."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.by_name: dict[str, Account] = {}
+        self.tasks: dict[str, Task] = {}
+        self.nobody = Journal()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.__init__()  # type: ignore[misc]
+
+    def find(self, key: str) -> Account | None:
+        """The account of `key`, which thereby becomes the most recently used; None if it has none yet."""
+        account = self.accounts.pop(key, None)
+        if account is not None:
+            self.accounts[key] = account
+        return account
+
+    def add_account(self, key: str, account: Account) -> None:
+        """A new account; beyond the bound the least recently used one is forgotten."""
+        if len(self.accounts) >= MOST_ACCOUNTS:
+            self.forget(next(iter(self.accounts)))
+        self.accounts[key] = account
+        self.by_name[account.name] = account
+
+    def forget(self, key: str) -> None:
+        """The account and all its tasks are gone."""
+        account = self.accounts.pop(key, None)
+        if account is not None:
+            del self.by_name[account.name]
+            for task_id in account.tasks:
+                del self.tasks[task_id]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further task needs the oldest one to go."""
+        return len(self.tasks) >= MOST_TASKS
+
+    def put_task(self, account: Account, task: Task) -> None:
+        """Stores a task, new or with another plan, and remembers when its credits fall due."""
+        if task.id not in self.tasks:
+            account.tasks.append(task.id)
+        self.tasks[task.id] = task
+        if task.plan.ended_at < inf:
+            heappush(account.due, (task.plan.ended_at, task.id))
+
+    def oldest(self, account: Account) -> tuple[Account, Task]:
+        """The oldest task of `account`, or of the least recently used account that has any, and its owner."""
+        owner = account if account.tasks else next(a for a in self.accounts.values() if a.tasks)
+        return owner, self.tasks[owner.tasks[0]]
+
+    def drop_oldest(self, owner: Account) -> None:
+        """The owner's oldest task is gone; its entry in `due` is passed over later."""
+        del self.tasks[owner.tasks.popleft()]
+
+    def ended(self, account: Account, now: float) -> Iterator[Task]:
+        """Takes out each task that has ended by `now` and was not taken before, in the order of their ends."""
+        while account.due and account.due[0][0] <= now:
+            ended_at, task_id = heappop(account.due)
+            task = self.tasks.get(task_id)
+            # an end that was moved, or a task that was forgotten, leaves its old entry behind
+            if task is not None and task.plan.ended_at == ended_at:
+                yield task
+
+    def keep_reply(self, account: Account, key: str, reply: Reply) -> None:
+        """Remembers a first reply; beyond the bound the oldest one is forgotten."""
+        account.replies[key] = reply
+        if len(account.replies) > MOST_REPLIES:
+            account.replies.popitem(last=False)

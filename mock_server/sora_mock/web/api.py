@@ -1,0 +1,147 @@
+"""The emulated operations over HTTP: raw ASGI endpoints, because they are the hot path (bench/)."""
+
+import asyncio
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import quote
+
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from sora_mock.domain.contract import CREATE, CREDITS, QUERY
+from sora_mock.domain.errors import ApiError, unknown_route, wrong_method
+from sora_mock.emulator import Answer, Call, Emulator
+from sora_mock.journal import redacted
+
+LARGEST_BODY: Final = 1024 * 1024
+MOST_DRAINED: Final = 8 * 1024 * 1024
+"""Bytes of a body that is too large which are still read, so that the client gets to see the answer."""
+
+SLOWEST_BODY: Final = 30.0
+"""Real seconds in which a body has to arrive."""
+
+_HOST = re.compile(rb"[A-Za-z0-9._~-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+
+Operation = Callable[[Call], Answer]
+
+
+class Gone(Exception):
+    """The client has left before its request was complete: nobody is there to answer."""
+
+
+def routes(emulator: Emulator) -> list[Route]:
+    """The three operations."""
+
+    def query(call: Call) -> Answer:
+        return emulator.query(call, call.path[len("/v1/tasks/") :])
+
+    return [
+        Route("/v1/tasks/{task_id}", Endpoint(emulator, query, QUERY, ("GET",))),
+        Route("/v1/videos/generations", Endpoint(emulator, emulator.create, CREATE, ("POST",))),
+        Route("/v1/credits", Endpoint(emulator, emulator.credits, CREDITS, ("GET",))),
+    ]
+
+
+def anything_else(emulator: Emulator) -> Route:
+    """Every path that is no other route: refused in the documented envelope."""
+
+    def refuse(call: Call) -> Answer:
+        raise unknown_route(call.method, quote(call.path, safe="/:@!$&'()*+,;=~-._")[:1000])
+
+    return Route("/{path:path}", Endpoint(emulator, refuse))
+
+
+class Endpoint:
+    """One operation as an ASGI application.
+
+    name: whose table of errors is used, None for no operation's own. methods: those that are allowed, none for any.
+    """
+
+    def __init__(
+        self, emulator: Emulator, operation: Operation, name: str | None = None, methods: tuple[str, ...] = ()
+    ) -> None:
+        self.emulator = emulator
+        self.operation = operation
+        self.name = name
+        self.methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the request, has it answered, writes the journal, sends."""
+        call = Call(scope["method"], scope["path"], dict(scope["headers"]))
+        call.origin = origin(self.emulator.settings.public_url, scope, call.headers)
+        try:
+            if call.method not in ("GET", "HEAD"):
+                call.body, call.cut = await read_body(receive)
+            answer = self._answer(call)
+        except Gone:
+            return
+        except TimeoutError:
+            call.cut = True
+            answer = self.emulator.refusal(None, ApiError(408))
+        self.emulator.record(call, answer)
+        await respond(send, answer, call)
+
+    def _answer(self, call: Call) -> Answer:
+        """What the operation says, or its refusal; a bug of ours is the documented 500."""
+        try:
+            if self.methods and call.method not in self.methods:
+                raise wrong_method(call.method, call.path, ", ".join(self.methods))
+            return self.operation(call)
+        except ApiError as error:
+            return self.emulator.refusal(self.name, error)
+        except Exception:
+            print(redacted(traceback.format_exc()), file=sys.stderr)
+            return self.emulator.refusal(self.name, ApiError(500))
+
+
+def origin(public_url: str | None, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+    """What result links begin with: `--public-url`, else the Host that the client called."""
+    if public_url is not None:
+        return public_url
+    host = headers.get(b"host", b"")
+    if _HOST.fullmatch(host) is None:
+        name, port = scope.get("server") or ("127.0.0.1", 80)
+        return f"http://{name}:{port}"
+    return f"{scope['scheme']}://{host.decode()}"
+
+
+async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
+    """The whole body, or None where it is over 1 MiB; and whether more of it was left unread.
+
+    Raises Gone, and TimeoutError where it does not arrive in time.
+    """
+    message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        body: bytes = message.get("body", b"")
+        return (body, False) if len(body) <= LARGEST_BODY else (None, False)
+    async with asyncio.timeout(SLOWEST_BODY):
+        return await _read_on(receive, message)
+
+
+async def _read_on(receive: Receive, message: Message) -> tuple[bytes | None, bool]:
+    chunks, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Gone
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size <= LARGEST_BODY:
+            chunks.append(chunk)
+        more = message.get("more_body", False)
+        if not more or size > MOST_DRAINED:
+            return (b"".join(chunks), False) if size <= LARGEST_BODY else (None, more)
+        message = await receive()
+
+
+async def respond(send: Send, answer: Answer, call: Call) -> None:
+    """Sends an answer; where part of the request was left unread the connection ends with it."""
+    headers = [*answer.headers]
+    if answer.status != 304:
+        headers += (b"content-type", answer.media_type), (b"content-length", str(len(answer.body)).encode())
+    if call.cut:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})

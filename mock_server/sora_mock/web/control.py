@@ -1,0 +1,237 @@
+"""The control API under /__mock: JSON in, `Controls` called, JSON out."""
+
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route, Router
+from starlette.types import Receive, Scope, Send
+
+from sora_mock.clock import FASTEST, LAST_MOMENT
+from sora_mock.controls import ControlError, Controls
+from sora_mock.domain.errors import near_names
+from sora_mock.domain.ledger import to_units
+from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.version import VERSION
+from sora_mock.web.api import LARGEST_BODY
+from sora_mock.web.origin import Guard
+
+Fields = dict[str, Any]
+Handler = Callable[["ControlCall"], Any]
+
+MOST_LISTED: Final = 10_000
+LISTED: Final = 1_000
+"""Items that a list answers unless `?limit=` asks for another number."""
+
+
+class ControlCall:
+    """One control call: what it is about, and what it says.
+
+    key: the account's key, None for the whole server. body: the JSON object that was sent, empty without one.
+    """
+
+    def __init__(self, request: Request, key: str | None, body: Fields) -> None:
+        self.key = key
+        self.body = body
+        self.path = request.path_params
+        self.query = request.query_params
+
+    def take(self, **readers: Callable[[Any], Any]) -> Fields:
+        """The body's fields, each read by its reader. Raises ControlError 400 for an unknown or bad one."""
+        found = {}
+        for name, value in self.body.items():
+            if name not in readers:
+                raise bad_body(f"unknown field {name[:80]!r}{near_names(name, readers) or _known(readers)}")
+            try:
+                found[name] = readers[name](value)
+            except ValueError as problem:
+                raise bad_body(f"{name}: {problem}") from None
+        return found
+
+    @property
+    def limit(self) -> int:
+        """`?limit=`. Raises ControlError 400."""
+        written = self.query.get("limit", str(LISTED))
+        if not re.fullmatch(r"\d{1,6}", written) or not 1 <= int(written) <= MOST_LISTED:
+            raise ControlError(400, "invalid_query", f"limit must be a whole number from 1 to {MOST_LISTED}")
+        return int(written)
+
+
+def routes(controls: Controls, guard: Guard) -> list[Mount]:
+    """Everything under `/__mock`, behind the guard."""
+
+    def on(path: str, **methods: Handler) -> Route:
+        return Route(path, Endpoint(controls, guard, methods))
+
+    def change_clock(call: ControlCall) -> Fields:
+        change = call.take(
+            now=_number(0, LAST_MOMENT),
+            speed=_number(0.001, FASTEST),
+            frozen=_boolean,
+            per_request=_number(0, LAST_MOMENT),
+        )
+        controls.change_clock(call.key, **change)
+        return controls.clock(call.key)
+
+    def advance(call: ControlCall) -> Fields:
+        change = call.take(seconds=_number(0, LAST_MOMENT))
+        if "seconds" not in change:
+            raise bad_body('seconds is required, as in {"seconds": 300}')
+        controls.advance(call.key, change["seconds"])
+        return controls.clock(call.key)
+
+    def change_account(call: ControlCall) -> Fields:
+        change = call.take(remaining_credits=_balance, rate_limit=_rate)
+        if "remaining_credits" in change:
+            controls.set_balance(call.key, change["remaining_credits"])
+        if "rate_limit" in change:
+            controls.set_rate(call.key, change["rate_limit"])
+        return controls.account(call.key)
+
+    def finish(call: ControlCall) -> Fields:
+        change = call.take(outcome=_outcome, code=_text, message=_text)
+        if "outcome" not in change:
+            raise bad_body("outcome is required: completed, failed or cancelled")
+        return controls.finish(
+            call.key, call.path["task_id"], change["outcome"], change.get("code"), change.get("message")
+        )
+
+    def reset(call: ControlCall) -> Fields:
+        call.take()
+        controls.reset(call.key)
+        return {"status": "ok"}
+
+    routes = [
+        on("/health", GET=lambda call: {"status": "ok", "version": VERSION}),
+        on("/clock", GET=lambda call: controls.clock(call.key), PATCH=change_clock),
+        on("/clock/advance", POST=advance),
+        on("/account", GET=lambda call: controls.account(call.key), PATCH=change_account),
+        on("/tasks", GET=lambda call: {"tasks": controls.tasks(call.key, call.limit)}),
+        on("/tasks/{task_id}/finish", POST=finish),
+        on("/requests", GET=lambda call: {"requests": controls.requests(call.key, call.limit)}),
+        on("/reset", POST=reset),
+        on("/{path:path}"),
+    ]
+    return [Mount("/__mock", Router(routes, redirect_slashes=False))]
+
+
+class Endpoint:
+    """The methods of one control route as an ASGI application; no methods: an unknown route."""
+
+    def __init__(self, controls: Controls, guard: Guard, methods: Mapping[str, Handler]) -> None:
+        self.controls = controls
+        self.guard = guard
+        self.methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the call, or `{"error":{"code","message"}}`."""
+        request = Request(scope, receive)
+        try:
+            response = reply(200, await self._answer(request))
+        except ControlError as error:
+            response = reply(error.status, {"error": {"code": error.code, "message": error.message}})
+            if error.status == 405:
+                response.headers["allow"] = ", ".join(self.methods)
+        except ClientDisconnect:
+            return
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Any:
+        refused = self.guard.refusal(request.headers, health=request.scope["path"] == "/__mock/health")
+        if refused is not None:
+            raise ControlError(403, "forbidden", refused)
+        if not self.methods:
+            raise ControlError(404, "unknown_route", f"there is no {request.scope['path'][:200]} here")
+        handler = self.methods.get(request.method)
+        if handler is None:
+            raise ControlError(405, "method_not_allowed", f"allowed: {', '.join(self.methods)}")
+        answer = handler(ControlCall(request, self._key(request), await _body(request)))
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def _key(self, request: Request) -> str | None:
+        header = request.headers.get("authorization")
+        if header is None:
+            return None
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer" or not self.controls.emulator.accepts(key.strip()):
+            raise ControlError(401, "unauthorized", "the key must be a bearer key that begins with sk-")
+        return key.strip()
+
+
+async def _body(request: Request) -> Fields:
+    """The JSON object of a request. Raises ControlError 400 and 413."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > LARGEST_BODY:
+            raise ControlError(413, "body_too_large", "the body is larger than 1 MiB")
+    if not data.strip():
+        return {}
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+        raise bad_body(f"the body is not JSON: {problem}") from None
+    if not isinstance(body, dict):
+        raise bad_body("the body must be a JSON object")
+    return body
+
+
+def reply(status: int, content: Any) -> Response:
+    """A JSON response."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def bad_body(message: str) -> ControlError:
+    """The refusal of a body that cannot be used."""
+    return ControlError(400, "invalid_body", message)
+
+
+def _known(names: Mapping[str, Any]) -> str:
+    return f"; known are {', '.join(names)}" if names else "; none is expected"
+
+
+def _number(low: float, high: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        if math.isnan(value):
+            raise ValueError("expected a number")
+        return float(value)
+
+    return read
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 1000:
+        raise ValueError("expected a text of 1 to 1000 characters")
+    return value
+
+
+def _outcome(value: Any) -> Any:
+    if value not in ("completed", "failed", "cancelled"):
+        raise ValueError("expected completed, failed or cancelled")
+    return value
+
+
+def _balance(value: Any) -> int | None:
+    if value == "unlimited":
+        return None
+    if isinstance(value, str):
+        raise ValueError("expected a number of credits or unlimited")
+    return to_units(value)
+
+
+def _rate(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("expected a rate such as 60/minute, or null")
+    return None if value is None else parse_rate(value)

@@ -1,0 +1,75 @@
+"""What most tests need: a real server on a free port, and a client with an account of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from sora_mock.server import MockServer
+
+ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
+
+
+class Api:
+    """One account of a running server, called as a client would, with the control API beside it."""
+
+    def __init__(self, client: httpx.Client, key: str) -> None:
+        self.client = client
+        self.key = key
+        self.headers = {"Authorization": f"Bearer {key}"}
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {**self.headers, **more.pop("headers", {})}
+        return self.client.request(method, path, headers=headers, **more)
+
+    def create(self, body: Any = None, **fields: Any) -> httpx.Response:
+        headers = fields.pop("headers", {})
+        order = {**ORDER, **fields} if body is None else body
+        return self.request("POST", "/v1/videos/generations", json=order, headers=headers)
+
+    def new_task(self, **fields: Any) -> str:
+        response = self.create(**fields)
+        assert response.status_code == 200, response.text
+        return str(response.json()["id"])
+
+    def task(self, task_id: str) -> Any:
+        response = self.request("GET", f"/v1/tasks/{task_id}")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def credits(self) -> Any:
+        return self.request("GET", "/v1/credits").json()["data"]["token"]
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        response = self.request(method, "/__mock" + path, **({} if body is None else {"json": body}))
+        assert response.is_success, response.text
+        return response.json()
+
+    def freeze(self) -> float:
+        return float(self.control("PATCH", "/clock", {"frozen": True})["now"])
+
+    def advance(self, seconds: float) -> float:
+        return float(self.control("POST", "/clock/advance", {"seconds": seconds})["now"])
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[MockServer]:
+    """One server for all tests that need no settings of their own; accounts keep them apart."""
+    with MockServer(port=0, seed=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: MockServer) -> Iterator[httpx.Client]:
+    """A pool of connections to the server."""
+    with httpx.Client(base_url=server.url, timeout=20) as connected:
+        yield connected
+
+
+@pytest.fixture
+def api(client: httpx.Client, request: pytest.FixtureRequest) -> Api:
+    """An account of this test's own on the shared server, its clock standing still."""
+    account = Api(client, f"sk-test-{request.node.nodeid.encode().hex()[-80:]}")
+    account.freeze()
+    return account
