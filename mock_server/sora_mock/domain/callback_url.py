@@ -55,7 +55,6 @@ _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 _INTERNAL_NAMES: Final = ("localhost", "local", "internal")
-_HOST_NAME: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 
 
 def refusal(url: str) -> str | None:
@@ -94,19 +93,13 @@ def host_refusal(host: str) -> str | None:
     if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
         address = parse_ipv4(name)
         return "callback_url has an IPv4 address that cannot be read" if address is None else address_refusal(address)
-    if len(name) > 253 or _HOST_NAME.fullmatch(name) is None:
-        if not name.isascii():
-            return _idna_refusal(name)
-        return "callback_url has a host name that cannot be read"
+    if not name.isascii():
+        try:
+            return host_refusal(name.encode("idna").decode())
+        except UnicodeError:
+            return "callback_url has a host name that cannot be read"
+    # any other name is a public one as far as can be told: what it resolves to is asked at connect time
     return None
-
-
-def _idna_refusal(name: str) -> str | None:
-    try:
-        encoded = name.encode("idna").decode()
-    except UnicodeError:
-        return "callback_url has a host name that cannot be read"
-    return host_refusal(encoded)
 
 
 def parse_ipv4(text: str) -> IPv4Address | None:

@@ -1,0 +1,94 @@
+"""Ids, result links and what a client is shown of a task."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sora_mock.domain.plan import Failure, Plan
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.task import (
+    Behaviour,
+    Task,
+    Video,
+    created_view,
+    estimated_time,
+    make_id,
+    result_path,
+    task_id_of,
+    task_view,
+)
+
+COMPLETED = Scenario(name="completed", description="")
+created = st.integers(10**9, 10**10 - 1)
+
+
+def make_task(plan: Plan, task_id: str = "task-unified-1757169743-7cvnl5zw") -> Task:
+    return Task(task_id, "A" * 18, plan, Video(15, "9:16"), 86_400, "http://localhost:4010", COMPLETED)
+
+
+@given(created, st.integers(0, 2**64))
+def test_an_id_has_the_recorded_form(moment: int, number: int) -> None:
+    assert re.fullmatch(rf"task-unified-{moment}-[a-z0-9]{{8}}", make_id(moment, number))
+
+
+@given(created, st.integers(0, 36**8 - 1), st.integers(0, 36**8 - 1))
+def test_different_numbers_make_different_ids(moment: int, one: int, other: int) -> None:
+    assert (make_id(moment, one) == make_id(moment, other)) == (one == other)
+
+
+@given(created, st.integers(0, 36**8 - 1))
+def test_a_result_file_leads_back_to_its_task(moment: int, number: int) -> None:
+    task_id = make_id(moment, number)
+    path = result_path(make_task(Plan(float(moment), float(moment), moment + 5.0, moment + 5.0), task_id))
+    assert re.fullmatch(r"/files/A{18}/videos/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.mp4", path)
+    assert task_id_of(path[-36:-4]) == task_id
+
+
+@given(st.text("0123456789abcdef", min_size=32, max_size=32) | st.text(max_size=40))
+def test_any_other_file_name_leads_to_no_wrong_task(name: str) -> None:
+    found = task_id_of(name)
+    assert found is None or re.fullmatch(r"task-unified-\d{10}-[a-z0-9]{8}", found)
+
+
+def test_the_day_in_a_result_link_is_that_of_completion() -> None:
+    # 2025-12-31 23:59:59 UTC and two seconds
+    plan = Plan(1767225599.0, 1767225599.0, 1767225601.0, 1767225601.0)
+    assert "/2026/01/01/" in result_path(make_task(plan))
+
+
+def test_the_creation_reply_is_pending_or_processing_and_nothing_else() -> None:
+    def reply(total: float, share: float) -> tuple[str, int]:
+        view = created_view(make_task(COMPLETED.plan(1000.0, total, share)), Behaviour())
+        return view["status"], view["progress"]
+
+    assert reply(5, 0.1) == ("pending", 0)
+    assert reply(5, 0) == ("processing", 1)
+    assert reply(0, 0.1) == ("pending", 0)
+
+
+@given(st.floats(1e9, 9e9), st.integers(0, 10**6))
+def test_whole_seconds_of_generation_are_estimated_as_themselves(created_at: float, seconds: int) -> None:
+    assert estimated_time(COMPLETED.plan(created_at, float(seconds), 0.1)) == seconds
+
+
+def test_a_failure_is_told_and_a_cancelled_task_follows_its_setting() -> None:
+    failed = make_task(Plan(0.0, 1.0, 5.0, 5.0, "failed", Failure("service_error", "try later")))
+    assert task_view(failed, 5.0, Behaviour())["error"] == {
+        "code": "service_error",
+        "message": "try later",
+        "type": "task_error",
+    }
+    assert "error" not in task_view(failed, 4.9, Behaviour())
+    cancelled = make_task(Plan(0.0, 1.0, 5.0, 5.0, "cancelled", Failure("request_cancelled", "")))
+    assert task_view(cancelled, 5.0, Behaviour())["status"] == "failed"
+    assert task_view(cancelled, 5.0, Behaviour(cancelled_status="cancelled"))["status"] == "cancelled"
+
+
+def test_what_only_recordings_show_is_off_until_it_is_switched_on() -> None:
+    task = make_task(Plan(0.0, 1.0, 5.0, 5.0))
+    shown = Behaviour(query_usage=True, query_estimated_time=True)
+    assert task_view(task, 2.0, Behaviour())["task_info"] == {"can_cancel": True}
+    assert task_view(task, 2.0, shown)["task_info"] == {"can_cancel": True, "estimated_time": 5}
+    assert "usage" not in task_view(task, 5.0, Behaviour())
+    assert task_view(task, 5.0, shown)["usage"] == {"credits_used": 8.64}
