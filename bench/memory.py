@@ -58,6 +58,8 @@ def finish(emulator: Emulator, now: Time) -> None:
     """Moves the time past every end; the credits of all tasks are settled by the call."""
     now.now += 3600
     emulator.credits(new_call("GET", "/v1/credits"))
+    (account,) = emulator.store.accounts.values()
+    assert account.ledger.reserved == 0
 
 
 def resident() -> int:
