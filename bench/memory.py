@@ -11,8 +11,9 @@ from pathlib import Path
 
 from sora_mock import data
 from sora_mock.app import built_in_scenarios
+from sora_mock.calls import Call
 from sora_mock.domain.contract import Contract
-from sora_mock.emulator import Call, Emulator
+from sora_mock.emulator import Emulator
 from sora_mock.settings import Settings
 from sora_mock.store import Store
 from sora_mock.web.api import origin
@@ -40,7 +41,7 @@ class Time:
 
 def new_emulator(now: Time) -> Emulator:
     settings = Settings(credits=None, seed=1)
-    return Emulator(settings, Contract(data.contract_document()), built_in_scenarios(), Store(), now)
+    return Emulator(settings, Contract(data.contract_document()), built_in_scenarios(), Store(), real_now=now)
 
 
 def new_call(method: str, path: str, body: bytes = b"") -> Call:

@@ -6,18 +6,18 @@ import re
 from typing import Any
 
 import jsonschema_rs
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sora_mock import data, store
 from sora_mock.app import built_in_scenarios
+from sora_mock.calls import Answer, Call
 from sora_mock.controls import ControlError, Controls
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY, Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.token_bucket import parse_rate
-from sora_mock.emulator import Answer, Call, Emulator
+from sora_mock.emulator import Emulator
 from sora_mock.settings import Settings
 from sora_mock.store import Store
 
@@ -46,7 +46,7 @@ class World:
                 return self.emulator.create(call)
             return self.emulator.query(call, task_id) if operation == QUERY else self.emulator.credits(call)
         except ApiError as error:
-            return self.emulator.refusal(operation, error)
+            return self.emulator.refusal(operation, call, error)
 
     def create(self, **more: Any) -> Any:
         answer = self.call(CREATE, **more)
@@ -228,8 +228,7 @@ def test_too_many_accounts_forget_the_one_that_was_not_used_for_longest(monkeypa
 
 def test_a_task_that_never_ends_keeps_its_reservation() -> None:
     world = World()
-    stuck = built_in_scenarios()["completed"]
-    world.emulator.catalogue = {"completed": msgspec.structs.replace(stuck, outcome="stuck")}
+    world.emulator.select.default = "stuck"
     task_id = world.create()["id"]
     world.real += 10**6
     assert world.query(task_id)["status"] == "processing"

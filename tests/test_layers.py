@@ -17,6 +17,8 @@ LAYERS = {
     "data": 1,
     "store": 2,
     "journal": 2,
+    "calls": 2,
+    "selection": 3,
     "emulator": 3,
     "controls": 4,
     "web": 5,

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from sora_mock import data
 from sora_mock.controls import Controls
+from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
-from sora_mock.domain.errors import near_names
-from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario import Scenario, built_in_catalogue, named, with_own
 from sora_mock.emulator import Emulator
 from sora_mock.settings import SettingError, Settings
 from sora_mock.store import Store
@@ -24,10 +23,14 @@ def create_app(settings: Settings | None = None) -> Starlette:
     `app.state.emulator` is the service behind it. Raises SettingError for settings that cannot go together.
     """
     settings = settings or Settings()
-    catalogue = built_in_scenarios()
-    if settings.scenario not in catalogue:
-        raise SettingError(f"unknown scenario {settings.scenario!r}{near_names(settings.scenario, catalogue)}")
-    emulator = Emulator(settings, Contract(data.contract_document()), catalogue, Store())
+    contract = Contract(data.contract_document())
+    try:
+        catalogue = with_own(built_in_scenarios(), settings.scenarios, contract.failure_messages)
+        named(settings.scenario, catalogue)
+    except ValueError as problem:
+        raise SettingError(str(problem)) from None
+    rules = settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ())
+    emulator = Emulator(settings, contract, catalogue, Store(), rules)
     guard = Guard(settings.host, settings.public_url, settings.control_token)
     app = Starlette(
         routes=[
@@ -46,7 +49,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
 
 def built_in_scenarios() -> dict[str, Scenario]:
     """The catalogue of `fixtures/scenarios/`, by name."""
-    return {name: msgspec.convert({"name": name, **table}, Scenario) for name, table in data.scenario_tables().items()}
+    return built_in_catalogue(data.scenario_tables())
+
+
+def strict_moderation() -> tuple[ModerationRule, ...]:
+    """The shipped rules of `fixtures/moderation/strict.toml`."""
+    return tuple(read_moderation_rule(rule) for rule in data.moderation_tables())
 
 
 def _cors(origin: str | None) -> list[Middleware]:

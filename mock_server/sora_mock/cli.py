@@ -12,8 +12,6 @@ from sora_mock.version import VERSION
 FINE, USAGE, UNREACHABLE = 0, 2, 5
 """Exit codes (interface.md, Commands)."""
 
-COMMANDS = ("serve", "wait", "contract")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; `sora-mock` alone, or with flags alone, is `sora-mock serve`."""
@@ -48,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     contract = commands.add_parser("contract", help="print the OpenAPI contract that the server enforces")
     contract.add_argument("--json", action="store_true", help="as JSON instead of YAML")
     contract.set_defaults(run=_contract)
+    scenarios = commands.add_parser("scenarios", help="list the built-in scenarios")
+    scenarios.set_defaults(run=_scenarios)
     return parser
 
 
@@ -129,4 +129,14 @@ def _contract(options: argparse.Namespace) -> int:
         print(json.dumps(data.contract_document(), indent=2, ensure_ascii=False))
     else:
         print(data.contract_text(), end="")
+    return FINE
+
+
+def _scenarios(options: argparse.Namespace) -> int:
+    from sora_mock.app import built_in_scenarios
+
+    catalogue = built_in_scenarios()
+    width = max(map(len, catalogue))
+    for name, scenario in catalogue.items():
+        print(f"{name:{width}}  {scenario.description}")
     return FINE

@@ -8,13 +8,18 @@ import msgspec
 from sora_mock import journal
 from sora_mock.clock import Clock
 from sora_mock.domain import lifecycle
+from sora_mock.domain.choice import Rule
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_credits
 from sora_mock.domain.plan import Failure, Outcome
+from sora_mock.domain.scenario import Scenario, named, override
 from sora_mock.domain.task import Task, result_url, task_view
 from sora_mock.domain.token_bucket import Rate, TokenBucket
 from sora_mock.emulator import Emulator
 from sora_mock.store import Account, Store, Template
+
+MOST_RULES = 1_000
+"""Rules that an account's queue holds."""
 
 
 class ControlError(Exception):
@@ -35,6 +40,7 @@ class Controls:
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
+        self._rule_numbers = itertools.count(1)
 
     @property
     def store(self) -> Store:
@@ -176,10 +182,50 @@ class Controls:
                 raise ControlError(400, "invalid_body", "code and message are for outcome failed or cancelled")
             return None
         code = code or ("request_cancelled" if outcome == "cancelled" else "unknown_error")
-        known = self.emulator.contract.failure_codes
+        known = self.emulator.contract.failure_messages
         if code not in known:
             raise ControlError(400, "invalid_body", f"code {code[:80]!r} is no failure code{near_names(code, known)}")
-        return Failure(code, message or known[code]["message"])
+        return Failure(code, message or known[code])
+
+    def scenarios(self, key: str | None) -> dict[str, Any]:
+        """The catalogue and the queue; without a key the queue of new accounts."""
+        listed = []
+        for scenario in self.emulator.select.catalogue.values():
+            fields = msgspec.structs.asdict(scenario)
+            defaults = Scenario(name="", description="")
+            listed.append({name: value for name, value in fields.items() if value != getattr(defaults, name)})
+        return {"scenarios": listed, "queue": [_rule_view(rule) for rule in self._subject(key).queue]}
+
+    def queue(
+        self, key: str | None, name: str, times: int | None, match: tuple[str, dict[str, Any]], given: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Puts a rule at the end of the queue. Raises ControlError 400 for what could never happen."""
+        operation, fields = match
+        select = self.emulator.select
+        try:
+            scenario = override(named(name, select.catalogue), given, select.codes)
+        except ValueError as problem:
+            raise ControlError(400, "unknown_scenario", str(problem)) from None
+        if operation != "create" and not scenario.touches_replies:
+            message = f"{name} is about the life of a task: queue it for operation create, not {operation}"
+            raise ControlError(400, "invalid_body", message)
+        rule = Rule(next(self._rule_numbers), scenario, times, operation, fields, given)
+        for subject in self._subjects(key):
+            if len(subject.queue) >= MOST_RULES:
+                raise ControlError(409, "queue_full", f"the queue holds {MOST_RULES} rules; DELETE empties it")
+            self._set_queue(subject, (*subject.queue, rule))
+        return _rule_view(rule)
+
+    def empty_queue(self, key: str | None) -> None:
+        """Forgets every rule."""
+        for subject in self._subjects(key):
+            self._set_queue(subject, ())
+
+    def _set_queue(self, subject: Account | Template, queue: tuple[Rule, ...]) -> None:
+        if isinstance(subject, Template):
+            self.emulator.template = msgspec.structs.replace(subject, queue=queue)
+        else:
+            subject.queue = queue
 
     def requests(self, key: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` records of the journal, newest first, without keys."""
@@ -197,3 +243,13 @@ class Controls:
             return
         self.store.clear()
         self.emulator.template = self.emulator.first_template()
+
+
+def _rule_view(rule: Rule) -> dict[str, Any]:
+    return {
+        "rule": rule.number,
+        "scenario": rule.scenario.name,
+        "times": rule.times,
+        "match": {"operation": rule.operation, **rule.match},
+        "override": rule.override,
+    }

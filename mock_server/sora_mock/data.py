@@ -44,3 +44,11 @@ def scenario_tables() -> dict[str, dict[str, Any]]:
     for path in sorted((data_folder("fixtures") / "scenarios").glob("*.toml")):
         tables.update(tomllib.loads(path.read_text(encoding="utf-8")))
     return tables
+
+
+@cache
+def moderation_tables() -> list[dict[str, Any]]:
+    """The rules of `fixtures/moderation/strict.toml`, in their order."""
+    path = data_folder("fixtures") / "moderation" / "strict.toml"
+    rules: list[dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8"))["rules"]
+    return rules

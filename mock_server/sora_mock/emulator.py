@@ -9,12 +9,14 @@ from typing import Any, Final
 import msgspec
 
 from sora_mock import clock, ids
+from sora_mock.calls import Answer, Call, Headers
 from sora_mock.data import video_bytes
-from sora_mock.domain import callback_url, lifecycle, token_bucket
-from sora_mock.domain.contract import Contract
+from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
+from sora_mock.domain.contract import CREATE, Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
-from sora_mock.domain.scenario import Scenario, parse_selection, prompt_token
+from sora_mock.domain.scenario import TOKEN_START, Scenario
+from sora_mock.domain.shape import shaped
 from sora_mock.domain.task import (
     LINK_LIFETIME,
     Task,
@@ -26,10 +28,9 @@ from sora_mock.domain.task import (
     task_view,
 )
 from sora_mock.journal import LONGEST_BODY, Journal, Record
+from sora_mock.selection import Selector
 from sora_mock.settings import Settings
 from sora_mock.store import Account, Reply, Store, Template
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 encode: Final = msgspec.json.Encoder().encode
 
@@ -43,57 +44,6 @@ BROKEN: Final = "sk-mock-broken"
 LONGEST_KEY: Final = 512
 
 
-class Call:
-    """One request to the emulated service, and what became known of it on the way.
-
-    headers: by lower-case name. body: None where it was too large to be kept. cut: part of it was left unread.
-    origin: what a result link begins with. account, scenario, rule: filled in by the operation, for the journal.
-    """
-
-    __slots__ = (
-        "account",
-        "body",
-        "cut",
-        "headers",
-        "key",
-        "method",
-        "origin",
-        "path",
-        "rule",
-        "scenario",
-        "started",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[bytes, bytes],
-        body: bytes | None = b"",
-        origin: str = "",
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.body = body
-        self.cut = False
-        self.origin = origin
-        self.started = clock.stopwatch()
-        self.key = ""
-        self.account: Account | None = None
-        self.scenario: str | None = None
-        self.rule: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a client gets: an HTTP status, a body and headers beside Content-Type and Content-Length."""
-
-    status: int
-    body: bytes
-    headers: Headers = ()
-    media_type: bytes = b"application/json"
-
-
 class Emulator:
     """The service. `real_now` is the machine's clock, a parameter so that a test can hold it still."""
 
@@ -103,14 +53,23 @@ class Emulator:
         contract: Contract,
         catalogue: Mapping[str, Scenario],
         store: Store,
+        moderation_rules: tuple[choice.ModerationRule, ...] = (),
         real_now: Callable[[], float] = clock.real_now,
     ) -> None:
         self.settings = settings
         self.contract = contract
-        self.catalogue = catalogue
         self.store = store
         self.real_now = real_now
         self.seed: int = ids.new_seed() if settings.seed is None else settings.seed
+        self.select = Selector(
+            catalogue,
+            contract.failure_messages,
+            default=settings.scenario,
+            seed=self.seed,
+            failure_rate=settings.failure_rate,
+            moderation_rate=settings.moderation_rate,
+            moderation_rules=moderation_rules,
+        )
         self.template = self.first_template()
         self._numbers = itertools.count(1)
 
@@ -129,10 +88,10 @@ class Emulator:
     def create(self, call: Call) -> Answer:
         """`POST /v1/videos/generations`, in the order of interface.md ("Exactly")."""
         account, now = self._enter(call)
-        chosen = self._header_scenario(call)
-        self._take_token(call, account, now, overridden=chosen is not None or b"[[mock:" in (call.body or b""))
+        chosen = self.select.by_header(call)
+        self._take_token(call, account, now, overridden=chosen is not None or _TOKEN_BYTES in (call.body or b""))
         request = self._read(call)
-        chosen = chosen or self._token_scenario(call, request["prompt"])
+        chosen = chosen or self.select.by_token(call, request["prompt"])
         fingerprint = self._fingerprint(call, request)
         replay = self._replay(call, account, fingerprint)
         if replay is not None:
@@ -144,66 +103,111 @@ class Emulator:
         self.settle(account, now)
         if not account.ledger.affords(price):
             raise ApiError(402)
-        scenario = chosen or self._default_scenario(call)
-        task = self._new_task(call, account, now, scenario, video, price, request.get("callback_url"))
+        creation, account.creations = account.creations, account.creations + 1
+        scenario = chosen or self.select.for_creation(
+            call, account, creation, choice.facts(request, self.contract.defaults)
+        )
+        if scenario.refuses or scenario.fault == "reset_before":
+            raise self._refusal_of(scenario, self._mock_headers(scenario.name))
+        task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
         account.ledger = account.ledger.reserve(price)
         self.store.put_task(account, task)
-        body = encode(created_view(task, self.settings.behaviour))
+        body = encode(shaped(created_view(task, self.settings.behaviour), scenario.shape))
         if fingerprint is not None:
-            reply = Reply(fingerprint, body, scenario.name)
-            self.store.keep_reply(account, call.headers[b"idempotency-key"].decode("latin-1"), reply)
-        return Answer(200, body, self._mock_headers(scenario.name))
+            self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
+        return self.touched(Answer(200, body, self._mock_headers(scenario.name)), scenario)
 
     def query(self, call: Call, task_id: str) -> Answer:
         """`GET /v1/tasks/{task_id}`."""
         account, now = self._enter(call)
-        self._take_token(call, account, now, overridden=self._ignored_scenario(call))
+        scenario = self._reply_scenario(call, account, now, "query")
         self.contract.check_task_id(task_id)
         task = self.store.tasks.get(task_id)
         if task is None:
             raise ApiError(404)
         if task.account != account.name:
             raise ApiError(403)
-        return Answer(200, self.task_body(task, now))
+        return self.touched(Answer(200, self.task_body(task, now, scenario)), scenario)
 
     def credits(self, call: Call) -> Answer:
         """`GET /v1/credits`. Assumption: the key's and the user's figures are the same, one user has one key."""
         account, now = self._enter(call)
-        self._take_token(call, account, now, overridden=self._ignored_scenario(call))
+        scenario = self._reply_scenario(call, account, now, "credits")
         self.settle(account, now)
         ledger = account.ledger
         remaining = to_credits(UNLIMITED_SHOWN if ledger.remaining is None else ledger.remaining)
         figures = {"remaining_credits": remaining, "used_credits": to_credits(ledger.used)}
         token = {**figures, "unlimited_credits": ledger.remaining is None}
-        data = {"token": dict(sorted(token.items())), "user": figures}
-        return Answer(200, encode({"data": data, "message": "", "success": True}))
+        body = {"data": {"token": dict(sorted(token.items())), "user": figures}, "message": "", "success": True}
+        return self.touched(Answer(200, encode(shaped(body, call.shape))), scenario)
 
-    def result_file(self, call: Call, file_name: str) -> tuple[bytes, bytes]:
+    def download(self, call: Call, file_name: str) -> tuple[bytes, bytes, Scenario | None]:
         """The bytes and the entity tag of the video behind a result link, which asks for no key.
 
-        Raises ApiError 404 for a link that was never given out, and the configured status for an expired one.
+        And what a scenario does to the answer. Raises ApiError 404 for a link that was never given out, the
+        configured status for an expired one, and what a scenario refuses with.
         """
         task = self.store.tasks.get(task_id_of(file_name) or "")
-        if task is None:
-            raise ApiError(404, "The requested file could not be found", code="file_not_found")
-        account = call.account = self.store.by_name[task.account]
-        now = account.clock.at(self.real_now())
-        if lifecycle.status(task.plan, now) != "completed" or result_path(task) != call.path:
+        account = None if task is None else self.store.by_name[task.account]
+        call.account = account
+        scenario = self._for_reply(call, account, "file", self.select.by_header(call))
+        now = 0.0 if account is None else account.clock.at(self.real_now())
+        completed = task is not None and lifecycle.status(task.plan, now) == "completed"
+        if task is None or not completed or result_path(task) != call.path:
             raise ApiError(404, "The requested file could not be found", code="file_not_found")
         if now >= task.plan.ended_at + LINK_LIFETIME:
             message = "The result link has expired: it lived 24 hours from the completion of its task"
             raise ApiError(self.settings.behaviour.expired_link_status, message, code="file_expired")
-        return video_bytes(task.video.file_name), f'"{file_name}"'.encode()
+        return video_bytes(task.video.file_name), f'"{file_name}"'.encode(), scenario
 
     # --- what they share ---
 
-    def refusal(self, operation: str | None, error: ApiError) -> Answer:
+    def refusal(self, operation: str | None, call: Call, error: ApiError) -> Answer:
         """The answer that `error` stands for; `operation` is None where no operation took the request."""
-        return Answer(error.status, encode(self.contract.refusal(operation, error)), error.headers)
+        body = self.contract.refusal(operation, error)
+        if call.shape == "numeric_error_code":
+            body = shaped(body, call.shape, error.status)
+        return Answer(error.status, encode(body), error.headers, latency=error.latency, fault=error.fault)
 
-    def task_body(self, task: Task, now: float) -> bytes:
-        """What the query, and the callback, say of a task."""
-        return encode(task_view(task, now, self.settings.behaviour))
+    def task_body(self, task: Task, now: float, reply: Scenario | None = None) -> bytes:
+        """What the query, and the callback, say of a task. `reply`: what was chosen for this very answer."""
+        body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
+        return encode(body if reply is None else shaped(body, reply.shape))
+
+    def _refusal_of(self, scenario: Scenario, headers: Headers = ()) -> ApiError:
+        """The error that a scenario answers with."""
+        status = scenario.status or 500
+        if status == 429:
+            headers = (*headers, *self._too_many(60).headers)
+        return ApiError(
+            status,
+            scenario.message,
+            code=scenario.code,
+            headers=headers,
+            latency=scenario.latency,
+            fault=scenario.fault,
+        )
+
+    def touched(self, answer: Answer, scenario: Scenario | None) -> Answer:
+        """The answer with what the scenario does to it on its way."""
+        if scenario is None or not (scenario.latency or scenario.fault):
+            return answer
+        return msgspec.structs.replace(answer, latency=scenario.latency, fault=scenario.fault)
+
+    def _reply_scenario(self, call: Call, account: Account, now: float, operation: str) -> Scenario | None:
+        """What the header or the queue does to a poll; a token of the rate limit is taken in between."""
+        header = self.select.by_header(call)
+        self._take_token(call, account, now, overridden=header is not None)
+        return self._for_reply(call, account, operation, header)
+
+    def _for_reply(
+        self, call: Call, account: Account | None, operation: str, header: Scenario | None
+    ) -> Scenario | None:
+        """The scenario that touches this answer; raises the ApiError that it refuses with."""
+        scenario = self.select.for_reply(call, account, operation, header)
+        if scenario is not None and scenario.refuses:
+            raise self._refusal_of(scenario)
+        return scenario
 
     def account(self, key: str) -> Account:
         """The account of a valid key, which exists from the first time it is asked for."""
@@ -245,6 +249,7 @@ class Emulator:
                 status=answer.status,
                 scenario=call.scenario,
                 rule=call.rule,
+                unmatched=call.unmatched,
                 headers=call.headers,
                 request=(call.body or b"")[:LONGEST_BODY],
                 response=b"" if answer.media_type == b"video/mp4" else answer.body[:LONGEST_BODY],
@@ -264,42 +269,6 @@ class Emulator:
         if account.clock.per_request:
             account.clock = account.clock.advanced(real, account.clock.per_request)
         return account, account.clock.at(real)
-
-    def _header_scenario(self, call: Call) -> Scenario | None:
-        """What the header X-Mock-Scenario chooses. Raises ApiError 400 for a name that does not exist."""
-        written = call.headers.get(b"x-mock-scenario")
-        if written is None:
-            return None
-        scenario = self._selected(written.decode("utf-8", "replace"), "X-Mock-Scenario")
-        call.scenario, call.rule = scenario.name, "header X-Mock-Scenario"
-        return scenario
-
-    def _token_scenario(self, call: Call, prompt: str) -> Scenario | None:
-        """What a token in the prompt chooses, `[[mock:NAME key=value]]`. Raises ApiError 400."""
-        written = prompt_token(prompt)
-        if written is None:
-            return None
-        scenario = self._selected(written, "prompt")
-        call.scenario, call.rule = scenario.name, "token in the prompt"
-        return scenario
-
-    def _selected(self, written: str, param: str) -> Scenario:
-        try:
-            return parse_selection(written, self.catalogue)
-        except ValueError as problem:
-            raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
-
-    def _default_scenario(self, call: Call) -> Scenario:
-        scenario = self.catalogue[self.settings.scenario]
-        call.scenario, call.rule = scenario.name, "default scenario"
-        return scenario
-
-    def _ignored_scenario(self, call: Call) -> bool:
-        """Whether a poll carries the header of a task's scenario: SDKs send the same headers everywhere."""
-        if self._header_scenario(call) is None:
-            return False
-        call.rule = "ignored: the scenario in X-Mock-Scenario is about the life of a task, this is no creation"
-        return True
 
     def _take_token(self, call: Call, account: Account, now: float, *, overridden: bool) -> None:
         """Takes one request from the rate limit. Raises ApiError 429; 429 and 500 for the keys that mean it."""
@@ -353,11 +322,11 @@ class Emulator:
         """The first reply to the same Idempotency-Key. Raises ApiError 409 if that was for another body."""
         if fingerprint is None:
             return None
-        reply = account.replies.get(call.headers[b"idempotency-key"].decode("latin-1"))
+        reply = account.replies.get(_idempotency_key(call))
         if reply is None:
             return None
         if reply.request != fingerprint:
-            row = self.contract.errors["createVideoGeneration", 409]
+            row = self.contract.errors[CREATE, 409]
             raise ApiError(self.settings.behaviour.idempotency_conflict_status, row["message"], code=row["code"])
         call.scenario, call.rule = reply.scenario, "replay of an Idempotency-Key"
         return Answer(200, reply.body, ((b"idempotency-replayed", b"true"), *self._mock_headers(reply.scenario)))
@@ -371,17 +340,17 @@ class Emulator:
         call: Call,
         account: Account,
         now: float,
+        creation: int,
         scenario: Scenario,
         video: Video,
         price: int,
         callback: str | None,
     ) -> Task:
-        """The task with its plan and a fresh id; counts the creation."""
-        creation, account.creations = account.creations, account.creations + 1
+        """The task with its plan and a fresh id."""
         shortest, longest = self.settings.generation_time
         if shortest < longest:
             shortest += (longest - shortest) * ids.chance(self.seed, account.name, creation, "generation time")
-        plan = scenario.plan(now, shortest, self.settings.behaviour.queue_share)
+        plan = scenario.plan(now, shortest, self.settings.behaviour.queue_share, self.contract.failure_messages)
         suffix = ids.number(self.seed, account.name, creation, "task id")
         while (task_id := make_id(int(now), suffix)) in self.store.tasks:
             suffix += 1
@@ -401,6 +370,13 @@ class Emulator:
 
     def _mock_headers(self, scenario: str) -> Headers:
         return ((b"x-mock-scenario", scenario.encode()),) if self.settings.mock_headers else ()
+
+
+_TOKEN_BYTES: Final = TOKEN_START.encode()
+
+
+def _idempotency_key(call: Call) -> str:
+    return call.headers[b"idempotency-key"].decode("latin-1")
 
 
 # a million tasks share these eight

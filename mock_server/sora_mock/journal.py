@@ -22,6 +22,7 @@ class Record(msgspec.Struct, frozen=True):
     """One request and its answer.
 
     number: counts all requests of the server. at: the account's moment. seconds: what the answer took in real time.
+    rule: which rule chose the scenario. unmatched: why queued rules did not.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Record(msgspec.Struct, frozen=True):
     status: int
     scenario: str | None
     rule: str | None
+    unmatched: list[str]
     headers: Mapping[bytes, bytes]
     request: bytes
     response: bytes
@@ -75,6 +77,7 @@ def shown(record: Record) -> dict[str, Any]:
         "status": record.status,
         "scenario": record.scenario,
         "rule": record.rule,
+        "unmatched": [redacted(line) for line in record.unmatched],
         "headers": {
             name: "***" if name in _SECRET_HEADERS else redacted(value)
             for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in record.headers.items())

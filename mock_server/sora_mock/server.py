@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sora_mock.app import create_app
 from sora_mock.domain.errors import ApiError, envelope
 from sora_mock.settings import SettingError, Settings, replace
+from sora_mock.web.faults import EXTENSION
 
 LARGEST_HEAD: Final = 64 * 1024
 """Bytes of request line and headers; the parser itself would keep tens of MiB."""
@@ -29,6 +30,11 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which bounds the head of a request and answers malformed HTTP in the envelope."""
 
     _head = 0
+
+    def on_message_begin(self) -> None:
+        """Hands the transport to the application, which has to reset a connection now and then."""
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: self.transport}  # type: ignore[dict-item]  # in process only
 
     def data_received(self, data: bytes) -> None:
         """Counts the bytes that came before the headers were complete."""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from sora_mock.clock import FASTEST
+from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.scenario import LONGEST
@@ -32,6 +33,7 @@ class Settings:
     credits: balance of each new account; None is unlimited.
     keys: the only keys that are accepted; None accepts every one that begins with `sk-`.
     prices: by duration of the video. behaviour: what the sources leave open.
+    scenarios: the user's own, as they were written. strict_moderation: whether the shipped rules follow the own ones.
     """
 
     host: str = "127.0.0.1"
@@ -49,9 +51,14 @@ class Settings:
     mock_headers: bool = True
     log_format: str = "text"
     quiet: bool = False
+    failure_rate: float = 0.0
+    moderation_rate: float = 0.0
     keys: tuple[str, ...] | None = None
     prices: Mapping[int, int] = field(default_factory=lambda: {10: 57_600, 15: 86_400})
     behaviour: Behaviour = field(default_factory=Behaviour)
+    scenarios: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    moderation_rules: tuple[ModerationRule, ...] = ()
+    strict_moderation: bool = False
 
 
 def text(value: Any) -> str:
@@ -184,6 +191,8 @@ FLAGS: Final = (
     _flag("credits", balance, "N", "each new account's balance, or unlimited (1000)"),
     _flag("rate-limit", rate, "N/PERIOD", "requests an account may send, such as 60/minute (none)"),
     _flag("scenario", text, "NAME", "what happens to tasks that nothing else chose for (completed)"),
+    _flag("failure-rate", number(0, 1), "SHARE", "share of tasks that fail, 0 to 1 (0)"),
+    _flag("moderation-rate", number(0, 1), "SHARE", "share of tasks that moderation fails, 0 to 1 (0)"),
     _flag("control-token", text, "TOKEN", "what control calls must send as X-Mock-Token"),
     _flag("public-url", public_url, "URL", "what result links begin with (the request's own Host)"),
     _flag("cors", origin, "ORIGIN", "web page that may call the server from a browser"),
@@ -194,7 +203,7 @@ FLAGS: Final = (
 """What `serve` takes, in the order of its help."""
 
 _BY_NAME = {each.name: each for each in FLAGS}
-_TABLES = ("keys", "prices", "service")
+_TABLES = ("keys", "prices", "service", "scenarios", "moderation")
 KNOWN_VARIABLES = {"SORA_MOCK_URL", "SORA_MOCK_CONFIG", "SORA_MOCK_CONTROL_TOKEN"}
 
 
@@ -276,7 +285,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _table(key: str, value: Any, path: str) -> dict[str, Any]:
-    """The settings that are more than one value: `keys`, `[prices]`, `[service]`."""
+    """The settings that are more than one value: `keys`, `[prices]`, `[scenarios.NAME]` and their like."""
     try:
         if key == "keys":
             return {"keys": _keys(value)}
@@ -284,6 +293,10 @@ def _table(key: str, value: Any, path: str) -> dict[str, Any]:
             raise ValueError("expected a table")
         if key == "prices":
             return {"prices": _prices(value)}
+        if key == "scenarios":
+            return {"scenarios": _scenarios(value)}
+        if key == "moderation":
+            return _moderation(value)
         return {"behaviour": _behaviour(value)}
     except ValueError as problem:
         raise SettingError(f"bad value for {key} in {path}: {problem}") from None
@@ -302,6 +315,32 @@ def _prices(value: Mapping[str, Any]) -> dict[int, int]:
             raise ValueError(f"unknown duration {duration}; known are 10 and 15")
         prices[int(duration)] = to_units(price)
     return prices
+
+
+def _scenarios(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, table in value.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{name}: expected a table such as [scenarios.{name}]")
+    return value
+
+
+def _moderation(value: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, given in value.items():
+        if key == "strict":
+            found["strict_moderation"] = flag(given)
+        elif key == "rules" and isinstance(given, list):
+            found["moderation_rules"] = tuple(_numbered(index, rule) for index, rule in enumerate(given, 1))
+        else:
+            raise ValueError(f"unknown setting {key}; known are strict and [[moderation.rules]]")
+    return found
+
+
+def _numbered(index: int, rule: Any) -> ModerationRule:
+    try:
+        return read_moderation_rule(rule)
+    except ValueError as problem:
+        raise ValueError(f"rule {index}: {problem}") from None
 
 
 _BEHAVIOUR: Final[dict[str, Callable[[Any], Any]]] = {

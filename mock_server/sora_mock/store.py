@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from sora_mock.clock import Clock
+from sora_mock.domain.choice import Rule
 from sora_mock.domain.ledger import Ledger
 from sora_mock.domain.task import Task
 from sora_mock.domain.token_bucket import Rate, TokenBucket
@@ -34,16 +35,18 @@ class Template(msgspec.Struct, frozen=True):
     clock: Clock
     remaining: int | None
     rate: Rate | None
+    queue: tuple[Rule, ...] = ()
 
 
 class Account:
     """The facts of one key. Frozen values are replaced; the collections grow and are bounded.
 
-    name: 18 of A-Z0-9. tasks: ids, oldest first. creations: how many there have been, refused ones not counted.
+    name: 18 of A-Z0-9. tasks: ids, oldest first. creations: how many got as far as a scenario.
+    queue: what is to happen next, first rule first.
     due: (moment, task id) of every end whose credits are not settled yet, a heap.
     """
 
-    __slots__ = ("bucket", "clock", "creations", "due", "journal", "ledger", "name", "replies", "tasks")
+    __slots__ = ("bucket", "clock", "creations", "due", "journal", "ledger", "name", "queue", "replies", "tasks")
 
     def __init__(self, name: str, template: Template, now: float) -> None:
         self.name = name
@@ -51,6 +54,7 @@ class Account:
         self.ledger = Ledger(template.remaining)
         self.bucket = None if template.rate is None else TokenBucket.full(template.rate, now)
         self.creations = 0
+        self.queue = template.queue
         self.tasks: deque[str] = deque()
         self.due: list[tuple[float, str]] = []
         self.replies: OrderedDict[str, Reply] = OrderedDict()

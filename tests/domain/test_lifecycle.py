@@ -12,7 +12,7 @@ durations = st.floats(0, 1e6) | st.sampled_from([0.1, 0.3, 5.0, 60.0])
 outcomes = st.sampled_from(["completed", "failed", "cancelled", "stuck"])
 plans = st.builds(
     lambda outcome, created_at, total, share: Scenario(name="x", description="", outcome=outcome).plan(
-        created_at, total, share
+        created_at, total, share, {}
     ),
     outcomes,
     moments,
@@ -68,7 +68,7 @@ def test_a_moment_is_decided_once_and_lies_in_order(plan: Plan) -> None:
 
 
 def test_every_tenth_of_five_seconds() -> None:
-    plan = Scenario(name="x", description="").plan(1000.0, 5.0, 0.1)
+    plan = Scenario(name="x", description="").plan(1000.0, 5.0, 0.1, {})
     seen = [(lifecycle.status(plan, 1000 + t / 2), lifecycle.progress(plan, 1000 + t / 2)) for t in range(12)]
     assert seen == [
         ("pending", 0),

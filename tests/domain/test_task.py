@@ -59,7 +59,7 @@ def test_the_day_in_a_result_link_is_that_of_completion() -> None:
 
 def test_the_creation_reply_is_pending_or_processing_and_nothing_else() -> None:
     def reply(total: float, share: float) -> tuple[str, int]:
-        view = created_view(make_task(COMPLETED.plan(1000.0, total, share)), Behaviour())
+        view = created_view(make_task(COMPLETED.plan(1000.0, total, share, {})), Behaviour())
         return view["status"], view["progress"]
 
     assert reply(5, 0.1) == ("pending", 0)
@@ -69,7 +69,7 @@ def test_the_creation_reply_is_pending_or_processing_and_nothing_else() -> None:
 
 @given(st.floats(1e9, 9e9), st.integers(0, 10**6))
 def test_whole_seconds_of_generation_are_estimated_as_themselves(created_at: float, seconds: int) -> None:
-    assert estimated_time(COMPLETED.plan(created_at, float(seconds), 0.1)) == seconds
+    assert estimated_time(COMPLETED.plan(created_at, float(seconds), 0.1, {})) == seconds
 
 
 def test_a_failure_is_told_and_a_cancelled_task_follows_its_setting() -> None:

@@ -45,9 +45,10 @@ class Contract:
             name: schema["default"] for name, schema in properties.items() if "default" in schema
         }
         self.durations: list[int] = properties["duration"]["enum"]
-        self.failure_codes: dict[str, dict[str, str]] = components["schemas"]["TaskError"]["properties"]["code"][
-            "x-failure-codes"
-        ]
+        codes = components["schemas"]["TaskError"]["properties"]["code"]
+        documented = {code: row["message"] for code, row in codes["x-failure-codes"].items()}
+        seen = {code: code.replace("_", " ") for code in codes["x-seen-codes"]}
+        self.failure_messages: dict[str, str] = {**documented, **seen}
 
     def refusal(self, operation: str | None, error: ApiError) -> Envelope:
         """The error body that `operation` answers with; None is a request that no operation took."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from sora_mock.domain.fault import Fault
+
 Envelope = dict[str, dict[str, Any]]
 
 
@@ -14,6 +16,7 @@ class ApiError(Exception):
     status: the HTTP status.
     param: the request field that was wrong, for example `image_urls[0]`.
     headers: further response headers.
+    latency, fault: real seconds that the answer is held back, and what is done to it on its way.
     """
 
     def __init__(
@@ -24,6 +27,8 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        latency: float = 0.0,
+        fault: Fault | None = None,
     ) -> None:
         super().__init__(status, code, message)
         self.status = status
@@ -31,6 +36,8 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.headers = headers
+        self.latency = latency
+        self.fault = fault
 
 
 OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
@@ -43,6 +50,8 @@ OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
     413: ("request_too_large", "The request body is larger than 1 MiB", "invalid_request_error"),
     416: ("range_not_satisfiable", "The requested range is not satisfiable", "invalid_request_error"),
     500: ("internal_error", "Internal server error", "api_error"),
+    502: ("upstream_error", "The upstream service did not answer", "api_error"),
+    503: ("service_unavailable", "Service temporarily unavailable", "api_error"),
 }
 
 

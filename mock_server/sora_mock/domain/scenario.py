@@ -1,25 +1,37 @@
-"""What shall happen to a task: durations and an outcome, which become a plan once."""
+"""What shall happen, by name: durations and an outcome that become a plan once, a refusal, or harm to the reply."""
 
 import math
-import re
-from collections.abc import Mapping
-from typing import Literal
+import shlex
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 import msgspec
 
 from sora_mock.domain.errors import near_names
-from sora_mock.domain.plan import STEADY, Outcome, Plan
+from sora_mock.domain.fault import Fault
+from sora_mock.domain.plan import STEADY, Curve, Failure, Outcome, Plan
 
-LONGEST = 10 * 365 * 86400.0
+LONGEST: Final = 10 * 365 * 86400.0
 """Seconds; a task that takes longer than ten years is a mistake in a test."""
+
+LONGEST_LATENCY: Final = 60.0
+"""Real seconds that an answer can be held back."""
+
+Shape = Literal["unknown_status", "unknown_fields", "numeric_error_code", "wrapped_in_data", "cancelled_as_status"]
+"""How the replies about a task are changed (domain/shape.py)."""
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One named course of events. Durations are seconds of the account's clock.
 
     outcome: how the task ends; `stuck` never does.
-    generation_time: creation to end; None takes the server's.
-    queue_time: the pending part of it; None takes the server's share.
+    generation_time: creation to end; None takes the server's. queue_time: the pending part of it; None takes the
+    server's share. at: where in the processing it fails, 0 to 1; None is its end.
+    code, message: of the failure, or of the refusal; None takes the documented ones.
+    progress: the curve that it climbs. latency: real seconds before the answer.
+    status: the HTTP status of a refusal; None lets the task come into being.
+    tells_error: whether a failed task says why.
     """
 
     name: str
@@ -27,32 +39,210 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outcome: Outcome | Literal["stuck"] = "completed"
     generation_time: float | None = None
     queue_time: float | None = None
+    at: float | None = None
+    code: str | None = None
+    message: str | None = None
+    progress: Curve | None = None
+    latency: float = 0.0
+    status: int | None = None
+    fault: Fault | None = None
+    shape: Shape | None = None
+    tells_error: bool = True
 
-    def plan(self, created_at: float, generation_time: float, queue_share: float) -> Plan:
-        """The moments of a task created at `created_at`; the other two are what the server takes by default."""
+    @property
+    def refuses(self) -> bool:
+        """Whether the request is answered with an error instead of being handled."""
+        return self.status is not None
+
+    @property
+    def touches_replies(self) -> bool:
+        """Whether it does anything to an answer that is not about the life of a task."""
+        return bool(self.status or self.fault or self.shape or self.latency)
+
+    def plan(self, created_at: float, generation_time: float, queue_share: float, messages: Mapping[str, str]) -> Plan:
+        """The moments of a task created at `created_at`.
+
+        generation_time, queue_share: what the server takes by default. messages: the default one of each code.
+        """
         total = generation_time if self.generation_time is None else self.generation_time
         queued = total * queue_share if self.queue_time is None else min(self.queue_time, total)
-        full_at = created_at + total
+        curve = self.progress or STEADY
+        processing_at, full_at = created_at + queued, created_at + total
         if self.outcome == "stuck":
-            return Plan(created_at, created_at + queued, full_at, math.inf)
-        return Plan(created_at, created_at + queued, full_at, full_at, self.outcome, None, STEADY)
+            return Plan(created_at, processing_at, full_at, math.inf, curve=curve)
+        if self.outcome == "completed":
+            return Plan(created_at, processing_at, full_at, full_at, curve=curve)
+        ended_at = full_at if self.at is None else processing_at + (full_at - processing_at) * self.at
+        code = self.code or "unknown_error"
+        failure = Failure(code, self.message or messages.get(code, code)) if self.tells_error else None
+        return Plan(created_at, processing_at, full_at, ended_at, self.outcome, failure, curve)
 
 
-_TOKEN = re.compile(r"\[\[mock:(.*?)\]\]", re.DOTALL)
+# --- parameters ---
+
+
+def _number(low: float, high: float) -> Callable[[Any], float]:
+    def read(value: Any) -> float:
+        try:
+            found = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            found = math.nan
+        if not low <= found <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return found
+
+    return read
+
+
+def _status(value: Any) -> int:
+    found = _number(400, 599)(value)
+    if found != int(found):
+        raise ValueError("expected an HTTP status from 400 to 599")
+    return int(found)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= 1000:
+        raise ValueError("expected a text of 1 to 1000 characters")
+    return value
+
+
+def _curve(value: Any) -> Curve:
+    """Points of the progress: `[[0, 1], [0.5, 40]]`, or values at equal distances; `0:1,0.5:40` in a token."""
+    wrong = ValueError("expected points such as [[0, 1], [0.5, 40], [1, 99]] or values such as [1, 40, 99], rising")
+    if isinstance(value, str):
+        value = [point.split(":") if ":" in point else point for point in value.split(",")]
+    if not isinstance(value, list) or not 1 <= len(value) <= 100:
+        raise wrong
+    try:
+        if all(isinstance(point, list) for point in value):
+            points = [(_number(0, 1)(share), _number(0, 100)(height)) for share, height in value]
+        else:
+            shares = [index / max(1, len(value) - 1) for index in range(len(value))]
+            points = [(share, _number(0, 100)(height)) for share, height in zip(shares, value, strict=True)]
+    except (TypeError, ValueError):
+        raise wrong from None
+    if points != sorted(points) or any(one[1] > other[1] for one, other in pairwise(points)):
+        raise wrong
+    return tuple(points)
+
+
+PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "generation_time": _number(0, LONGEST),
+    "queue_time": _number(0, LONGEST),
+    "at": _number(0, 1),
+    "code": _text,
+    "message": _text,
+    "progress": _curve,
+    "latency": _number(0, LONGEST_LATENCY),
+    "status": _status,
+}
+"""What any scenario takes, by a reader that raises ValueError."""
+
+
+def override(scenario: Scenario, given: Mapping[str, Any], codes: Mapping[str, Any]) -> Scenario:
+    """The scenario with parameters of its own. `codes` are the failure codes that exist.
+
+    Raises ValueError that names the parameter and says what would be right.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in PARAMETERS:
+            known = near_names(name, PARAMETERS) or f"; known are {', '.join(PARAMETERS)}"
+            raise ValueError(f"unknown parameter {name[:80]!r}{known}")
+        try:
+            found[name] = PARAMETERS[name](value)
+        except ValueError as problem:
+            raise ValueError(f"{name}: {problem}") from None
+    changed = msgspec.structs.replace(scenario, **found)
+    _check(changed, found, codes)
+    return changed
+
+
+def _check(scenario: Scenario, found: Mapping[str, Any], codes: Mapping[str, Any]) -> None:
+    """Parameters that would have no effect are refused: silence would make a test pass for the wrong reason."""
+    if scenario.status is None:
+        if scenario.outcome in ("completed", "stuck"):
+            for name in ("at", "code", "message"):
+                if name in found:
+                    raise ValueError(f"{name} has no effect on {scenario.name}, which does not fail; see failed")
+        elif "code" in found and scenario.code not in codes:
+            code = str(scenario.code)
+            raise ValueError(f"code: {code[:80]!r} is no failure code{near_names(code, codes)}")
+    if scenario.generation_time is not None and (scenario.queue_time or 0) > scenario.generation_time:
+        raise ValueError("queue_time: it is a part of generation_time and cannot be longer")
+
+
+# --- names ---
+
+TOKEN_START: Final = "[[mock:"  # noqa: S105  # no password
 
 
 def prompt_token(prompt: str) -> str | None:
     """What stands in the first `[[mock:...]]` of a prompt; None without one."""
-    if "[[mock:" not in prompt:
-        return None
-    found = _TOKEN.search(prompt)
-    # a token that was never closed is a mistake, and told as an unknown name
-    return prompt[prompt.index("[[mock:") + 7 :][:80] if found is None else found[1]
+    _, start, rest = prompt.partition(TOKEN_START)
+    # one that is never closed is a mistake, and told as an unknown name
+    return rest.partition("]]")[0] if start else None
 
 
-def parse_selection(written: str, catalogue: Mapping[str, Scenario]) -> Scenario:
-    """The scenario that `NAME` stands for. Raises ValueError that lists near names."""
-    name = written.strip()
+def parse_selection(written: str, catalogue: Mapping[str, Scenario], codes: Mapping[str, Any]) -> Scenario:
+    """The scenario that `NAME key=value ...` stands for, in a header or a token.
+
+    Raises ValueError that lists near names or says which parameter is wrong.
+    """
+    try:
+        name, *pairs = shlex.split(written[:4000]) or [""]
+    except ValueError as problem:
+        raise ValueError(f"{written[:80]!r} cannot be read: {problem}") from None
+    given = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"expected key=value after the name, got {pair[:80]!r}")
+        given[key] = value
+    return override(named(name, catalogue), given, codes)
+
+
+def named(name: str, catalogue: Mapping[str, Scenario]) -> Scenario:
+    """The scenario of that name. Raises ValueError that lists near names."""
     if name not in catalogue:
-        raise ValueError(f"unknown scenario {name[:80]!r}{near_names(name, catalogue)}")
+        near = near_names(name, catalogue) or "; `sora-mock scenarios` lists them all"
+        raise ValueError(f"unknown scenario {name[:80]!r}{near}")
     return catalogue[name]
+
+
+def built_in_catalogue(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Scenario]:
+    """The scenarios of `fixtures/scenarios/`; one may extend any other."""
+    catalogue: dict[str, Scenario] = {}
+
+    def build(name: str) -> Scenario:
+        if name not in catalogue:
+            table = dict(tables[name])
+            extends = table.pop("extends", None)
+            base = {} if extends is None else msgspec.structs.asdict(build(extends))
+            catalogue[name] = msgspec.convert({**base, **table, "name": name}, Scenario)
+        return catalogue[name]
+
+    return {name: build(name) for name in tables}
+
+
+def with_own(
+    catalogue: Mapping[str, Scenario], tables: Mapping[str, Mapping[str, Any]], codes: Mapping[str, Any]
+) -> dict[str, Scenario]:
+    """The catalogue and the scenarios of a configuration, each extending one that stands before it.
+
+    Raises ValueError that names the scenario and what is wrong with it.
+    """
+    known = dict(catalogue)
+    for name, table in tables.items():
+        given = dict(table)
+        try:
+            if name in catalogue:
+                raise ValueError("there is a built-in scenario of that name")
+            base = named(str(given.pop("extends", "completed")), known)
+            description = _text(given.pop("description", f"{base.name}, changed by the configuration"))
+            own = override(msgspec.structs.replace(base, name=name), given, codes)
+        except ValueError as problem:
+            raise ValueError(f"scenario {name[:80]}: {problem}") from None
+        known[name] = msgspec.structs.replace(own, description=description)
+    return known

@@ -11,10 +11,13 @@ from urllib.parse import quote
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from sora_mock.calls import Answer, Call
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY
 from sora_mock.domain.errors import ApiError, unknown_route, wrong_method
-from sora_mock.emulator import Answer, Call, Emulator
+from sora_mock.emulator import Emulator
 from sora_mock.journal import redacted
+from sora_mock.web import faults
+from sora_mock.web.answers import respond
 
 LARGEST_BODY: Final = 1024 * 1024
 MOST_DRAINED: Final = 8 * 1024 * 1024
@@ -80,9 +83,12 @@ class Endpoint:
             return
         except TimeoutError:
             call.cut = True
-            answer = self.emulator.refusal(None, ApiError(408))
+            answer = self.emulator.refusal(None, call, ApiError(408))
         self.emulator.record(call, answer)
-        await respond(send, answer, call)
+        if answer.latency or answer.fault:
+            await faults.respond(scope, receive, send, answer, call)
+        else:
+            await respond(send, answer, call)
 
     def _answer(self, call: Call) -> Answer:
         """What the operation says, or its refusal; a bug of ours is the documented 500."""
@@ -91,10 +97,10 @@ class Endpoint:
                 raise wrong_method(call.method, call.path, ", ".join(self.methods))
             return self.operation(call)
         except ApiError as error:
-            return self.emulator.refusal(self.name, error)
+            return self.emulator.refusal(self.name, call, error)
         except Exception:
             print(redacted(traceback.format_exc()), file=sys.stderr)
-            return self.emulator.refusal(self.name, ApiError(500))
+            return self.emulator.refusal(self.name, call, ApiError(500))
 
 
 def origin(public_url: str | None, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
@@ -134,14 +140,3 @@ async def _read_on(receive: Receive, message: Message) -> tuple[bytes | None, bo
         if not more or size > MOST_DRAINED:
             return (b"".join(chunks), False) if size <= LARGEST_BODY else (None, more)
         message = await receive()
-
-
-async def respond(send: Send, answer: Answer, call: Call) -> None:
-    """Sends an answer; where part of the request was left unread the connection ends with it."""
-    headers = [*answer.headers]
-    if answer.status != 304:
-        headers += (b"content-type", answer.media_type), (b"content-length", str(len(answer.body)).encode())
-    if call.cut:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from sora_mock.clock import FASTEST, LAST_MOMENT
 from sora_mock.controls import ControlError, Controls
+from sora_mock.domain.choice import read_match
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.token_bucket import parse_rate
@@ -26,6 +27,10 @@ Handler = Callable[["ControlCall"], Any]
 MOST_LISTED: Final = 10_000
 LISTED: Final = 1_000
 """Items that a list answers unless `?limit=` asks for another number."""
+
+
+class Created(dict[str, Any]):
+    """An answer that tells of something new: 201."""
 
 
 class ControlCall:
@@ -92,6 +97,18 @@ def routes(controls: Controls, guard: Guard) -> list[Mount]:
             controls.set_rate(call.key, change["rate_limit"])
         return controls.account(call.key)
 
+    def queue(call: ControlCall) -> Created:
+        change = call.take(scenario=_text, times=_times, match=read_match, override=_object)
+        if "scenario" not in change:
+            raise bad_body('scenario is required, as in {"scenario": "failed", "times": 1}')
+        match = change.get("match", ("create", {}))
+        rule = controls.queue(call.key, change["scenario"], change.get("times", 1), match, change.get("override", {}))
+        return Created(rule)
+
+    def empty_queue(call: ControlCall) -> Fields:
+        controls.empty_queue(call.key)
+        return {"queue": []}
+
     def finish(call: ControlCall) -> Fields:
         change = call.take(outcome=_outcome, code=_text, message=_text)
         if "outcome" not in change:
@@ -110,6 +127,7 @@ def routes(controls: Controls, guard: Guard) -> list[Mount]:
         on("/clock", GET=lambda call: controls.clock(call.key), PATCH=change_clock),
         on("/clock/advance", POST=advance),
         on("/account", GET=lambda call: controls.account(call.key), PATCH=change_account),
+        on("/scenarios", GET=lambda call: controls.scenarios(call.key), POST=queue, DELETE=empty_queue),
         on("/tasks", GET=lambda call: {"tasks": controls.tasks(call.key, call.limit)}),
         on("/tasks/{task_id}/finish", POST=finish),
         on("/requests", GET=lambda call: {"requests": controls.requests(call.key, call.limit)}),
@@ -131,7 +149,8 @@ class Endpoint:
         """Answers the call, or `{"error":{"code","message"}}`."""
         request = Request(scope, receive)
         try:
-            response = reply(200, await self._answer(request))
+            answer = await self._answer(request)
+            response = reply(201 if isinstance(answer, Created) else 200, answer)
         except ControlError as error:
             response = reply(error.status, {"error": {"code": error.code, "message": error.message}})
             if error.status == 405:
@@ -214,6 +233,18 @@ def _boolean(value: Any) -> bool:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 1000:
         raise ValueError("expected a text of 1 to 1000 characters")
+    return value
+
+
+def _times(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10**6):
+        raise ValueError("expected a whole number from 1, or null for ever")
+    return value
+
+
+def _object(value: Any) -> Fields:
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
     return value
 
 

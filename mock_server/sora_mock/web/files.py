@@ -6,8 +6,9 @@ from typing import Final
 
 from starlette.routing import Route
 
+from sora_mock.calls import Answer, Call
 from sora_mock.domain.errors import ApiError
-from sora_mock.emulator import Answer, Call, Emulator
+from sora_mock.emulator import Emulator
 from sora_mock.web.api import Endpoint
 
 VIDEO: Final = b"video/mp4"
@@ -19,8 +20,8 @@ def routes(emulator: Emulator) -> list[Route]:
     """`/files/{account}/videos/YYYY/MM/DD/{32 hex}.mp4`, the shape of the service's own links (recorded)."""
 
     def send_file(call: Call) -> Answer:
-        body, tag = emulator.result_file(call, call.path[-36:-4])
-        return part_of(body, tag, call.headers)
+        body, tag, scenario = emulator.download(call, call.path[-36:-4])
+        return emulator.touched(part_of(body, tag, call.headers), scenario)
 
     endpoint = Endpoint(emulator, send_file, methods=("GET", "HEAD"))
     return [Route("/files/{account}/videos/{year}/{month}/{day}/{name}.mp4", endpoint)]

@@ -1,0 +1,113 @@
+"""Which scenario a request gets, and which rule chose it, in the order of strength of interface.md."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sora_mock import ids
+from sora_mock.calls import Call
+from sora_mock.domain import choice
+from sora_mock.domain.choice import ModerationRule
+from sora_mock.domain.errors import ApiError
+from sora_mock.domain.scenario import Scenario, parse_selection, prompt_token
+from sora_mock.store import Account
+
+
+class Selector:
+    """Chooses from the catalogue. Every choice is written into the call: scenario, rule, near misses of the queue.
+
+    codes: the failure codes that exist. default: the name of the scenario of last resort.
+    failure_rate, moderation_rate: shares 0 to 1 of creations, drawn from the seed, the account and the creation.
+    """
+
+    def __init__(
+        self,
+        catalogue: Mapping[str, Scenario],
+        codes: Mapping[str, str],
+        *,
+        default: str,
+        seed: int,
+        failure_rate: float,
+        moderation_rate: float,
+        moderation_rules: tuple[ModerationRule, ...],
+    ) -> None:
+        self.catalogue = catalogue
+        self.codes = codes
+        self.default = default
+        self.seed = seed
+        self.failure_rate = failure_rate
+        self.moderation_rate = moderation_rate
+        self.moderation_rules = moderation_rules
+
+    def by_header(self, call: Call) -> Scenario | None:
+        """What the header X-Mock-Scenario chooses. Raises ApiError 400 `unknown_scenario`."""
+        written = call.headers.get(b"x-mock-scenario")
+        if written is None:
+            return None
+        return self._chosen(call, self._parsed(written.decode("utf-8", "replace"), "X-Mock-Scenario"), "header")
+
+    def by_token(self, call: Call, prompt: str) -> Scenario | None:
+        """What a token in the prompt chooses, `[[mock:NAME key=value]]`. Raises ApiError 400 `unknown_scenario`."""
+        written = prompt_token(prompt)
+        return None if written is None else self._chosen(call, self._parsed(written, "prompt"), "token in the prompt")
+
+    def for_creation(self, call: Call, account: Account, creation: int, found: Mapping[str, Any]) -> Scenario:
+        """What the queue, chance, moderation rules or the default choose. `found` are the creation's facts."""
+        queued = self.by_queue(call, account, "create", found)
+        if queued is not None:
+            return queued
+        for purpose, share, names in (
+            ("failure", self.failure_rate, _FAILURES),
+            ("moderation", self.moderation_rate, _MODERATIONS),
+        ):
+            if share and ids.chance(self.seed, account.name, creation, purpose) < share:
+                name = names[ids.number(self.seed, account.name, creation, f"which {purpose}") % len(names)]
+                return self._chosen(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
+        for rule in self.moderation_rules:
+            if rule.objects(found):
+                return self._chosen(
+                    call, self.catalogue[rule.scenario], f"moderation rule {rule.prompt or rule.image!r}"
+                )
+        return self._chosen(call, self.catalogue[self.default], "default scenario")
+
+    def for_reply(
+        self, call: Call, account: Account | None, operation: str, header: Scenario | None
+    ) -> Scenario | None:
+        """What the header, or else the queue, does to the answer of a poll, a credits query or a download."""
+        if header is None:
+            return None if account is None else self.by_queue(call, account, operation, {})
+        if header.touches_replies:
+            return header
+        call.rule = f"ignored: {header.name} is about the life of a task, and this is no creation"
+        return None
+
+    def by_queue(self, call: Call, account: Account, operation: str, found: Mapping[str, Any]) -> Scenario | None:
+        """What the account's queue holds for this request; takes it out."""
+        if not account.queue:
+            return None
+        rule, account.queue, passed = choice.take(account.queue, operation, found)
+        call.unmatched = passed
+        return None if rule is None else self._chosen(call, rule.scenario, rule.label)
+
+    def _parsed(self, written: str, param: str) -> Scenario:
+        try:
+            return parse_selection(written, self.catalogue, self.codes)
+        except ValueError as problem:
+            raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
+
+    def _chosen(self, call: Call, scenario: Scenario, rule: str) -> Scenario:
+        call.scenario, call.rule, call.shape = scenario.name, rule, scenario.shape
+        return scenario
+
+
+_FAILURES = (
+    "failed_service_error",
+    "failed_generation_timeout",
+    "failed_resource_exhausted",
+    "failed_generation_failed_no_content",
+    "failed_service_unavailable",
+    "failed_image_processing_error",
+    "failed_unknown_error",
+)
+"""What `--failure-rate` draws from: failures that are nobody's fault."""
+
+_MODERATIONS = tuple(f"moderation_{sub_type}" for sub_type in choice.SUB_TYPES)

@@ -1,0 +1,329 @@
+"""Which scenario a request gets, why, and what happens to names and parameters that are wrong."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sora_mock.app import create_app
+from sora_mock.domain.choice import read_moderation_rule
+from sora_mock.server import MockServer
+from sora_mock.settings import SettingError, Settings, load
+from tests.conftest import Api
+
+
+def used(api: Api, **fields: Any) -> str:
+    return str(api.create(**fields).headers["X-Mock-Scenario"])
+
+
+def last(api: Api) -> Any:
+    return api.control("GET", "/requests?limit=1")["requests"][0]
+
+
+def queue(api: Api, scenario: str, **rule: Any) -> Any:
+    return api.control("POST", "/scenarios", {"scenario": scenario, **rule})
+
+
+def test_the_header_is_stronger_than_the_token_and_the_token_than_the_queue(api: Api) -> None:
+    queue(api, "slow")
+    prompt = "A cat [[mock:stuck]]"
+    assert used(api, prompt=prompt, headers={"X-Mock-Scenario": "instant"}) == "instant"
+    assert used(api, prompt=prompt) == "stuck"
+    assert used(api) == "slow"
+    assert used(api) == "completed"
+
+
+def test_the_journal_says_which_rule_chose_the_scenario(api: Api) -> None:
+    rule = queue(api, "slow")["rule"]
+    reasons = []
+    for fields in ({"headers": {"X-Mock-Scenario": "instant"}}, {"prompt": "[[mock:stuck]]"}, {}, {}):
+        api.create(**fields)  # type: ignore[arg-type]
+        reasons.append((last(api)["scenario"], last(api)["rule"]))
+    assert reasons == [
+        ("instant", "header"),
+        ("stuck", "token in the prompt"),
+        ("slow", f"queue rule {rule} (slow)"),
+        ("completed", "default scenario"),
+    ]
+
+
+def test_a_token_takes_parameters(api: Api) -> None:
+    task_id = api.new_task(prompt="A cat [[mock:failed code=generation_timeout at=0.4 message='too slow']] at night")
+    api.advance(0.5 + 4.5 * 0.4)
+    assert api.task(task_id)["error"] == {"code": "generation_timeout", "message": "too slow", "type": "task_error"}
+
+
+def test_the_header_takes_parameters(api: Api) -> None:
+    header = {"X-Mock-Scenario": "completed generation_time=100 queue_time=50 progress=0:10,0.5:10,1:20"}
+    created = api.create(headers=header).json()
+    assert created["task_info"]["estimated_time"] == 100
+    api.advance(49)
+    assert api.task(created["id"])["status"] == "pending"
+    api.advance(1)
+    assert api.task(created["id"])["progress"] == 10
+    api.advance(49)
+    assert api.task(created["id"])["progress"] == 19
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("moderation_celebrty", "did you mean moderation_celebrity"),
+        ("", "unknown scenario ''"),
+        ("failed at=1.5", "at: expected a number from 0 to 1"),
+        ("failed at=x", "at: expected a number"),
+        ("failed att=0.5", "unknown parameter 'att'; did you mean at?"),
+        ("failed at", "expected key=value"),
+        ("failed code=nonsense", "no failure code"),
+        ("failed code=generation_timout", "did you mean generation_timeout"),
+        ("completed code=service_error", "has no effect on completed"),
+        ("completed latency=61", "latency: expected a number from 0 to 60"),
+        ("completed status=200", "status: expected a number from 400 to 599"),
+        ("completed status=404.5", "status: expected an HTTP status"),
+        ("completed generation_time=-1", "generation_time: expected"),
+        ("completed generation_time=5 queue_time=6", "queue_time"),
+        ("completed progress=50,40", "progress: expected points"),
+        ("completed progress=0:1,2:40", "progress: expected points"),
+        ("failed message=", "message: expected a text"),
+        ("failed message='open", "cannot be read"),
+    ],
+)
+def test_a_wrong_name_or_parameter_is_a_clear_400_everywhere(api: Api, written: str, said: str) -> None:
+    for refused in (
+        api.create(headers={"X-Mock-Scenario": written}),
+        api.create(prompt=f"A cat [[mock:{written}]]"),
+        api.request("GET", "/v1/credits", headers={"X-Mock-Scenario": written}),
+    ):
+        assert refused.status_code == 400
+        error = refused.json()["error"]
+        assert error["code"] == "unknown_scenario"
+        assert error["param"] in ("X-Mock-Scenario", "prompt")
+        assert said in error["message"]
+        assert "X-Mock-Scenario" not in refused.headers
+    assert api.control("GET", "/tasks")["tasks"] == []
+
+
+def test_a_token_that_is_never_closed_is_told(api: Api) -> None:
+    assert "unknown scenario 'stuk'" in api.create(prompt="A cat [[mock:stuk").json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "scenario is required"),
+        ({"scenario": "moderation_celebrty"}, "did you mean moderation_celebrity"),
+        ({"scenario": "failed", "override": {"at": 2}}, "at: expected a number from 0 to 1"),
+        ({"scenario": "failed", "override": []}, "override: expected an object"),
+        ({"scenario": "failed", "times": 0}, "times: expected a whole number"),
+        ({"scenario": "failed", "times": True}, "times"),
+        ({"scenario": "failed", "time": 1}, "unknown field 'time'; did you mean times?"),
+        ({"scenario": "failed", "match": {"prompt": "("}}, "no regular expression"),
+        ({"scenario": "failed", "match": {"promt": "x"}}, "did you mean prompt"),
+        ({"scenario": "failed", "match": {"duration": 12}}, "expected 10 or 15"),
+        ({"scenario": "failed", "match": {"aspect_ratio": "1:1"}}, "expected 16:9 or 9:16"),
+        ({"scenario": "failed", "match": {"has_image": 1}}, "expected true or false"),
+        ({"scenario": "failed", "match": {"operation": "poll"}}, "create, query, credits, file"),
+        ({"scenario": "failed", "match": {"operation": "query"}}, "queue it for operation create"),
+        ({"scenario": "internal_error", "match": {"operation": "query", "prompt": "x"}}, "of a creation only"),
+    ],
+)
+def test_the_queue_refuses_what_could_never_happen(api: Api, body: Any, said: str) -> None:
+    refused = api.request("POST", "/__mock/scenarios", json=body)
+    assert refused.status_code == 400
+    assert said in refused.json()["error"]["message"]
+    assert api.control("GET", "/scenarios")["queue"] == []
+
+
+def test_a_queued_rule_waits_for_a_request_that_matches_and_the_journal_says_why(api: Api) -> None:
+    match = {"prompt": "(?i)dog", "duration": 15, "has_image": True, "aspect_ratio": "9:16"}
+    rule = queue(api, "stuck", match=match, times=2)["rule"]
+    assert used(api) == "completed"
+    assert last(api)["unmatched"] == [
+        f"queue rule {rule} (stuck): prompt 'A cat playing piano' does not match '(?i)dog'",
+        f"queue rule {rule} (stuck): duration is 10, not 15",
+        f"queue rule {rule} (stuck): has_image is False, not True",
+        f"queue rule {rule} (stuck): aspect_ratio is '16:9', not '9:16'",
+    ]
+    order = {
+        "prompt": "A Dog",
+        "duration": 15,
+        "aspect_ratio": "9:16",
+        "image_urls": ["https://a.example/dog.png"],
+    }
+    assert [used(api, **order) for _ in range(3)] == ["stuck", "stuck", "completed"]
+
+
+def test_rules_are_taken_in_their_order_and_delete_empties_the_queue(api: Api) -> None:
+    queue(api, "slow")
+    queue(api, "stuck", times=None)
+    assert [used(api) for _ in range(3)] == ["slow", "stuck", "stuck"]
+    assert [rule["scenario"] for rule in api.control("GET", "/scenarios")["queue"]] == ["stuck"]
+    api.control("DELETE", "/scenarios")
+    assert used(api) == "completed"
+
+
+def test_two_polls_answer_503_and_the_third_the_task(api: Api) -> None:
+    task_id = api.new_task()
+    queue(api, "service_unavailable", times=2, match={"operation": "query"})
+    statuses = [api.request("GET", f"/v1/tasks/{task_id}").status_code for _ in range(3)]
+    assert statuses == [503, 503, 200]
+
+
+def test_a_queue_for_credits_and_files_hits_those_alone(api: Api) -> None:
+    task_id = api.new_task()
+    api.advance(5)
+    link = api.task(task_id)["results"][0]
+    queue(api, "internal_error", match={"operation": "credits"})
+    queue(api, "edge_html_error", match={"operation": "file"})
+    assert api.task(task_id)["status"] == "completed"
+    assert [api.client.get(link).status_code for _ in range(2)] == [524, 200]
+    assert [api.request("GET", "/v1/credits").status_code for _ in range(2)] == [500, 200]
+
+
+def test_a_truncated_download_is_seen_by_the_client(api: Api) -> None:
+    task_id = api.new_task()
+    api.advance(5)
+    link = api.task(task_id)["results"][0]
+    with pytest.raises(httpx.RemoteProtocolError):
+        api.client.get(link, headers={"X-Mock-Scenario": "truncated_body"})
+    assert api.client.get(link).status_code == 200
+
+
+def test_a_scenario_about_a_tasks_life_is_ignored_on_a_poll_and_the_journal_says_so(api: Api) -> None:
+    task_id = api.new_task()
+    response = api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "failed"})
+    assert response.json()["status"] == "pending"
+    assert last(api)["rule"].startswith("ignored: failed is about the life of a task")
+
+
+def test_a_refused_creation_takes_nothing_from_the_queue(api: Api) -> None:
+    queue(api, "stuck")
+    assert api.create(duration=12).status_code == 400
+    api.control("PATCH", "/account", {"remaining_credits": 0})
+    assert api.create().status_code == 402
+    api.control("PATCH", "/account", {"remaining_credits": 10})
+    key = {"Idempotency-Key": "order-0000000001"}
+    assert used(api, headers=key) == "stuck"
+    queue(api, "slow")
+    assert used(api, headers=key) == "stuck"
+    assert len(api.control("GET", "/scenarios")["queue"]) == 1
+
+
+@pytest.mark.parametrize("meaning", ["no-access", "rate-limited", "broken"])
+def test_a_header_or_token_overrides_a_key_that_means_a_refusal(client: httpx.Client, meaning: str) -> None:
+    api = Api(client, f"sk-mock-{meaning}-override")
+    assert api.create().status_code in (403, 429, 500)
+    assert used(api, headers={"X-Mock-Scenario": "slow"}) == "slow"
+    assert used(api, prompt="[[mock:stuck]]") == "stuck"
+
+
+@pytest.mark.parametrize(("meaning", "status"), [("expired", 401), ("no-credit", 402)])
+def test_nothing_overrides_the_expired_key_nor_the_ledger(client: httpx.Client, meaning: str, status: int) -> None:
+    api = Api(client, f"sk-mock-{meaning}-override")
+    assert api.create(headers={"X-Mock-Scenario": "slow"}).status_code == status
+
+
+def test_a_scenario_of_a_shape_holds_for_the_polls_of_its_task_alone(api: Api) -> None:
+    wrapped = api.create(headers={"X-Mock-Scenario": "wrapped_in_data"}).json()["data"]["id"]
+    assert "data" in api.task(wrapped)
+    assert "data" not in api.task(api.new_task())
+
+
+def outcomes(clients: int, key: str, **settings: Any) -> list[Any]:
+    """Scenario by number of the creation, from 200 creations sent by that many clients at once."""
+    with MockServer(port=0, seed=42, credits=None, **settings) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, key)
+        with ThreadPoolExecutor(clients) as pool:
+            assert {response.status_code for response in pool.map(lambda _: api.create(), range(200))} == {200}
+        tasks = api.control("GET", "/tasks")["tasks"]
+    return [task["mock"]["scenario"] for task in reversed(tasks)]
+
+
+def test_the_same_seed_gives_the_same_outcomes_also_under_32_clients() -> None:
+    rates = {"failure_rate": 0.2, "moderation_rate": 0.1}
+    alone = outcomes(1, "sk-a", **rates)
+    assert outcomes(32, "sk-a", **rates) == alone
+    assert outcomes(1, "sk-b", **rates) != alone
+    assert 20 <= sum(name.startswith("failed") for name in alone) <= 60
+    assert 5 <= sum(name.startswith("moderation") for name in alone) <= 35
+    assert len(set(alone)) > 5
+
+
+def test_moderation_rules_look_at_the_prompt_and_at_the_image() -> None:
+    rules = (
+        read_moderation_rule({"prompt": "(?i)elvis", "type": "celebrity", "stage": "output"}),
+        read_moderation_rule({"image": r"people\d", "type": "real_person", "stage": "input"}),
+    )
+    with MockServer(port=0, moderation_rules=rules) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        assert used(api, prompt="Elvis sings") == "moderation_celebrity_output"
+        assert last(api)["rule"] == "moderation rule '(?i)elvis'"
+        refused = api.create(image_urls=["https://a.example/people1.png"])
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_policy_violation")
+        assert used(api) == "completed"
+
+
+def test_the_shipped_moderator_is_strict_when_it_is_switched_on() -> None:
+    with MockServer(port=0, strict_moderation=True) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        assert used(api) == "completed"
+        assert used(api, prompt="A nude statue") == "moderation_nudity_input"
+        assert used(api, prompt="Pikachu on a beach") == "moderation_third_party_output"
+        assert used(api, image_urls=["https://a.example/selfie.jpg"]) == "moderation_real_person_input"
+
+
+def own(text: str, folder: Path) -> Settings:
+    (folder / "sora-mock.toml").write_text(text)
+    return load({"port": "0"}, {}, folder, warn=print)
+
+
+def test_a_users_own_scenario_extends_a_built_in_one(tmp_path: Path) -> None:
+    settings = own(
+        """
+        scenario = "flaky"
+        [scenarios.flaky]
+        extends = "failed"
+        code = "service_error"
+        at = 0.2
+        description = "Our worst day."
+        [scenarios.flakier]
+        extends = "flaky"
+        message = "worse"
+        [[moderation.rules]]
+        pattern = "forbidden"
+        type = "policy"
+        """,
+        tmp_path,
+    )
+    with MockServer(settings) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        assert used(api) == "flaky"
+        assert used(api, prompt="forbidden") == "moderation_policy"
+        assert used(api, headers={"X-Mock-Scenario": "flakier at=0.9"}) == "flakier"
+        listed = {each["name"]: each["description"] for each in api.control("GET", "/scenarios")["scenarios"]}
+        assert listed["flaky"] == "Our worst day."
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[scenarios.mine]\nextends = "faild"', "scenario mine: unknown scenario 'faild'; did you mean failed"),
+        ('[scenarios.mine]\nextends = "failed"\nat = 7', "scenario mine: at: expected a number from 0 to 1"),
+        ("[scenarios.mine]\natt = 7", "scenario mine: unknown parameter 'att'"),
+        ("[scenarios.failed]\nat = 0.5", "scenario failed: there is a built-in scenario"),
+        ('scenario = "compleed"', "unknown scenario 'compleed'; did you mean completed"),
+        ("scenarios = 5", "expected a table"),
+        ("[moderation]\nstrikt = true", "unknown setting strikt"),
+        ('[[moderation.rules]]\ntype = "policy"', "rule 1: expected prompt or image"),
+        ('[[moderation.rules]]\nprompt = "("\ntype = "policy"', "rule 1: '(' is no regular expression"),
+        ('[[moderation.rules]]\nprompt = "x"\ntype = "bad"', "rule 1: type: expected one of real_person"),
+        ('[[moderation.rules]]\nprompt = "x"\ntype = "policy"\nstage = "late"', "rule 1: stage: expected input"),
+        ("failure-rate = 2", "expected a number from 0 to 1"),
+    ],
+)
+def test_a_wrong_configuration_of_scenarios_stops_the_start(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        create_app(own(text, tmp_path))
+    assert said in str(raised.value)
