@@ -1,6 +1,7 @@
 """What most tests need: a real server on a free port, and a client with an account of its own."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -70,6 +71,6 @@ def client(server: MockServer) -> Iterator[httpx.Client]:
 @pytest.fixture
 def api(client: httpx.Client, request: pytest.FixtureRequest) -> Api:
     """An account of this test's own on the shared server, its clock standing still."""
-    account = Api(client, f"sk-test-{request.node.nodeid.encode().hex()[-80:]}")
+    account = Api(client, f"sk-test-{sha256(request.node.nodeid.encode()).hexdigest()}")
     account.freeze()
     return account

@@ -39,7 +39,7 @@ def test_the_journal_says_which_rule_chose_the_scenario(api: Api) -> None:
     rule = queue(api, "slow")["rule"]
     reasons = []
     for fields in ({"headers": {"X-Mock-Scenario": "instant"}}, {"prompt": "[[mock:stuck]]"}, {}, {}):
-        api.create(**fields)  # type: ignore[arg-type]
+        api.create(**fields)
         reasons.append((last(api)["scenario"], last(api)["rule"]))
     assert reasons == [
         ("instant", "header"),

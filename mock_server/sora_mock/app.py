@@ -1,9 +1,9 @@
 """The composition root: every part meets here, as plain constructor calls."""
 
-from typing import Any
-
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sora_mock import data
 from sora_mock.controls import Controls
@@ -17,7 +17,7 @@ from sora_mock.web import api, control, files
 from sora_mock.web.origin import Guard
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None) -> "App":
     """The server as an ASGI application, for uvicorn or an in-process transport.
 
     `app.state.emulator` is the service behind it. Raises SettingError for settings that cannot go together.
@@ -32,19 +32,31 @@ def create_app(settings: Settings | None = None) -> Starlette:
     rules = settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ())
     emulator = Emulator(settings, contract, catalogue, Store(), rules)
     guard = Guard(settings.host, settings.public_url, settings.control_token)
-    app = Starlette(
-        routes=[
-            *api.routes(emulator),
-            *files.routes(emulator),
-            *control.routes(Controls(emulator), guard),
-            api.anything_else(emulator),
-        ],
-        middleware=_cors(settings.cors),
-    )
-    # a path with a slash too many is an unknown route of the service, not a 307
-    app.router.redirect_slashes = False
+    service = api.Service(emulator, files.download(emulator))
+    app = App(service, routes=control.routes(Controls(emulator), guard), middleware=_cors(settings.cors))
     app.state.emulator = emulator
     return app
+
+
+class App(Starlette):
+    """The control API as routes, and the service for every other path.
+
+    Without middleware the service is reached before Starlette's layers, which would cost more than it does (bench/).
+    """
+
+    def __init__(self, service: ASGIApp, routes: list[Mount], middleware: list[Middleware]) -> None:
+        super().__init__(routes=routes, middleware=middleware)
+        self.service = service
+        self.router.default = service
+        # a path with a slash too many is an unknown route of the service, not a 307
+        self.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] == "http" and not self.user_middleware and not scope["path"].startswith(control.PREFIX):
+            await self.service(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def built_in_scenarios() -> dict[str, Scenario]:
@@ -60,16 +72,6 @@ def strict_moderation() -> tuple[ModerationRule, ...]:
 def _cors(origin: str | None) -> list[Middleware]:
     if origin is None:
         return []
-    from starlette.middleware.cors import CORSMiddleware
+    from sora_mock.web.cors import Cors
 
-    exposed: Any = ["Retry-After", "X-Mock-Scenario", "idempotency-replayed", "ETag", "Content-Range"]
-    every = ["*"]
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origins=[origin],
-            allow_methods=every,
-            allow_headers=every,
-            expose_headers=exposed,
-        )
-    ]
+    return [Middleware(Cors, origin=origin)]

@@ -15,7 +15,7 @@ from sora_mock.domain.plan import Failure, Outcome
 from sora_mock.domain.scenario import Scenario, named, override
 from sora_mock.domain.task import Task, result_url, task_view
 from sora_mock.domain.token_bucket import Rate, TokenBucket
-from sora_mock.emulator import Emulator
+from sora_mock.emulator import NO_CREDIT, Emulator
 from sora_mock.store import Account, Store, Template
 
 MOST_RULES = 1_000
@@ -118,7 +118,11 @@ class Controls:
         """Sets what remains, in units; None is unlimited. What is reserved or used stays."""
         if key is None:
             self.emulator.template = msgspec.structs.replace(self.emulator.template, remaining=remaining)
-        for account in self._accounts(key):
+        accounts = self._accounts(key)
+        if key is None:
+            # the balance of the others is what their key means
+            accounts = [each for name, each in self.store.accounts.items() if not name.startswith(NO_CREDIT)]
+        for account in accounts:
             self.emulator.settle(account, account.clock.at(self.emulator.real_now()))
             account.ledger = msgspec.structs.replace(account.ledger, remaining=remaining)
 

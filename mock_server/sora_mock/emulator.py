@@ -41,7 +41,7 @@ NO_CREDIT: Final = "sk-mock-no-credit"
 RATE_LIMITED: Final = "sk-mock-rate-limited"
 BROKEN: Final = "sk-mock-broken"
 
-LONGEST_KEY: Final = 512
+LONGEST_KEY: Final = 4096
 
 
 class Emulator:

@@ -14,7 +14,7 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_BODY: Final = 16 * 1024
 """Bytes that are kept of one body."""
 
-_KEY = re.compile(r"(?<![\w-])sk-[^\s\"'\\,;&<>]+")
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[^\s\"'\\,;&<>]+")
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-mock-token"}
 
 
@@ -97,8 +97,18 @@ def _body(body: bytes) -> Any:
     """JSON where it is JSON, text where it is not, None where there was none."""
     if not body:
         return None
-    text = redacted(body.decode("utf-8", "replace"))
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, RecursionError):
-        return text
+        # decoded first: JSON can spell a key in more ways than one
+        return _redacted_value(msgspec.json.decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return redacted(body.decode("utf-8", "replace"))
+
+
+def _redacted_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [_redacted_value(item) for item in value]
+    if isinstance(value, dict):
+        return {redacted(name): _redacted_value(item) for name, item in value.items()}
+    return value

@@ -22,8 +22,17 @@ from sora_mock.web.faults import EXTENSION
 LARGEST_HEAD: Final = 64 * 1024
 """Bytes of request line and headers; the parser itself would keep tens of MiB."""
 
+TOO_LARGE: Final = f"The request line and headers are larger than {LARGEST_HEAD // 1024} KiB"
+
 GRACE: Final = 1
 """Seconds that open requests get at the end."""
+
+
+class _Dropped(list[tuple[bytes, bytes]]):
+    """A list that keeps nothing."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None:
+        """Forgets the item."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -41,12 +50,22 @@ class Protocol(HttpToolsProtocol):
         self._head += len(data)
         super().data_received(data)
         if self._head > LARGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response(f"The request's headers are larger than {LARGEST_HEAD // 1024} KiB")
+            self.send_400_response(TOO_LARGE)
 
     def on_headers_complete(self) -> None:
-        """The head is over: what follows is a body, bounded elsewhere."""
+        """The head is over: what follows is a body, bounded elsewhere. Raises ValueError for a head too large."""
+        if self._head > LARGEST_HEAD and self._size() > LARGEST_HEAD:
+            self._too_large = True
+            raise ValueError(TOO_LARGE)
         self._head = -(2**62)
         super().on_headers_complete()
+        # what comes as a header from here on is the trailer of a chunked body, and that is none
+        self.headers = _Dropped()
+
+    _too_large = False
+
+    def _size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def on_message_complete(self) -> None:
         """The next head begins."""
@@ -55,8 +74,8 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is not HTTP, and ends the connection."""
-        known = msg.startswith("The request's")
-        body = msgspec.json.encode(envelope(ApiError(400, msg if known else None)))
+        known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None
+        body = msgspec.json.encode(envelope(ApiError(400, known)))
         head = (
             f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             "connection: close\r\n\r\n"
@@ -108,12 +127,16 @@ def bind(settings: Settings) -> socket.socket:
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise SettingError(f"cannot listen on {settings.host} port {settings.port}: {reason}") from None
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, UnicodeError) as problem:
+        reason = getattr(problem, "strerror", None) or "it is no address"
+        raise SettingError(f"cannot listen on --host {settings.host} port {settings.port}: {reason}") from None
     return listener
 
 
@@ -125,7 +148,8 @@ def url_of(host: str, listener: socket.socket) -> str:
 
 def configured(app: Any) -> uvicorn.Config:
     """How uvicorn runs the application: quietly, on httptools and uvloop."""
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    # it would report every request that the end of the server cut off; our endpoints report bugs themselves
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     return uvicorn.Config(
         app,
         http=Protocol,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -148,22 +148,27 @@ def one_of(*choices: str) -> Callable[[Any], str]:
 
 def origin(value: Any) -> str:
     """A URL of scheme and host alone."""
-    parts = urlsplit(text(value).rstrip("/"))
-    try:
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        good = False
-    if not good or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+    parts = _http_url(value, "an origin such as http://localhost:3000")
+    if parts.path or "@" in parts.netloc:
         raise ValueError("expected an origin such as http://localhost:3000")
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def public_url(value: Any) -> str:
     """The beginning of result links: an http or https URL without query."""
-    parts = urlsplit(text(value).rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("expected a URL such as http://localhost:4010")
-    return parts.geturl()
+    return _http_url(value, "a URL such as http://localhost:4010").geturl()
+
+
+def _http_url(value: Any, expected: str) -> SplitResult:
+    written = text(value).rstrip("/")
+    try:
+        parts = urlsplit(written)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", written):
+        raise ValueError(f"expected {expected}")
+    return parts
 
 
 @dataclass(frozen=True)
@@ -271,7 +276,10 @@ def _file(named: Path | None, folder: Path) -> tuple[Path, dict[str, Any]]:
 def _section(path: Path, table: dict[str, Any]) -> dict[str, Any]:
     if path.name != "pyproject.toml":
         return table
-    section: dict[str, Any] = table.get("tool", {}).get("sora-mock", {})
+    tool = table.get("tool", {})
+    section = tool.get("sora-mock", {}) if isinstance(tool, dict) else tool
+    if not isinstance(section, dict):
+        raise SettingError(f"tool.sora-mock in {path} must be a table, [tool.sora-mock]")
     return section
 
 

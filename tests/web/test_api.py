@@ -773,17 +773,6 @@ def test_a_wide_body_is_not_a_deep_one(api: Api) -> None:
 # --- choosing a scenario that does not exist ---
 
 
-def test_an_unknown_scenario_in_the_header_is_the_documented_400(api: Api) -> None:
-    message = assert_bad_request(api.create(headers={"X-Mock-Scenario": "complete"}))
-    assert "complete" in message
-    assert "completed" in message
-
-
-def test_an_unknown_scenario_in_the_prompt_is_the_documented_400(api: Api) -> None:
-    message = assert_bad_request(api.create(prompt="A cat [[mock:complete]]"), "prompt")
-    assert "completed" in message
-
-
 def test_a_scenario_in_the_header_of_a_poll_is_ignored_and_the_journal_says_so(api: Api) -> None:
     task_id = api.new_task()
     response = api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "completed"})

@@ -74,7 +74,7 @@ def test_health_answers_status_and_version(client: httpx.Client) -> None:
     assert response.json() == {"status": "ok", "version": VERSION}
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/clock/nothing", "/clock/", "/health/", "/%00", "/a%0Ab", "/tasks/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/clock/nothing", "/clock/", "/health/", "/%00", "/tasks/x"])
 def test_an_unknown_control_call_is_404(client: httpx.Client, path: str) -> None:
     refused(client.get("/__mock" + path), 404)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import quote
 
-from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from sora_mock.calls import Answer, Call
@@ -26,6 +25,11 @@ MOST_DRAINED: Final = 8 * 1024 * 1024
 SLOWEST_BODY: Final = 30.0
 """Real seconds in which a body has to arrive."""
 
+TASKS: Final = "/v1/tasks/"
+FILES: Final = "/files/"
+FILE_PATH: Final = re.compile(r"/files/[^/]+/videos/[^/]+/[^/]+/[^/]+/[^/]+\.mp4")
+"""`/files/{account}/videos/YYYY/MM/DD/{32 hex}.mp4`, the shape of the service's own links (recorded)."""
+
 _HOST = re.compile(rb"[A-Za-z0-9._~-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 Operation = Callable[[Call], Answer]
@@ -35,26 +39,38 @@ class Gone(Exception):
     """The client has left before its request was complete: nobody is there to answer."""
 
 
-def routes(emulator: Emulator) -> list[Route]:
-    """The three operations."""
+class Service:
+    """Everything that is not the control API, as an ASGI application: one look-up finds the endpoint.
 
-    def query(call: Call) -> Answer:
-        return emulator.query(call, call.path[len("/v1/tasks/") :])
+    Exact names and two prefixes, no patterns: a path that is nearly right is an unknown route of the service.
+    """
 
-    return [
-        Route("/v1/tasks/{task_id}", Endpoint(emulator, query, QUERY, ("GET",))),
-        Route("/v1/videos/generations", Endpoint(emulator, emulator.create, CREATE, ("POST",))),
-        Route("/v1/credits", Endpoint(emulator, emulator.credits, CREDITS, ("GET",))),
-    ]
+    def __init__(self, emulator: Emulator, file: Operation) -> None:
+        def query(call: Call) -> Answer:
+            return emulator.query(call, call.path[len(TASKS) :])
 
+        def refuse(call: Call) -> Answer:
+            raise unknown_route(call.method, quote(call.path, safe="/:@!$&'()*+,;=~-._")[:1000])
 
-def anything_else(emulator: Emulator) -> Route:
-    """Every path that is no other route: refused in the documented envelope."""
+        self.exact = {
+            "/v1/videos/generations": Endpoint(emulator, emulator.create, CREATE, ("POST",)),
+            "/v1/credits": Endpoint(emulator, emulator.credits, CREDITS, ("GET",)),
+        }
+        self.task = Endpoint(emulator, query, QUERY, ("GET",))
+        self.file = Endpoint(emulator, file, None, ("GET", "HEAD"))
+        self.unknown = Endpoint(emulator, refuse)
 
-    def refuse(call: Call) -> Answer:
-        raise unknown_route(call.method, quote(call.path, safe="/:@!$&'()*+,;=~-._")[:1000])
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        await self.endpoint(scope["path"])(scope, receive, send)
 
-    return Route("/{path:path}", Endpoint(emulator, refuse))
+    def endpoint(self, path: str) -> "Endpoint":
+        """Who answers for this path."""
+        if path.startswith(TASKS) and path.find("/", len(TASKS)) < 0 and len(path) > len(TASKS):
+            return self.task
+        if path.startswith(FILES) and FILE_PATH.fullmatch(path):
+            return self.file
+        return self.exact.get(path, self.unknown)
 
 
 class Endpoint:
@@ -110,7 +126,7 @@ def origin(public_url: str | None, scope: Scope, headers: Mapping[bytes, bytes])
     host = headers.get(b"host", b"")
     if _HOST.fullmatch(host) is None:
         name, port = scope.get("server") or ("127.0.0.1", 80)
-        return f"http://{name}:{port}"
+        return f"http://{f'[{name}]' if ':' in name else name}:{port}"
     return f"{scope['scheme']}://{host.decode()}"
 
 

@@ -2,12 +2,13 @@
 
 import math
 import re
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
@@ -17,12 +18,16 @@ from sora_mock.domain.choice import read_match
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.journal import redacted
 from sora_mock.version import VERSION
+from sora_mock.web.answers import json_response
 from sora_mock.web.api import LARGEST_BODY
 from sora_mock.web.origin import Guard
 
 Fields = dict[str, Any]
 Handler = Callable[["ControlCall"], Any]
+
+PREFIX: Final = "/__mock"
 
 MOST_LISTED: Final = 10_000
 LISTED: Final = 1_000
@@ -132,9 +137,9 @@ def routes(controls: Controls, guard: Guard) -> list[Mount]:
         on("/tasks/{task_id}/finish", POST=finish),
         on("/requests", GET=lambda call: {"requests": controls.requests(call.key, call.limit)}),
         on("/reset", POST=reset),
-        on("/{path:path}"),
     ]
-    return [Mount("/__mock", Router(routes, redirect_slashes=False))]
+    unknown = Endpoint(controls, guard, {})
+    return [Mount(PREFIX, Router(routes, redirect_slashes=False, default=unknown))]
 
 
 class Endpoint:
@@ -150,13 +155,18 @@ class Endpoint:
         request = Request(scope, receive)
         try:
             answer = await self._answer(request)
-            response = reply(201 if isinstance(answer, Created) else 200, answer)
+            response = json_response(201 if isinstance(answer, Created) else 200, answer)
         except ControlError as error:
-            response = reply(error.status, {"error": {"code": error.code, "message": error.message}})
+            response = json_response(error.status, {"error": {"code": error.code, "message": error.message}})
             if error.status == 405:
                 response.headers["allow"] = ", ".join(self.methods)
         except ClientDisconnect:
             return
+        except Exception:
+            print(redacted(traceback.format_exc()), file=sys.stderr)
+            response = json_response(
+                500, {"error": {"code": "internal_error", "message": "a bug of sora-mock; see its output"}}
+            )
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Any:
@@ -165,7 +175,7 @@ class Endpoint:
             raise ControlError(403, "forbidden", refused)
         if not self.methods:
             raise ControlError(404, "unknown_route", f"there is no {request.scope['path'][:200]} here")
-        handler = self.methods.get(request.method)
+        handler = self.methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise ControlError(405, "method_not_allowed", f"allowed: {', '.join(self.methods)}")
         answer = handler(ControlCall(request, self._key(request), await _body(request)))
@@ -197,11 +207,6 @@ async def _body(request: Request) -> Fields:
     if not isinstance(body, dict):
         raise bad_body("the body must be a JSON object")
     return body
-
-
-def reply(status: int, content: Any) -> Response:
-    """A JSON response."""
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 def bad_body(message: str) -> ControlError:

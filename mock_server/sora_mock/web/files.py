@@ -1,30 +1,26 @@
 """The result files over HTTP: whole or a range of it, with the entity tag that lets a client resume."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
-
-from starlette.routing import Route
 
 from sora_mock.calls import Answer, Call
 from sora_mock.domain.errors import ApiError
 from sora_mock.emulator import Emulator
-from sora_mock.web.api import Endpoint
 
 VIDEO: Final = b"video/mp4"
 
 _RANGE: Final = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
 
 
-def routes(emulator: Emulator) -> list[Route]:
-    """`/files/{account}/videos/YYYY/MM/DD/{32 hex}.mp4`, the shape of the service's own links (recorded)."""
+def download(emulator: Emulator) -> Callable[[Call], Answer]:
+    """The operation behind result links."""
 
     def send_file(call: Call) -> Answer:
         body, tag, scenario = emulator.download(call, call.path[-36:-4])
         return emulator.touched(part_of(body, tag, call.headers), scenario)
 
-    endpoint = Endpoint(emulator, send_file, methods=("GET", "HEAD"))
-    return [Route("/files/{account}/videos/{year}/{month}/{day}/{name}.mp4", endpoint)]
+    return send_file
 
 
 def part_of(body: bytes, tag: bytes, headers: Mapping[bytes, bytes]) -> Answer:

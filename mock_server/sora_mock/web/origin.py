@@ -35,7 +35,7 @@ class Guard:
         if host is not None and not holds_token and host_name(host) not in self.own:
             return f"Host {host[:80]!r} is not this server; call it by localhost, or send X-Mock-Token"
         origin = headers.get("origin")
-        if origin is not None and (urlsplit(origin).hostname or "") not in self.own:
+        if origin is not None and host_name(origin.partition("://")[2]) not in self.own:
             return f"Origin {origin[:80]!r} is not this server's own"
         if headers.get("sec-fetch-site") == "cross-site":
             return "a page of another site may not call the control API"
