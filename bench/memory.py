@@ -47,7 +47,7 @@ def new_emulator(now: Time) -> Emulator:
 def new_call(method: str, path: str, body: bytes = b"") -> Call:
     """A call as the web layer makes it: what each request has of its own, each call has of its own here."""
     headers = dict(HEADERS)
-    return Call(method, path, headers, bytes(bytearray(body)), origin(None, {"scheme": "http"}, headers))
+    return Call(method, path, headers, bytes(bytearray(body)), origin(None, None, headers))
 
 
 def create(emulator: Emulator, number: int) -> None:

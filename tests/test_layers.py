@@ -23,6 +23,7 @@ LAYERS = {
     "controls": 4,
     "web": 5,
     "app": 6,
+    "protocol": 6,
     "client": 7,
     "server": 7,
     "cli": 8,

@@ -3,7 +3,6 @@
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sora_mock import data
 from sora_mock.controls import Controls
@@ -41,22 +40,16 @@ def create_app(settings: Settings | None = None) -> "App":
 class App(Starlette):
     """The control API as routes, and the service for every other path.
 
-    Without middleware the service is reached before Starlette's layers, which would cost more than it does (bench/).
+    direct: the service, for those who may go past Starlette's layers, which would cost more than it does (bench/);
+    None where middleware has to see every request.
     """
 
-    def __init__(self, service: ASGIApp, routes: list[Mount], middleware: list[Middleware]) -> None:
+    def __init__(self, service: api.Service, routes: list[Mount], middleware: list[Middleware]) -> None:
         super().__init__(routes=routes, middleware=middleware)
-        self.service = service
+        self.direct = None if middleware else service
         self.router.default = service
         # a path with a slash too many is an unknown route of the service, not a 307
         self.router.redirect_slashes = False
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] == "http" and not self.user_middleware and not scope["path"].startswith(control.PREFIX):
-            await self.service(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, send)
 
 
 def built_in_scenarios() -> dict[str, Scenario]:

@@ -1,57 +1,45 @@
 """A request to the emulated service and its answer, as the rooms below the web know them."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from sora_mock import clock
 from sora_mock.domain.fault import Fault
 from sora_mock.domain.scenario import Shape
-from sora_mock.store import Account
+
+if TYPE_CHECKING:
+    from sora_mock.store import Account
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-class Call:
+JSON: Final = b"application/json"
+
+
+class Call(msgspec.Struct):
     """One request to the emulated service, and what became known of it on the way.
 
     headers: by lower-case name. body: None where it was too large to be kept. cut: part of it was left unread.
-    origin: what a result link begins with. account, scenario, rule, unmatched: filled in by the operation, for the
-    journal; shape: that of the scenario.
+    origin: what a result link begins with. started: by the stopwatch. at: the account's
+    moment, 0 until it is known. account, scenario, rule, unmatched: filled in by the operation, for the journal;
+    shape: that of the scenario.
     """
 
-    __slots__ = (
-        "account",
-        "body",
-        "cut",
-        "headers",
-        "key",
-        "method",
-        "origin",
-        "path",
-        "rule",
-        "scenario",
-        "shape",
-        "started",
-        "unmatched",
-    )
-
-    def __init__(
-        self, method: str, path: str, headers: Mapping[bytes, bytes], body: bytes | None = b"", origin: str = ""
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.body = body
-        self.cut = False
-        self.origin = origin
-        self.started = clock.stopwatch()
-        self.key = ""
-        self.account: Account | None = None
-        self.scenario: str | None = None
-        self.rule: str | None = None
-        self.unmatched: list[str] = []
-        self.shape: Shape | None = None
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    body: bytes | None = b""
+    origin: str = ""
+    cut: bool = False
+    started: float = msgspec.field(default_factory=clock.stopwatch)
+    account: "Account | None" = None
+    scenario: str | None = None
+    rule: str | None = None
+    at: float = 0.0
+    unmatched: list[str] = []
+    shape: Shape | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -63,6 +51,6 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     headers: Headers = ()
-    media_type: bytes = b"application/json"
+    media_type: bytes = JSON
     latency: float = 0.0
     fault: Fault | None = None

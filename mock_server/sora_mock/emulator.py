@@ -3,12 +3,13 @@
 import hmac
 import itertools
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
-from sora_mock import clock, ids
+from sora_mock import clock, ids, store
 from sora_mock.calls import Answer, Call, Headers
 from sora_mock.data import video_bytes
 from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
@@ -18,28 +19,28 @@ from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
 from sora_mock.domain.scenario import TOKEN_START, Scenario
 from sora_mock.domain.shape import shaped
 from sora_mock.domain.task import (
+    ID_PREFIX,
     LINK_LIFETIME,
     Task,
     Video,
     created_view,
-    make_id,
     result_path,
     task_id_of,
     task_view,
 )
-from sora_mock.journal import LONGEST_BODY, Journal, Record
 from sora_mock.selection import Selector
 from sora_mock.settings import Settings
 from sora_mock.store import Account, Reply, Store, Template
 
 encode: Final = msgspec.json.Encoder().encode
 
-# Keys with a meaning (interface.md, Keys): what begins like this is answered so.
 EXPIRED: Final = "sk-mock-expired"
 NO_ACCESS: Final = "sk-mock-no-access"
 NO_CREDIT: Final = "sk-mock-no-credit"
 RATE_LIMITED: Final = "sk-mock-rate-limited"
 BROKEN: Final = "sk-mock-broken"
+MEANINGS: Final = (EXPIRED, NO_ACCESS, NO_CREDIT, RATE_LIMITED, BROKEN)
+"""Keys that begin like this have a meaning (interface.md, Keys)."""
 
 LONGEST_KEY: Final = 4096
 
@@ -92,21 +93,20 @@ class Emulator:
         self._take_token(call, account, now, overridden=chosen is not None or _TOKEN_BYTES in (call.body or b""))
         request = self._read(call)
         chosen = chosen or self.select.by_token(call, request["prompt"])
-        fingerprint = self._fingerprint(call, request)
-        replay = self._replay(call, account, fingerprint)
-        if replay is not None:
-            return replay
+        fingerprint = self._fingerprint(call, request) if b"idempotency-key" in call.headers else None
+        if fingerprint is not None:
+            replay = self._replay(call, account, fingerprint)
+            if replay is not None:
+                return replay
         if chosen is None:
-            self._refuse_by_key(call)
-        video = self._video(request)
+            self._refuse_by_key(call, account)
+        video = _VIDEOS[int(request["duration"]), request.get("aspect_ratio", "16:9"), not request["remove_watermark"]]
         price = self.settings.prices[video.duration]
         self.settle(account, now)
         if not account.ledger.affords(price):
             raise ApiError(402)
         creation, account.creations = account.creations, account.creations + 1
-        scenario = chosen or self.select.for_creation(
-            call, account, creation, choice.facts(request, self.contract.defaults)
-        )
+        scenario = chosen or self.select.for_creation(call, account, creation, request)
         if scenario.refuses or scenario.fault == "reset_before":
             raise self._refusal_of(scenario, self._mock_headers(scenario.name))
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
@@ -149,9 +149,8 @@ class Emulator:
         """
         task = self.store.tasks.get(task_id_of(file_name) or "")
         account = None if task is None else self.store.by_name[task.account]
-        call.account = account
+        now = 0.0 if account is None else self._arrived(call, account)
         scenario = self._for_reply(call, account, "file", self.select.by_header(call))
-        now = 0.0 if account is None else account.clock.at(self.real_now())
         completed = task is not None and lifecycle.status(task.plan, now) == "completed"
         if task is None or not completed or result_path(task) != call.path:
             raise ApiError(404, "The requested file could not be found", code="file_not_found")
@@ -214,9 +213,10 @@ class Emulator:
         account = self.store.find(key)
         if account is None:
             template = self.template
-            if key.startswith(NO_CREDIT):
+            meaning = next((each for each in MEANINGS if key.startswith(each)), None)
+            if meaning == NO_CREDIT:
                 template = msgspec.structs.replace(template, remaining=0)
-            account = Account(ids.account_name(key), template, template.clock.at(self.real_now()))
+            account = Account(ids.account_name(key), template, template.clock.at(self.real_now()), meaning)
             self.store.add_account(key, account)
         return account
 
@@ -237,38 +237,30 @@ class Emulator:
 
     def record(self, call: Call, answer: Answer) -> None:
         """Writes a finished request into the journal of its account."""
-        account = call.account
-        journal: Journal = self.store.nobody if account is None else account.journal
-        real = self.real_now()
-        journal.append(
-            Record(
-                number=next(self._numbers),
-                at=(self.template if account is None else account).clock.at(real),
-                method=call.method,
-                path=call.path,
-                status=answer.status,
-                scenario=call.scenario,
-                rule=call.rule,
-                unmatched=call.unmatched,
-                headers=call.headers,
-                request=(call.body or b"")[:LONGEST_BODY],
-                response=b"" if answer.media_type == b"video/mp4" else answer.body[:LONGEST_BODY],
-                seconds=clock.stopwatch() - call.started,
-            )
-        )
+        journal = self.store.nobody if call.account is None else call.account.journal
+        if not call.at:
+            call.at = self.template.clock.at(self.real_now())
+        journal.append(next(self._numbers), call, answer)
 
     def _enter(self, call: Call) -> tuple[Account, float]:
         """The account of the caller's key and its moment. Raises ApiError 401."""
-        scheme, _, key = call.headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        key = key.strip()
-        if scheme.lower() != "bearer" or not self.accepts(key) or key.startswith(EXPIRED):
+        key = bearer_key(call.headers.get(b"authorization", b""))
+        account = self.store.find(key)
+        if account is None:
+            if not self.accepts(key):
+                raise ApiError(401)
+            account = self.account(key)
+        if account.meaning == EXPIRED:
             raise ApiError(401)
-        account = call.account = self.account(key)
-        call.key = key
+        return account, self._arrived(call, account)
+
+    def _arrived(self, call: Call, account: Account) -> float:
+        """The moment of a request, which may itself move the clock on."""
         real = self.real_now()
         if account.clock.per_request:
             account.clock = account.clock.advanced(real, account.clock.per_request)
-        return account, account.clock.at(real)
+        call.account, call.at = account, account.clock.at(real)
+        return call.at
 
     def _take_token(self, call: Call, account: Account, now: float, *, overridden: bool) -> None:
         """Takes one request from the rate limit. Raises ApiError 429; 429 and 500 for the keys that mean it."""
@@ -277,20 +269,18 @@ class Emulator:
             if wait:
                 raise self._too_many(token_bucket.retry_after(wait))
         if not overridden:
-            self._refuse_by_key(call, access=False)
+            self._refuse_by_key(call, account, access=False)
 
-    def _refuse_by_key(self, call: Call, *, access: bool = True) -> None:
-        """Raises what the key means: 429, 500 and, on creations, 403."""
-        if not call.key.startswith("sk-mock-"):
+    def _refuse_by_key(self, call: Call, account: Account, *, access: bool = True) -> None:
+        """Raises what the key means: 429, 500 and, where `access` is asked for, 403."""
+        if account.meaning is None:
             return
-        for prefix, refusal in (
-            (RATE_LIMITED, self._too_many(60)),
-            (BROKEN, ApiError(500)),
-            (NO_ACCESS, ApiError(403)),
-        ):
-            if call.key.startswith(prefix) and (access or prefix != NO_ACCESS):
-                call.rule = f"key {prefix}"
-                raise refusal
+        refusals = {RATE_LIMITED: self._too_many(60), BROKEN: ApiError(500)}
+        if access:
+            refusals[NO_ACCESS] = ApiError(403)
+        if account.meaning in refusals:
+            call.rule = f"key {account.meaning}"
+            raise refusals[account.meaning]
 
     def _too_many(self, seconds: int) -> ApiError:
         headers = ((b"retry-after", str(seconds).encode()),) if self.settings.behaviour.retry_after else ()
@@ -307,21 +297,16 @@ class Emulator:
             raise ApiError(400, refused, param="callback_url")
         return request
 
-    def _fingerprint(self, call: Call, request: dict[str, Any]) -> bytes | None:
-        """What tells two bodies apart under the same Idempotency-Key; None without one. Raises ApiError 400.
+    def _fingerprint(self, call: Call, request: dict[str, Any]) -> bytes:
+        """What tells two bodies apart under the same Idempotency-Key. Raises ApiError 400 for a bad key.
 
-        Assumption: white space and the order of names do not make another body.
+        Assumption: white space, the order of names and defaults that are spelled out do not make another body.
         """
-        key = call.headers.get(b"idempotency-key")
-        if key is None:
-            return None
-        self.contract.check_idempotency_key(key.decode("latin-1"))
+        self.contract.check_idempotency_key(_idempotency_key(call))
         return sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
-    def _replay(self, call: Call, account: Account, fingerprint: bytes | None) -> Answer | None:
+    def _replay(self, call: Call, account: Account, fingerprint: bytes) -> Answer | None:
         """The first reply to the same Idempotency-Key. Raises ApiError 409 if that was for another body."""
-        if fingerprint is None:
-            return None
         reply = account.replies.get(_idempotency_key(call))
         if reply is None:
             return None
@@ -330,10 +315,6 @@ class Emulator:
             raise ApiError(self.settings.behaviour.idempotency_conflict_status, row["message"], code=row["code"])
         call.scenario, call.rule = reply.scenario, "replay of an Idempotency-Key"
         return Answer(200, reply.body, ((b"idempotency-replayed", b"true"), *self._mock_headers(reply.scenario)))
-
-    def _video(self, request: dict[str, Any]) -> Video:
-        ask = {**self.contract.defaults, **request}
-        return _VIDEOS[int(ask["duration"]), ask.get("aspect_ratio", "16:9"), not ask["remove_watermark"]]
 
     def _new_task(
         self,
@@ -351,9 +332,10 @@ class Emulator:
         if shortest < longest:
             shortest += (longest - shortest) * ids.chance(self.seed, account.name, creation, "generation time")
         plan = scenario.plan(now, shortest, self.settings.behaviour.queue_share, self.contract.failure_messages)
-        suffix = ids.number(self.seed, account.name, creation, "task id")
-        while (task_id := make_id(int(now), suffix)) in self.store.tasks:
-            suffix += 1
+        task_id, attempt = "", 0
+        while not task_id or task_id in self.store.tasks:
+            task_id = f"{ID_PREFIX}{int(now)}-{ids.task_suffix(self.seed, account.name, creation, attempt)}"
+            attempt += 1
         self._make_room(account)
         return Task(task_id, account.name, plan, video, price, call.origin, scenario, callback)
 
@@ -369,10 +351,22 @@ class Emulator:
         self.store.drop_oldest(owner)
 
     def _mock_headers(self, scenario: str) -> Headers:
-        return ((b"x-mock-scenario", scenario.encode()),) if self.settings.mock_headers else ()
+        return _scenario_header(scenario) if self.settings.mock_headers else ()
 
 
 _TOKEN_BYTES: Final = TOKEN_START.encode()
+
+
+@lru_cache(maxsize=store.MOST_ACCOUNTS)
+def bearer_key(header: bytes) -> str:
+    """The key of an Authorization header; empty where it is no bearer key."""
+    scheme, _, key = header.decode("latin-1").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+@lru_cache(maxsize=256)
+def _scenario_header(name: str) -> Headers:
+    return ((b"x-mock-scenario", name.encode()),)
 
 
 def _idempotency_key(call: Call) -> str:

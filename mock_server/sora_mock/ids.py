@@ -4,6 +4,8 @@ import secrets
 from hashlib import blake2b
 
 _BITS = 64
+# 36 characters for 256 values: a few come up an eighth more often than others, which nobody will notice
+_ID_CHARACTERS = bytes(b"0123456789abcdefghijklmnopqrstuvwxyz"[value % 36] for value in range(256))
 ACCOUNT_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
@@ -16,6 +18,12 @@ def number(seed: int, account: str, creation: int, purpose: str) -> int:
     """64 bits that depend on exactly these four: the same run draws the same, two accounts share nothing."""
     text = f"{seed}/{account}/{creation}/{purpose}".encode()
     return int.from_bytes(blake2b(text, digest_size=_BITS // 8).digest())
+
+
+def task_suffix(seed: int, account: str, creation: int, attempt: int) -> str:
+    """The last 8 characters of a task's id; another `attempt` makes another one."""
+    text = f"{seed}/{account}/{creation}/task/{attempt}".encode()
+    return blake2b(text, digest_size=8).digest().translate(_ID_CHARACTERS).decode()
 
 
 def chance(seed: int, account: str, creation: int, purpose: str) -> float:

@@ -2,10 +2,13 @@
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
+
+from sora_mock import clock
+from sora_mock.calls import JSON, Answer, Call
 
 MOST_RECORDS: Final = 1_000
 MOST_BYTES: Final = 2 * 1024 * 1024
@@ -19,30 +22,17 @@ _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-mock-tok
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One request and its answer.
+    """One request and its answer, as they were; what is shown of them is made when it is read.
 
-    number: counts all requests of the server. at: the account's moment. seconds: what the answer took in real time.
-    rule: which rule chose the scenario. unmatched: why queued rules did not.
+    number: counts all requests of the server. seconds: what the answer took in real time.
+    size: bytes that it counts for.
     """
 
     number: int
-    at: float
-    method: str
-    path: str
-    status: int
-    scenario: str | None
-    rule: str | None
-    unmatched: list[str]
-    headers: Mapping[bytes, bytes]
-    request: bytes
-    response: bytes
+    call: Call
+    answer: Answer
     seconds: float
-
-    @property
-    def size(self) -> int:
-        """Bytes that it counts for; 400 stand for the record itself."""
-        headers = sum(len(name) + len(value) for name, value in self.headers.items())
-        return 400 + len(self.path) + len(self.request) + len(self.response) + headers
+    size: int
 
 
 class Journal:
@@ -54,10 +44,18 @@ class Journal:
         self._records: deque[Record] = deque()
         self._bytes = 0
 
-    def append(self, record: Record) -> None:
-        """Adds a record and forgets the oldest ones beyond the bounds."""
-        self._records.append(record)
-        self._bytes += record.size
+    def append(self, number: int, call: Call, answer: Answer) -> None:
+        """Adds a request and forgets the oldest ones beyond the bounds."""
+        # 800 stand for the objects themselves
+        size = 800 + len(call.path) + sum(map(len, call.headers.values()))
+        if call.body:
+            call.body = call.body[:LONGEST_BODY]
+            size += len(call.body)
+        if answer.media_type is JSON:
+            size += len(answer.body)
+        call.account = None
+        self._records.append(Record(number, call, answer, clock.stopwatch() - call.started, size))
+        self._bytes += size
         while len(self._records) > MOST_RECORDS or self._bytes > MOST_BYTES:
             self._bytes -= self._records.popleft().size
 
@@ -69,21 +67,25 @@ class Journal:
 
 
 def shown(record: Record) -> dict[str, Any]:
-    """A record as `GET /__mock/requests` answers it, without keys."""
+    """A record as `GET /__mock/requests` answers it, without keys.
+
+    rule: which rule chose the scenario. unmatched: why queued rules did not.
+    """
+    call, answer = record.call, record.answer
     return {
-        "at": record.at,
-        "method": record.method,
-        "path": redacted(record.path),
-        "status": record.status,
-        "scenario": record.scenario,
-        "rule": record.rule,
-        "unmatched": [redacted(line) for line in record.unmatched],
+        "at": call.at,
+        "method": call.method,
+        "path": redacted(call.path),
+        "status": answer.status,
+        "scenario": call.scenario,
+        "rule": call.rule,
+        "unmatched": [redacted(line) for line in call.unmatched],
         "headers": {
             name: "***" if name in _SECRET_HEADERS else redacted(value)
-            for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in record.headers.items())
+            for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in call.headers.items())
         },
-        "request": _body(record.request),
-        "response": _body(record.response),
+        "request": _body(call.body or b""),
+        "response": None if answer.media_type is not JSON else _body(answer.body[:LONGEST_BODY]),
         "seconds": round(record.seconds, 6),
     }
 

@@ -34,8 +34,8 @@ class Selector:
         self.codes = codes
         self.default = default
         self.seed = seed
-        self.failure_rate = failure_rate
-        self.moderation_rate = moderation_rate
+        chances = (("failure", failure_rate, _FAILURES), ("moderation", moderation_rate, _MODERATIONS))
+        self.chances = [each for each in chances if each[1] > 0]
         self.moderation_rules = moderation_rules
 
     def by_header(self, call: Call) -> Scenario | None:
@@ -50,16 +50,14 @@ class Selector:
         written = prompt_token(prompt)
         return None if written is None else self._chosen(call, self._parsed(written, "prompt"), "token in the prompt")
 
-    def for_creation(self, call: Call, account: Account, creation: int, found: Mapping[str, Any]) -> Scenario:
-        """What the queue, chance, moderation rules or the default choose. `found` are the creation's facts."""
+    def for_creation(self, call: Call, account: Account, creation: int, request: Mapping[str, Any]) -> Scenario:
+        """What the queue, chance, moderation rules or the default choose. `request` is the creation's body."""
+        found = choice.facts(request) if account.queue or self.moderation_rules else {}
         queued = self.by_queue(call, account, "create", found)
         if queued is not None:
             return queued
-        for purpose, share, names in (
-            ("failure", self.failure_rate, _FAILURES),
-            ("moderation", self.moderation_rate, _MODERATIONS),
-        ):
-            if share and ids.chance(self.seed, account.name, creation, purpose) < share:
+        for purpose, share, names in self.chances:
+            if ids.chance(self.seed, account.name, creation, purpose) < share:
                 name = names[ids.number(self.seed, account.name, creation, f"which {purpose}") % len(names)]
                 return self._chosen(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
         for rule in self.moderation_rules:

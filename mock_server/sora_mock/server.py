@@ -10,78 +10,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
-import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sora_mock.app import create_app
-from sora_mock.domain.errors import ApiError, envelope
+from sora_mock.protocol import Protocol
 from sora_mock.settings import SettingError, Settings, replace
-from sora_mock.web.faults import EXTENSION
-
-LARGEST_HEAD: Final = 64 * 1024
-"""Bytes of request line and headers; the parser itself would keep tens of MiB."""
-
-TOO_LARGE: Final = f"The request line and headers are larger than {LARGEST_HEAD // 1024} KiB"
 
 GRACE: Final = 1
 """Seconds that open requests get at the end."""
-
-
-class _Dropped(list[tuple[bytes, bytes]]):
-    """A list that keeps nothing."""
-
-    def append(self, item: tuple[bytes, bytes]) -> None:
-        """Forgets the item."""
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which bounds the head of a request and answers malformed HTTP in the envelope."""
-
-    _head = 0
-
-    def on_message_begin(self) -> None:
-        """Hands the transport to the application, which has to reset a connection now and then."""
-        super().on_message_begin()
-        self.scope["extensions"] = {EXTENSION: self.transport}  # type: ignore[dict-item]  # in process only
-
-    def data_received(self, data: bytes) -> None:
-        """Counts the bytes that came before the headers were complete."""
-        self._head += len(data)
-        super().data_received(data)
-        if self._head > LARGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response(TOO_LARGE)
-
-    def on_headers_complete(self) -> None:
-        """The head is over: what follows is a body, bounded elsewhere. Raises ValueError for a head too large."""
-        if self._head > LARGEST_HEAD and self._size() > LARGEST_HEAD:
-            self._too_large = True
-            raise ValueError(TOO_LARGE)
-        self._head = -(2**62)
-        super().on_headers_complete()
-        # what comes as a header from here on is the trailer of a chunked body, and that is none
-        self.headers = _Dropped()
-
-    _too_large = False
-
-    def _size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def on_message_complete(self) -> None:
-        """The next head begins."""
-        self._head = 0
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP, and ends the connection."""
-        known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None
-        body = msgspec.json.encode(envelope(ApiError(400, known)))
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
 
 
 class Server(uvicorn.Server):

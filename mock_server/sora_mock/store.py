@@ -1,7 +1,7 @@
 """The facts: accounts and their tasks, in memory and bounded. Written by the emulator alone."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from heapq import heappop, heappush
 from math import inf
 from typing import Final
@@ -38,25 +38,74 @@ class Template(msgspec.Struct, frozen=True):
     queue: tuple[Rule, ...] = ()
 
 
+class Due:
+    """Moments that are to come, each with a task's id; taken out in their order.
+
+    Most ends come in the order of the creations: those stand in a line, only the others need a heap.
+    """
+
+    __slots__ = ("_heap", "_line")
+
+    def __init__(self) -> None:
+        self._line: deque[tuple[float, str]] = deque()
+        self._heap: list[tuple[float, str]] = []
+
+    def add(self, moment: float, task_id: str) -> None:
+        """One more."""
+        if self._line and moment < self._line[-1][0]:
+            heappush(self._heap, (moment, task_id))
+        else:
+            self._line.append((moment, task_id))
+
+    def until(self, now: float) -> list[tuple[float, str]]:
+        """Takes out what is due at `now`, earliest first."""
+        line, heap = self._line, self._heap
+        found = []
+        while line and line[0][0] <= now:
+            found.append(line.popleft())
+        if heap and heap[0][0] <= now:
+            while heap and heap[0][0] <= now:
+                found.append(heappop(heap))
+            found.sort()
+        return found
+
+    def __len__(self) -> int:
+        return len(self._line) + len(self._heap)
+
+
 class Account:
     """The facts of one key. Frozen values are replaced; the collections grow and are bounded.
 
-    name: 18 of A-Z0-9. tasks: ids, oldest first. creations: how many got as far as a scenario.
+    name: 18 of A-Z0-9. meaning: what its key stands for (emulator.MEANINGS), None for most.
+    tasks: ids, oldest first. creations: how many got as far as a scenario.
     queue: what is to happen next, first rule first.
-    due: (moment, task id) of every end whose credits are not settled yet, a heap.
+    due: every end whose credits are not settled yet.
     """
 
-    __slots__ = ("bucket", "clock", "creations", "due", "journal", "ledger", "name", "queue", "replies", "tasks")
+    __slots__ = (
+        "bucket",
+        "clock",
+        "creations",
+        "due",
+        "journal",
+        "ledger",
+        "meaning",
+        "name",
+        "queue",
+        "replies",
+        "tasks",
+    )
 
-    def __init__(self, name: str, template: Template, now: float) -> None:
+    def __init__(self, name: str, template: Template, now: float, meaning: str | None = None) -> None:
         self.name = name
+        self.meaning = meaning
         self.clock = template.clock
         self.ledger = Ledger(template.remaining)
         self.bucket = None if template.rate is None else TokenBucket.full(template.rate, now)
         self.creations = 0
         self.queue = template.queue
         self.tasks: deque[str] = deque()
-        self.due: list[tuple[float, str]] = []
+        self.due = Due()
         self.replies: OrderedDict[str, Reply] = OrderedDict()
         self.journal = Journal()
 
@@ -69,6 +118,7 @@ class Store:
         self.by_name: dict[str, Account] = {}
         self.tasks: dict[str, Task] = {}
         self.nobody = Journal()
+        self._latest: Account | None = None
 
     def clear(self) -> None:
         """Forgets everything."""
@@ -76,22 +126,23 @@ class Store:
 
     def find(self, key: str) -> Account | None:
         """The account of `key`, which thereby becomes the most recently used; None if it has none yet."""
-        account = self.accounts.pop(key, None)
-        if account is not None:
-            self.accounts[key] = account
+        account = self.accounts.get(key)
+        if account is not None and account is not self._latest:
+            self.accounts[key] = self._latest = self.accounts.pop(key)
         return account
 
     def add_account(self, key: str, account: Account) -> None:
         """A new account; beyond the bound the least recently used one is forgotten."""
         if len(self.accounts) >= MOST_ACCOUNTS:
             self.forget(next(iter(self.accounts)))
-        self.accounts[key] = account
+        self.accounts[key] = self._latest = account
         self.by_name[account.name] = account
 
     def forget(self, key: str) -> None:
         """The account and all its tasks are gone."""
         account = self.accounts.pop(key, None)
         if account is not None:
+            self._latest = None
             del self.by_name[account.name]
             for task_id in account.tasks:
                 del self.tasks[task_id]
@@ -107,7 +158,7 @@ class Store:
             account.tasks.append(task.id)
         self.tasks[task.id] = task
         if task.plan.ended_at < inf:
-            heappush(account.due, (task.plan.ended_at, task.id))
+            account.due.add(task.plan.ended_at, task.id)
 
     def oldest(self, account: Account) -> tuple[Account, Task]:
         """The oldest task of `account`, or of the least recently used account that has any, and its owner."""
@@ -118,14 +169,15 @@ class Store:
         """The owner's oldest task is gone; its entry in `due` is passed over later."""
         del self.tasks[owner.tasks.popleft()]
 
-    def ended(self, account: Account, now: float) -> Iterator[Task]:
+    def ended(self, account: Account, now: float) -> Iterable[Task]:
         """Takes out each task that has ended by `now` and was not taken before, in the order of their ends."""
-        while account.due and account.due[0][0] <= now:
-            ended_at, task_id = heappop(account.due)
-            task = self.tasks.get(task_id)
-            # an end that was moved, or a task that was forgotten, leaves its old entry behind
-            if task is not None and task.plan.ended_at == ended_at:
-                yield task
+        entries = account.due.until(now)
+        # an end that was moved, or a task that was forgotten, leaves its old entry behind
+        return [
+            task
+            for ended_at, task_id in entries
+            if (task := self.tasks.get(task_id)) is not None and task.plan.ended_at == ended_at
+        ]
 
     def keep_reply(self, account: Account, key: str, reply: Reply) -> None:
         """Remembers a first reply; beyond the bound the oldest one is forgotten."""

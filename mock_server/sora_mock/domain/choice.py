@@ -38,15 +38,14 @@ class Rule(msgspec.Struct, frozen=True):
         return f"queue rule {self.number} ({self.scenario.name})"
 
 
-def facts(request: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What rules can ask of a creation."""
-    ask = {**defaults, **request}
+def facts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules can ask of a creation. `request` is its body with the contract's defaults filled in."""
     return {
-        "prompt": ask["prompt"],
-        "duration": ask["duration"],
-        "has_image": bool(ask.get("image_urls")),
-        "aspect_ratio": ask.get("aspect_ratio", "16:9"),
-        "image_urls": ask.get("image_urls", []),
+        "prompt": request["prompt"],
+        "duration": request["duration"],
+        "has_image": bool(request.get("image_urls")),
+        "aspect_ratio": request.get("aspect_ratio", "16:9"),
+        "image_urls": request.get("image_urls", []),
     }
 
 

@@ -1,5 +1,6 @@
 """The contract as the server uses it: which requests it accepts, and each operation's own table of errors."""
 
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import jsonschema_rs
@@ -55,11 +56,15 @@ class Contract:
         return envelope(error, self.errors.get((operation or "", error.status)))
 
     def read_creation(self, content_type: bytes | None, body: bytes) -> dict[str, Any]:
-        """The request of a creation. Raises ApiError 400 that names the first field that is wrong."""
+        """The request of a creation, defaults filled in.
+
+        Raises ApiError 400 that names the first field that is wrong.
+        """
         request = decode(content_type, body)
         if not self._creation.is_valid(request):
             raise _first_error(self._creation, request)
-        return request  # type: ignore[no-any-return]  # the schema says object
+        filled: dict[str, Any] = self.defaults | request
+        return filled
 
     def check_task_id(self, task_id: str) -> None:
         """Raises ApiError 400 `invalid_task_id`: only a wrong prefix is refused (documented)."""
@@ -101,6 +106,7 @@ def decode(content_type: bytes | None, body: bytes) -> Any:
     return value
 
 
+@lru_cache(maxsize=64)
 def _is_json(content_type: bytes) -> bool:
     media_type = content_type.split(b";", 1)[0].strip().lower()
     return media_type == b"application/json" or (

@@ -9,6 +9,8 @@ Body = dict[str, Any]
 
 def shaped(body: Body, shape: Shape | None, status: int = 200) -> Body:
     """The body of an answer in that shape. `status` is its HTTP status; None as shape leaves it as it is."""
+    if shape is None:
+        return body
     match shape:
         case "unknown_status" if body.get("status") == "processing":
             return {**body, "status": "reviewing"}

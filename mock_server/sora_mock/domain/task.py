@@ -3,6 +3,7 @@
 import math
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -96,8 +97,8 @@ MODEL: Final = "sora-2-beta-max"
 
 def estimated_time(plan: Plan) -> int:
     """Whole seconds from creation to the planned completion."""
-    # rounded first: a moment near 1.8e9 carries an error of 1e-7, and 5.0000001 is 5
-    return math.ceil(round(plan.full_at - plan.created_at, 3))
+    # a moment near 1.8e9 carries an error of 1e-7, and 5.0000001 is 5
+    return math.ceil(plan.full_at - plan.created_at - 0.001)
 
 
 def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
@@ -140,10 +141,15 @@ def result_url(task: Task) -> str:
 
 def result_path(task: Task) -> str:
     """The path of the result link. Only for tasks that end."""
-    day = datetime.fromtimestamp(task.plan.ended_at, UTC)
     number = int(task.id[13:23]) * _SUFFIXES + int(task.id[24:], 36)
     name = number * _SCATTER % 2**128
-    return f"/files/{task.account}/videos/{day.year}/{day.month:02}/{day.day:02}/{name:032x}.mp4"
+    return f"/files/{task.account}/videos/{_day(task.plan.ended_at // 86400)}/{name:032x}.mp4"
+
+
+@lru_cache(maxsize=64)
+def _day(number: float) -> str:
+    """`YYYY/MM/DD` of a day counted from 1970, UTC."""
+    return f"{datetime.fromtimestamp(number * 86400, UTC):%Y/%m/%d}"
 
 
 def task_id_of(file_name: str) -> str | None:
@@ -153,13 +159,13 @@ def task_id_of(file_name: str) -> str | None:
     created, suffix = divmod(int(file_name, 16) * _GATHER % 2**128, _SUFFIXES)
     if not 10**9 <= created < 10**10:
         return None
-    return make_id(created, suffix)
+    return f"{ID_PREFIX}{created}-{_base36(suffix)}"
 
 
-def make_id(created: int, number: int) -> str:
-    """`task-unified-{created}-{8 of a-z0-9}` (recorded ids). `number` is taken modulo 36^8."""
-    suffix = ""
+def _base36(number: int) -> str:
+    """Eight digits of base 36."""
+    digits = ""
     for _ in range(8):
         number, digit = divmod(number, 36)
-        suffix = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + suffix
-    return f"{ID_PREFIX}{created}-{suffix}"
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return digits

@@ -5,6 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -59,6 +60,11 @@ class Service:
         self.task = Endpoint(emulator, query, QUERY, ("GET",))
         self.file = Endpoint(emulator, file, None, ("GET", "HEAD"))
         self.unknown = Endpoint(emulator, refuse)
+        self.public_url = emulator.settings.public_url
+
+    def answer(self, call: Call) -> Answer:
+        """The answer to a request that is there as a whole."""
+        return self.endpoint(call.path).answer(call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -90,24 +96,29 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the request, has it answered, writes the journal, sends."""
         call = Call(scope["method"], scope["path"], dict(scope["headers"]))
-        call.origin = origin(self.emulator.settings.public_url, scope, call.headers)
+        call.origin = origin(self.emulator.settings.public_url, scope.get("server"), call.headers)
         try:
             if call.method not in ("GET", "HEAD"):
                 call.body, call.cut = await read_body(receive)
-            answer = self._answer(call)
+            answer = self.answer(call)
         except Gone:
             return
         except TimeoutError:
             call.cut = True
             answer = self.emulator.refusal(None, call, ApiError(408))
-        self.emulator.record(call, answer)
+            self.emulator.record(call, answer)
         if answer.latency or answer.fault:
             await faults.respond(scope, receive, send, answer, call)
         else:
             await respond(send, answer, call)
 
+    def answer(self, call: Call) -> Answer:
+        """What the operation says, or its refusal, written into the journal; a bug of ours is the documented 500."""
+        answer = self._answer(call)
+        self.emulator.record(call, answer)
+        return answer
+
     def _answer(self, call: Call) -> Answer:
-        """What the operation says, or its refusal; a bug of ours is the documented 500."""
         try:
             if self.methods and call.method not in self.methods:
                 raise wrong_method(call.method, call.path, ", ".join(self.methods))
@@ -119,15 +130,20 @@ class Endpoint:
             return self.emulator.refusal(self.name, call, ApiError(500))
 
 
-def origin(public_url: str | None, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
-    """What result links begin with: `--public-url`, else the Host that the client called."""
+def origin(public_url: str | None, server: tuple[str, int | None] | None, headers: Mapping[bytes, bytes]) -> str:
+    """What result links begin with: `--public-url`, else the Host that the client called, else our own address."""
     if public_url is not None:
         return public_url
-    host = headers.get(b"host", b"")
-    if _HOST.fullmatch(host) is None:
-        name, port = scope.get("server") or ("127.0.0.1", 80)
-        return f"http://{f'[{name}]' if ':' in name else name}:{port}"
-    return f"{scope['scheme']}://{host.decode()}"
+    called = _origin_of(headers.get(b"host", b""))
+    if called is not None:
+        return called
+    name, port = server or ("127.0.0.1", 80)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+@lru_cache(maxsize=256)
+def _origin_of(host: bytes) -> str | None:
+    return f"http://{host.decode()}" if _HOST.fullmatch(host) else None
 
 
 async def read_body(receive: Receive) -> tuple[bytes | None, bool]:

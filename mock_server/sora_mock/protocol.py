@@ -1,0 +1,182 @@
+"""HTTP/1.1 on a connection: uvicorn's protocol with bounds, the error envelope, and a short way for whole requests.
+
+The short way: an operation of the service is a plain function, so a request that arrived whole is answered inside
+the parser's callback, without a task, an event and two messages. Whatever has to wait (a body that is still coming, a
+slow reader, a fault, the control API) takes uvicorn's way, to the same endpoints. bench/ says what it is worth.
+"""
+
+import re
+from typing import Any, Final
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from sora_mock.calls import Answer, Call
+from sora_mock.domain.errors import ApiError, envelope
+from sora_mock.web import faults
+from sora_mock.web.answers import head
+from sora_mock.web.api import Service, origin
+
+LARGEST_HEAD: Final = 64 * 1024
+"""Bytes of request line and headers; the parser itself would keep tens of MiB."""
+
+TOO_LARGE: Final = f"The request line and headers are larger than {LARGEST_HEAD // 1024} KiB"
+
+_PLAIN_PATH: Final = re.compile(rb"/v1/[A-Za-z0-9/_.~-]*")
+
+
+class _Dropped(list[tuple[bytes, bytes]]):
+    """A list that keeps nothing."""
+
+    def append(self, item: tuple[bytes, bytes]) -> None:
+        """Forgets the item."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. `app.direct` is the service that takes whole requests, None where nothing may go past `app`."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._service: Service | None = getattr(self.app, "direct", None)
+        self._head = 0
+        self._too_large = False
+        self._whole: list[bytes] | None = None
+        """Parts of the body of a request that may turn out to have arrived whole; None on uvicorn's way."""
+        self._outbox: list[bytes] = []
+        """Answers that are written when the loop's round is over."""
+
+    def data_received(self, data: bytes) -> None:
+        """Takes in what came; bounds the bytes before the headers are complete."""
+        self._head += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._head > LARGEST_HEAD:
+            self.send_400_response(TOO_LARGE)
+        elif self._whole is not None:
+            parts, self._whole = self._whole, None
+            self._take_uvicorns_way()
+            for part in parts:
+                super().on_body(part)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        """The head is over: what follows is a body, bounded elsewhere. Raises ValueError for a head too large."""
+        if self._head > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
+            self._too_large = True
+            raise ValueError(TOO_LARGE)
+        self._head = -(2**62)
+        # what comes as a header from here on is the trailer of a chunked body, and that is none
+        self.headers, self._sent_headers = _Dropped(), self.headers
+        if self._service is not None and self._is_free() and _PLAIN_PATH.fullmatch(self.url):
+            self._whole = []
+        else:
+            self._take_uvicorns_way()
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def _is_free(self) -> bool:
+        """Whether nothing on this connection is under way."""
+        return (
+            (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and not self.expect_100_continue
+            and not self.flow.write_paused
+            and not self.parser.should_upgrade()
+        )
+
+    def _take_uvicorns_way(self) -> None:
+        """A task of its own: for what is not there as a whole, or is not the service's."""
+        self._flush()
+        url, expected, dropped = self.url, self.expect_100_continue, self.headers
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers.extend(self._sent_headers)
+        # the application has to reset a connection now and then
+        self.scope["extensions"] = {faults.EXTENSION: self.transport}  # type: ignore[dict-item]  # in process only
+        super().on_headers_complete()
+        self.headers = dropped
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self._whole is None:
+            super().on_body(body)
+        else:
+            self._whole.append(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole; the next head begins."""
+        self._head = 0
+        parts, self._whole = self._whole, None
+        if parts is None:
+            super().on_message_complete()
+        else:
+            self._answer(b"".join(parts))
+
+    def _answer(self, body: bytes) -> None:
+        """The short way."""
+        assert self._service is not None
+        headers = dict(self._sent_headers)
+        call = Call(self.parser.get_method().decode(), self.url.decode(), headers, body)
+        call.origin = origin(self._service.public_url, self.server, headers)
+        answer = self._service.answer(call)
+        if answer.latency or answer.fault:
+            self._send_later(answer, call)
+            return
+        keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        lines = [STATUS_LINE[answer.status]]
+        for name, value in (*self.server_state.default_headers, *head(answer, call)):
+            lines += name, b": ", value, b"\r\n"
+        lines.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
+        if call.method != "HEAD":
+            lines.append(answer.body)
+        if not self._outbox:
+            # not at once: answers of one round of the loop wake their readers together, which is worth a third
+            self.loop.call_soon(self._flush)
+        self._outbox += lines
+        if keep:
+            self.on_response_complete()
+        else:
+            self._flush()
+            self.transport.close()
+
+    def _flush(self) -> None:
+        """Writes what is in the outbox."""
+        if self._outbox and not self.transport.is_closing():
+            self.transport.write(b"".join(self._outbox))
+        self._outbox.clear()
+
+    def shutdown(self) -> None:
+        """The server ends: what was answered goes out first."""
+        self._flush()
+        super().shutdown()
+
+    def _send_later(self, answer: Answer, call: Call) -> None:
+        """Harm takes time: uvicorn's way, with the answer that there is already."""
+
+        async def send(scope: Any, receive: Any, send: Any) -> None:
+            await faults.respond(scope, receive, send, answer, call)
+
+        app, self.app = self.app, send
+        self._take_uvicorns_way()
+        self.app = app
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is not HTTP, and ends the connection."""
+        self._whole = None
+        self._flush()
+        known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None
+        body = msgspec.json.encode(envelope(ApiError(400, known)))
+        start = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(start.encode() + body)
+        self.transport.close()
