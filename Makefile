@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install serve test check lint types wheel clean
+.PHONY: install serve test check lint types wheel docs clean
 
 install: $(VENV)/installed
 
@@ -12,6 +12,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sora-mock needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# byte code now, not at every start: some environments forbid to write it later
+	@$(BIN)/python -m compileall -q mock_server
 	@touch $@
 
 serve: install
@@ -28,6 +30,10 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+# docs/scenarios.md, from the catalogue
+docs: install
+	$(BIN)/python scripts/make-docs
 
 # the wheel is built with the pinned hatchling and tried outside the checkout
 wheel: install

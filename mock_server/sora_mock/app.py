@@ -1,25 +1,29 @@
 """The composition root: every part meets here, as plain constructor calls."""
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sora_mock import data
-from sora_mock.controls import Controls
 from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.scenario import Scenario, built_in_catalogue, named, with_own
 from sora_mock.emulator import Emulator
 from sora_mock.settings import SettingError, Settings
 from sora_mock.store import Store
-from sora_mock.web import api, control, files
-from sora_mock.web.origin import Guard
+from sora_mock.web import api, files
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.types import Receive, Scope, Send
+
+CONTROL = "/__mock"
+"""What the paths of the control API begin with."""
 
 
 def create_app(settings: Settings | None = None) -> "App":
     """The server as an ASGI application, for uvicorn or an in-process transport.
 
-    `app.state.emulator` is the service behind it. Raises SettingError for settings that cannot go together.
+    Raises SettingError for settings that cannot go together.
     """
     settings = settings or Settings()
     contract = Contract(data.contract_document())
@@ -29,27 +33,51 @@ def create_app(settings: Settings | None = None) -> "App":
     except ValueError as problem:
         raise SettingError(str(problem)) from None
     rules = settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ())
-    emulator = Emulator(settings, contract, catalogue, Store(), rules)
-    guard = Guard(settings.host, settings.public_url, settings.control_token)
-    service = api.Service(emulator, files.download(emulator))
-    app = App(service, routes=control.routes(Controls(emulator), guard), middleware=_cors(settings.cors))
-    app.state.emulator = emulator
-    return app
+    return App(settings, Emulator(settings, contract, catalogue, Store(), rules))
 
 
-class App(Starlette):
-    """The control API as routes, and the service for every other path.
+class App:
+    """The service, and beside it a Starlette application with the control API and the middleware.
 
-    direct: the service, for those who may go past Starlette's layers, which would cost more than it does (bench/);
-    None where middleware has to see every request.
+    That one is made when it is first needed: to import it is a fifth of a start, to pass it half of a request (bench/).
+    emulator: the service behind it. direct: the service as ASGI, for those who may go past the middleware; None
+    where that has to see every request.
     """
 
-    def __init__(self, service: api.Service, routes: list[Mount], middleware: list[Middleware]) -> None:
-        super().__init__(routes=routes, middleware=middleware)
-        self.direct = None if middleware else service
-        self.router.default = service
+    def __init__(self, settings: Settings, emulator: Emulator) -> None:
+        self.settings = settings
+        self.emulator = emulator
+        self.service = api.Service(emulator, files.download(emulator))
+        self.direct = None if settings.cors else self.service
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answers one request."""
+        if self.direct is not None and scope["type"] == "http" and not scope["path"].startswith(CONTROL):
+            await self.direct(scope, receive, send)
+        else:
+            await self.shell(scope, receive, send)
+
+    @cached_property
+    def shell(self) -> "Starlette":
+        """Control API, service and middleware as one application."""
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+
+        from sora_mock.controls import Controls
+        from sora_mock.web import control
+        from sora_mock.web.cors import Cors
+        from sora_mock.web.origin import Guard
+
+        settings = self.settings
+        guard = Guard(settings.host, settings.public_url, settings.control_token)
+        shell = Starlette(
+            routes=control.routes(CONTROL, Controls(self.emulator), guard),
+            middleware=[Middleware(Cors, origin=settings.cors)] if settings.cors else [],
+        )
+        shell.router.default = self.service
         # a path with a slash too many is an unknown route of the service, not a 307
-        self.router.redirect_slashes = False
+        shell.router.redirect_slashes = False
+        return shell
 
 
 def built_in_scenarios() -> dict[str, Scenario]:
@@ -60,11 +88,3 @@ def built_in_scenarios() -> dict[str, Scenario]:
 def strict_moderation() -> tuple[ModerationRule, ...]:
     """The shipped rules of `fixtures/moderation/strict.toml`."""
     return tuple(read_moderation_rule(rule) for rule in data.moderation_tables())
-
-
-def _cors(origin: str | None) -> list[Middleware]:
-    if origin is None:
-        return []
-    from sora_mock.web.cors import Cors
-
-    return [Middleware(Cors, origin=origin)]

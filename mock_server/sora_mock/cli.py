@@ -124,11 +124,11 @@ def _contract(options: argparse.Namespace) -> int:
     from sora_mock import data
 
     if options.json:
-        import json
-
-        print(json.dumps(data.contract_document(), indent=2, ensure_ascii=False))
-    else:
         print(data.contract_text(), end="")
+    else:
+        import yaml
+
+        print(yaml.safe_dump(data.contract_document(), sort_keys=False, allow_unicode=True, width=110), end="")
     return FINE
 
 

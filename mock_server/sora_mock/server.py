@@ -108,7 +108,7 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None]) -> None:
     app = create_app(settings)
     listener = bind(settings)
     url = url_of(settings.host, listener)
-    Server(configured(app), lambda: on_ready(url, app.state.emulator.seed)).run([listener])
+    Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])
 
 
 class MockServer:

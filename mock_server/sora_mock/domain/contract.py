@@ -17,7 +17,7 @@ DEEPEST: Final = 64
 
 
 class Contract:
-    """One OpenAPI document (`openapi/openapi.yaml`), compiled once.
+    """One OpenAPI document (`openapi/openapi.json`), compiled once.
 
     document: the parsed file. Raises KeyError where it lacks what the server reads from it.
     """

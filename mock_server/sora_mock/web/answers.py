@@ -1,9 +1,5 @@
-"""An answer as ASGI messages, or as a response of Starlette where speed does not matter."""
+"""An answer as ASGI messages."""
 
-from typing import Any
-
-import msgspec
-from starlette.responses import Response
 from starlette.types import Send
 
 from sora_mock.calls import Answer, Call
@@ -23,8 +19,3 @@ async def respond(send: Send, answer: Answer, call: Call) -> None:
     """Sends an answer."""
     await send({"type": "http.response.start", "status": answer.status, "headers": head(answer, call)})
     await send({"type": "http.response.body", "body": b"" if call.method == "HEAD" else answer.body})
-
-
-def json_response(status: int, content: Any) -> Response:
-    """A response of Starlette with a JSON body."""
-    return Response(msgspec.json.encode(content), status, media_type="application/json")

@@ -20,14 +20,12 @@ from sora_mock.domain.ledger import to_units
 from sora_mock.domain.token_bucket import parse_rate
 from sora_mock.journal import redacted
 from sora_mock.version import VERSION
-from sora_mock.web.answers import json_response
 from sora_mock.web.api import LARGEST_BODY
 from sora_mock.web.origin import Guard
+from sora_mock.web.responses import json_response
 
 Fields = dict[str, Any]
 Handler = Callable[["ControlCall"], Any]
-
-PREFIX: Final = "/__mock"
 
 MOST_LISTED: Final = 10_000
 LISTED: Final = 1_000
@@ -71,8 +69,8 @@ class ControlCall:
         return int(written)
 
 
-def routes(controls: Controls, guard: Guard) -> list[Mount]:
-    """Everything under `/__mock`, behind the guard."""
+def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
+    """Everything under `prefix`, behind the guard."""
 
     def on(path: str, **methods: Handler) -> Route:
         return Route(path, Endpoint(controls, guard, methods))
@@ -139,7 +137,7 @@ def routes(controls: Controls, guard: Guard) -> list[Mount]:
         on("/reset", POST=reset),
     ]
     unknown = Endpoint(controls, guard, {})
-    return [Mount(PREFIX, Router(routes, redirect_slashes=False, default=unknown))]
+    return [Mount(prefix, Router(routes, redirect_slashes=False, default=unknown))]
 
 
 class Endpoint:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from sora_mock.domain.errors import ApiError, envelope
-from sora_mock.web.answers import json_response
+from sora_mock.web.responses import json_response
 
 READABLE = ("Retry-After", "X-Mock-Scenario", "idempotency-replayed", "ETag", "Content-Range")
 
