@@ -232,6 +232,8 @@ EXPECTED: dict[str, Check] = {
     "bad_gateway": refuses(502, "upstream_error", "upstream_error"),
     "service_unavailable": refuses(503, "service_unavailable", "service_unavailable"),
     "edge_html_error": refuses(524, None),
+    **{f"callback_{manner}": completes for manner in ("duplicate", "late", "out_of_order", "extra_field")},
+    "callback_before_reply": completes_at_once,
     "connection_reset": resets(0),
     "response_lost": resets(1),
     "slow_headers": is_late,

@@ -9,12 +9,14 @@ from sora_mock.domain.contract import Contract
 from sora_mock.domain.scenario import Scenario, built_in_catalogue, named, with_own
 from sora_mock.emulator import Emulator
 from sora_mock.settings import SettingError, Settings
-from sora_mock.store import Store
+from sora_mock.store import Account, Store
 from sora_mock.web import api, files
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
+
+    from sora_mock.delivery.worker import Worker
 
 CONTROL = "/__mock"
 """What the paths of the control API begin with."""
@@ -49,6 +51,23 @@ class App:
         self.emulator = emulator
         self.service = api.Service(emulator, files.download(emulator))
         self.direct = None if settings.cors else self.service
+        emulator.callbacks.on_due = self._wake
+        emulator.settled = self._settled
+
+    @cached_property
+    def worker(self) -> "Worker":
+        """Who makes the callback attempts; what it needs is imported with the first callback."""
+        from sora_mock.delivery.sender import Sender
+        from sora_mock.delivery.worker import Worker
+
+        return Worker(self.emulator, Sender(self.settings.callback_ca))
+
+    def _wake(self, account: Account) -> None:
+        if account.deliveries:
+            self.worker.wake(account)
+
+    async def _settled(self, account: Account) -> None:
+        await self.worker.settled(account)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answers one request."""
@@ -71,7 +90,7 @@ class App:
         settings = self.settings
         guard = Guard(settings.host, settings.public_url, settings.control_token)
         shell = Starlette(
-            routes=control.routes(CONTROL, Controls(self.emulator), guard),
+            routes=control.routes(CONTROL, Controls(self.emulator, lambda: self.worker), guard),
             middleware=[Middleware(Cors, origin=settings.cors)] if settings.cors else [],
         )
         shell.router.default = self.service

@@ -1,6 +1,6 @@
 """A request to the emulated service and its answer, as the rooms below the web know them."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -46,6 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What a client gets: an HTTP status, a body and headers beside Content-Type and Content-Length.
 
     latency: real seconds that it is held back. fault: what is done to it on its way.
+    after: what has to be over before it is sent.
     """
 
     status: int
@@ -54,3 +55,4 @@ class Answer(msgspec.Struct, frozen=True):
     media_type: bytes = JSON
     latency: float = 0.0
     fault: Fault | None = None
+    after: Callable[[], Awaitable[None]] | None = None

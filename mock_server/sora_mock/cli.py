@@ -58,6 +58,8 @@ def _add_serve(commands: Any) -> None:
     serve.add_argument("--config", metavar="FILE", help="sora-mock.toml or a pyproject.toml")
     for flag in FLAGS:
         action: dict[str, Any] = {"action": "store_true"} if flag.value is None else {"metavar": flag.value}
+        if flag.name in ("callback-route", "allow-callback"):
+            action["action"] = "append"
         serve.add_argument(f"--{flag.name}", help=flag.help, default=argparse.SUPPRESS, **action)
     serve.set_defaults(run=_serve)
 

@@ -43,6 +43,10 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
             return self.base
         return min(LAST_MOMENT, self.base + (real - self.since) * self.speed)
 
+    def real_at(self, moment: float) -> float:
+        """The real moment at which the clock shows `moment`. Only for a clock that runs."""
+        return self.since + (moment - self.base) / self.speed
+
     def advanced(self, real: float, seconds: float) -> "Clock":
         """The clock moved on by `seconds`; it runs on as before."""
         return self.moved(real, self.at(real) + seconds)

@@ -1,14 +1,18 @@
 """What the control API does to the world: clocks, balances, tasks, journals; for one account or for all of them."""
 
+import asyncio
 import itertools
-from typing import Any
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sora_mock import journal
+from sora_mock import inbox, journal
 from sora_mock.clock import Clock
 from sora_mock.domain import lifecycle
 from sora_mock.domain.choice import Rule
+from sora_mock.domain.delivery import Delivery, next_at, state
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_credits
 from sora_mock.domain.plan import Failure, Outcome
@@ -17,6 +21,11 @@ from sora_mock.domain.task import Task, result_url, task_view
 from sora_mock.domain.token_bucket import Rate, TokenBucket
 from sora_mock.emulator import NO_CREDIT, Emulator
 from sora_mock.store import Account, Store, Template
+
+if TYPE_CHECKING:
+    from sora_mock.delivery.worker import Worker
+
+SHARED_KEY: Final = "sk-mock-shared-inbox"
 
 MOST_RULES = 1_000
 """Rules that an account's queue holds."""
@@ -35,11 +44,13 @@ class ControlError(Exception):
 class Controls:
     """Each method takes the key that the call is about; None is the whole server.
 
+    worker: gives the one that makes callback attempts, when there is one to make.
     Reads then combine all accounts, or show what new ones begin with; writes reach every account and later ones.
     """
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: Emulator, worker: Callable[[], "Worker"]) -> None:
         self.emulator = emulator
+        self.worker = worker
         self._rule_numbers = itertools.count(1)
 
     @property
@@ -62,7 +73,7 @@ class Controls:
         view = {"now": shown.at(self.emulator.real_now()), "speed": shown.speed, "frozen": shown.frozen}
         return {**view, "per_request": shown.per_request}
 
-    def change_clock(
+    async def change_clock(
         self,
         key: str | None,
         *,
@@ -73,21 +84,31 @@ class Controls:
     ) -> None:
         """Sets what is not None. Raises ControlError 400 for a `now` in the past, changing nothing."""
         real = self.emulator.real_now()
-        subjects = self._subjects(key)
         if now is not None:
-            latest = max(subject.clock.at(real) for subject in subjects)
+            latest = max(subject.clock.at(real) for subject in self._subjects(key))
             if now < latest:
                 raise ControlError(400, "clock_backwards", f"now must not lie before the clock's {latest!r}")
-        for subject in subjects:
-            changed = subject.clock.changed(real, speed=speed, frozen=frozen, per_request=per_request)
-            self._set_clock(subject, changed if now is None else changed.moved(real, now))
+        for subject in self._subjects(key):
+            self._set_clock(subject, subject.clock.changed(real, speed=speed, frozen=frozen, per_request=per_request))
+        if now is not None:
+            await self._walk(key, lambda clock: now - clock.at(self.emulator.real_now()))
+        for account in self._accounts(key):
+            self.emulator.callbacks.on_due(account)
 
-    def advance(self, key: str | None, seconds: float) -> None:
-        """Moves the clock on by `seconds`; every change of a task that falls due has happened on return."""
+    async def advance(self, key: str | None, seconds: float) -> None:
+        """Moves the clock on by `seconds`; on return all has happened that fell due, callback attempts included."""
+        await self._walk(key, lambda clock: seconds)
+
+    async def _walk(self, key: str | None, distance: Callable[[Clock], float]) -> None:
         real = self.emulator.real_now()
-        subjects = self._subjects(key)
-        for subject in subjects:
-            self._set_clock(subject, subject.clock.advanced(real, seconds))
+        walks = []
+        for subject in self._subjects(key):
+            seconds = max(0.0, distance(subject.clock))
+            if isinstance(subject, Account) and len(subject.calls):
+                walks.append(self.worker().walk(subject, seconds))
+            else:
+                self._set_clock(subject, subject.clock.advanced(real, seconds))
+        await asyncio.gather(*walks)
 
     def _set_clock(self, subject: Account | Template, changed: Clock) -> None:
         if isinstance(subject, Template):
@@ -177,7 +198,13 @@ class Controls:
         ended = msgspec.structs.replace(task, plan=task.plan.ending(now, outcome, failure))
         self.store.put_task(owner, ended)
         self.emulator.settle(owner, now)
+        self.emulator.callbacks.moved(owner, ended)
         return self._task_view(ended, real)
+
+    async def settled(self, key: str | None) -> None:
+        """Returns when no callback attempt of the account, or of any, is under way."""
+        waiting = [self.worker().settled(account) for account in self._accounts(key) if account.deliveries]
+        await asyncio.gather(*waiting)
 
     def failure(self, outcome: Outcome, code: str | None, message: str | None) -> Failure | None:
         """What a task that ends like this says. Raises ControlError 400 for a code that is not documented."""
@@ -230,6 +257,86 @@ class Controls:
             self.emulator.template = msgspec.structs.replace(subject, queue=queue)
         else:
             subject.queue = queue
+
+    def deliveries(self, key: str | None, task_id: str | None) -> list[dict[str, Any]]:
+        """Callbacks, newest first, perhaps of one task alone."""
+        found = [
+            self._delivery_view(account, delivery)
+            for account in self._accounts(key)
+            for delivery in account.deliveries.values()
+            if task_id in (None, delivery.task_id)
+        ]
+        return sorted(found, key=lambda view: (view["first_at"] is None, view["first_at"] or 0.0), reverse=True)
+
+    async def redeliver(self, key: str | None, delivery_id: str) -> dict[str, Any]:
+        """Sends a callback once more, now. Raises ControlError 404, and 409 for a task that has not ended."""
+        owners = [account for account in self._accounts(key) if delivery_id in account.deliveries]
+        if not owners:
+            raise ControlError(404, "delivery_not_found", f"there is no delivery {delivery_id[:80]!r} in this account")
+        owner, delivery = owners[0], owners[0].deliveries[delivery_id]
+        task = self.store.tasks.get(delivery.task_id)
+        if task is None or not lifecycle.has_ended(task.plan, owner.clock.at(self.emulator.real_now())):
+            raise ControlError(409, "task_not_over", "its task has not ended: there is nothing to deliver yet")
+        await self.worker().redeliver(owner, delivery)
+        return self._delivery_view(owner, owner.deliveries[delivery_id])
+
+    def _delivery_view(self, account: Account, delivery: Delivery) -> dict[str, Any]:
+        now = account.clock.at(self.emulator.real_now())
+        task = self.store.tasks.get(delivery.task_id)
+        over = task is not None and lifecycle.has_ended(task.plan, now)
+        body = self.emulator.callback_body(delivery, now) if over else None
+        upcoming = next_at(delivery)
+        return {
+            "id": delivery.id,
+            "task_id": delivery.task_id,
+            "url": journal.redacted(delivery.url),
+            "state": state(delivery),
+            "note": delivery.note,
+            "first_at": None if delivery.first_at == inf else delivery.first_at,
+            "next_at": None if upcoming == inf else upcoming,
+            "attempts": [msgspec.structs.asdict(attempt) for attempt in delivery.attempts],
+            "body": None if body is None else msgspec.json.decode(body),
+        }
+
+    def set_routes(self, key: str | None, routes: dict[str, str]) -> None:
+        """Where callbacks to these origins are sent, in the place of what was set before."""
+        if key is None:
+            self.emulator.template = msgspec.structs.replace(self.emulator.template, routes=routes)
+        for account in self._accounts(key):
+            account.routes = routes
+
+    def messages(self, key: str | None, name: str) -> list[inbox.Message]:
+        """What an inbox has got, oldest first; without a key those of all accounts."""
+        if key is not None:
+            return list(self.emulator.callbacks.inbox(self.emulator.account(key), name).messages)
+        boxes = [account.inboxes[name] for account in self._accounts(None) if name in account.inboxes]
+        return sorted(itertools.chain.from_iterable(box.messages for box in boxes), key=lambda message: message.at)
+
+    def watch(self, key: str | None, name: str, watcher: Callable[[], None]) -> None:
+        """Calls `watcher` whenever the inbox gets a message, until `unwatch`."""
+        for account in self._accounts(key):
+            self.emulator.callbacks.inbox(account, name).watchers.append(watcher)
+
+    def unwatch(self, name: str, watcher: Callable[[], None]) -> None:
+        """Ends what `watch` began."""
+        for account in self.store.accounts.values():
+            box = account.inboxes.get(name)
+            if box is not None and watcher in box.watchers:
+                box.watchers.remove(watcher)
+
+    def receive(self, key: str | None, name: str, headers: Mapping[str, str], body: bytes) -> inbox.Reply:
+        """A POST to an inbox; without a key it lands in an account that such calls share."""
+        account = self.emulator.account(key or SHARED_KEY)
+        at = account.clock.at(self.emulator.real_now())
+        return self.emulator.callbacks.inbox(account, name).receive(inbox.Message(at, headers, body))
+
+    def set_replies(self, key: str | None, name: str, replies: tuple[inbox.Reply, ...]) -> None:
+        """What an inbox answers next, the last one for ever."""
+        if key is None:
+            self.store.replies[name] = replies
+        for account in self._accounts(key):
+            if key is not None or name in account.inboxes:
+                self.emulator.callbacks.inbox(account, name).replies = replies
 
     def requests(self, key: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` records of the journal, newest first, without keys."""

@@ -2,18 +2,20 @@
 
 import hmac
 import itertools
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
 
 from sora_mock import clock, ids, store
+from sora_mock.callbacks import Callbacks
 from sora_mock.calls import Answer, Call, Headers
 from sora_mock.data import video_bytes
-from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
+from sora_mock.domain import choice, lifecycle, token_bucket
 from sora_mock.domain.contract import CREATE, Contract
+from sora_mock.domain.delivery import Delivery
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
 from sora_mock.domain.scenario import TOKEN_START, Scenario
@@ -71,6 +73,9 @@ class Emulator:
             moderation_rate=settings.moderation_rate,
             moderation_rules=moderation_rules,
         )
+        self.callbacks = Callbacks(settings, store)
+        self.settled: Callable[[Account], Awaitable[None]] | None = None
+        """Waits until no callback of an account is under way; None where nobody delivers."""
         self.template = self.first_template()
         self._numbers = itertools.count(1)
 
@@ -91,7 +96,7 @@ class Emulator:
         account, now = self._enter(call)
         chosen = self.select.by_header(call)
         self._take_token(call, account, now, overridden=chosen is not None or _TOKEN_BYTES in (call.body or b""))
-        request = self._read(call)
+        request = self._read(call, account)
         chosen = chosen or self.select.by_token(call, request["prompt"])
         fingerprint = self._fingerprint(call, request) if b"idempotency-key" in call.headers else None
         if fingerprint is not None:
@@ -112,10 +117,14 @@ class Emulator:
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
         account.ledger = account.ledger.reserve(price)
         self.store.put_task(account, task)
+        self.callbacks.expect(account, task)
         body = encode(shaped(created_view(task, self.settings.behaviour), scenario.shape))
         if fingerprint is not None:
             self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
-        return self.touched(Answer(200, body, self._mock_headers(scenario.name)), scenario)
+        answer = self.touched(Answer(200, body, self._mock_headers(scenario.name)), scenario)
+        if answer.fault == "reply_after_callback" and self.settled is not None:
+            return msgspec.structs.replace(answer, after=partial(self.settled, account))
+        return answer
 
     def query(self, call: Call, task_id: str) -> Answer:
         """`GET /v1/tasks/{task_id}`."""
@@ -172,6 +181,14 @@ class Emulator:
         """What the query, and the callback, say of a task. `reply`: what was chosen for this very answer."""
         body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
         return encode(body if reply is None else shaped(body, reply.shape))
+
+    def callback_body(self, delivery: Delivery, now: float) -> bytes | None:
+        """What a callback says: what the query answers at that moment. None for a task that is forgotten."""
+        task = self.store.tasks.get(delivery.task_id)
+        if task is None:
+            return None
+        body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
+        return encode(shaped(body, "unknown_fields") if delivery.manner == "extra_field" else body)
 
     def _refusal_of(self, scenario: Scenario, headers: Headers = ()) -> ApiError:
         """The error that a scenario answers with."""
@@ -259,6 +276,8 @@ class Emulator:
         real = self.real_now()
         if account.clock.per_request:
             account.clock = account.clock.advanced(real, account.clock.per_request)
+            if account.calls.first() is not None:
+                self.callbacks.on_due(account)
         call.account, call.at = account, account.clock.at(real)
         return call.at
 
@@ -286,13 +305,13 @@ class Emulator:
         headers = ((b"retry-after", str(seconds).encode()),) if self.settings.behaviour.retry_after else ()
         return ApiError(429, headers=headers)
 
-    def _read(self, call: Call) -> dict[str, Any]:
+    def _read(self, call: Call, account: Account) -> dict[str, Any]:
         """The creation's request, checked against the contract. Raises ApiError 413 and 400."""
         if call.body is None:
             raise ApiError(413)
         request = self.contract.read_creation(call.headers.get(b"content-type"), call.body)
         url = request.get("callback_url")
-        refused = None if url is None else callback_url.refusal(url)
+        refused = None if url is None else self.callbacks.refusal(account, url)
         if refused is not None:
             raise ApiError(400, refused, param="callback_url")
         return request

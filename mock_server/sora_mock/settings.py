@@ -14,6 +14,7 @@ import msgspec
 
 from sora_mock.clock import FASTEST
 from sora_mock.domain.choice import ModerationRule, read_moderation_rule
+from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.scenario import LONGEST
@@ -52,6 +53,9 @@ class Settings:
     log_format: str = "text"
     quiet: bool = False
     failure_rate: float = 0.0
+    callback_route: Mapping[str, str] = field(default_factory=dict)
+    allow_callback: tuple[str, ...] = ()
+    callback_ca: str | None = None
     moderation_rate: float = 0.0
     keys: tuple[str, ...] | None = None
     prices: Mapping[int, int] = field(default_factory=lambda: {10: 57_600, 15: 86_400})
@@ -159,6 +163,33 @@ def public_url(value: Any) -> str:
     return _http_url(value, "a URL such as http://localhost:4010").geturl()
 
 
+def callback_routes(value: Any) -> dict[str, str]:
+    """Routes as `ORIGIN=URL`, one or a list of them, or a table of URLs by origin."""
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        pairs = [(str(each).partition("=")[0], str(each).partition("=")[2]) for each in _listed(value)]
+    return {origin_of(origin(one) + "/"): public_url(other) for one, other in pairs}
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    """Origins, one or a list of them."""
+    return tuple(origin_of(origin(each) + "/") for each in _listed(value))
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is; a text, as a variable holds it, parted at its spaces and commas."""
+    return value if isinstance(value, list) else re.split(r"[\s,]+", text(value).strip())
+
+
+def readable_file(value: Any) -> str:
+    """A file that exists. Raises ValueError."""
+    path = Path(text(value))
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return str(path)
+
+
 def _http_url(value: Any, expected: str) -> SplitResult:
     written = text(value).rstrip("/")
     try:
@@ -198,6 +229,9 @@ FLAGS: Final = (
     _flag("scenario", text, "NAME", "what happens to tasks that nothing else chose for (completed)"),
     _flag("failure-rate", number(0, 1), "SHARE", "share of tasks that fail, 0 to 1 (0)"),
     _flag("moderation-rate", number(0, 1), "SHARE", "share of tasks that moderation fails, 0 to 1 (0)"),
+    _flag("callback-route", callback_routes, "ORIGIN=URL", "send callbacks to this origin there instead"),
+    _flag("allow-callback", origins, "ORIGIN", "accept callbacks to this origin, whatever its address"),
+    _flag("callback-ca", readable_file, "FILE", "certificates that callback receivers are trusted by, PEM"),
     _flag("control-token", text, "TOKEN", "what control calls must send as X-Mock-Token"),
     _flag("public-url", public_url, "URL", "what result links begin with (the request's own Host)"),
     _flag("cors", origin, "ORIGIN", "web page that may call the server from a browser"),

@@ -1,7 +1,7 @@
 """The facts: accounts and their tasks, in memory and bounded. Written by the emulator alone."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 from math import inf
 from typing import Final
@@ -10,9 +10,12 @@ import msgspec
 
 from sora_mock.clock import Clock
 from sora_mock.domain.choice import Rule
+from sora_mock.domain.delivery import Delivery
 from sora_mock.domain.ledger import Ledger
 from sora_mock.domain.task import Task
 from sora_mock.domain.token_bucket import Rate, TokenBucket
+from sora_mock.inbox import Inbox
+from sora_mock.inbox import Reply as InboxReply
 from sora_mock.journal import Journal
 
 MOST_ACCOUNTS: Final = 10_000
@@ -36,6 +39,7 @@ class Template(msgspec.Struct, frozen=True):
     remaining: int | None
     rate: Rate | None
     queue: tuple[Rule, ...] = ()
+    routes: Mapping[str, str] = {}
 
 
 class Due:
@@ -69,6 +73,10 @@ class Due:
             found.sort()
         return found
 
+    def first(self) -> float | None:
+        """The earliest moment; None where there is none."""
+        return min((entries[0][0] for entries in (self._line, self._heap) if entries), default=None)
+
     def __len__(self) -> int:
         return len(self._line) + len(self._heap)
 
@@ -79,20 +87,27 @@ class Account:
     name: 18 of A-Z0-9. meaning: what its key stands for (emulator.MEANINGS), None for most.
     tasks: ids, oldest first. creations: how many got as far as a scenario.
     queue: what is to happen next, first rule first.
-    due: every end whose credits are not settled yet.
+    due: every end whose credits are not settled yet. deliveries: callbacks by id, oldest first.
+    calls: the moments of their next attempts. held: those that wait for another
+    one to come first. routes: where callbacks to an origin are sent instead.
     """
 
     __slots__ = (
         "bucket",
+        "calls",
         "clock",
         "creations",
+        "deliveries",
         "due",
+        "held",
+        "inboxes",
         "journal",
         "ledger",
         "meaning",
         "name",
         "queue",
         "replies",
+        "routes",
         "tasks",
     )
 
@@ -106,6 +121,11 @@ class Account:
         self.queue = template.queue
         self.tasks: deque[str] = deque()
         self.due = Due()
+        self.deliveries: OrderedDict[str, Delivery] = OrderedDict()
+        self.calls = Due()
+        self.held: list[str] = []
+        self.inboxes: dict[str, Inbox] = {}
+        self.routes = template.routes
         self.replies: OrderedDict[str, Reply] = OrderedDict()
         self.journal = Journal()
 
@@ -118,6 +138,8 @@ class Store:
         self.by_name: dict[str, Account] = {}
         self.tasks: dict[str, Task] = {}
         self.nobody = Journal()
+        self.replies: dict[str, tuple[InboxReply, ...]] = {}
+        """What new inboxes of a name answer."""
         self._latest: Account | None = None
 
     def clear(self) -> None:

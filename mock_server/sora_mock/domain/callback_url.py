@@ -50,9 +50,16 @@ _INTERNAL_V6: Final = tuple(
 )
 _GLOBAL_V6: Final = IPv6Network("2000::/3")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
-_COMPATIBLE: Final = IPv6Network("::/96")
 _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+
+# what UTS 46 drops from a name before it is looked up (Unicode: Default_Ignorable_Code_Point)
+_INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# WHATWG URL, "forbidden host code point": inet_aton stops reading at white space, C strings end at NUL
+_FORBIDDEN: Final = re.compile(r"[\s\x00-\x20\x7f#%/<>?@\[\\\]^|]")
 
 _INTERNAL_NAMES: Final = ("localhost", "local", "internal")
 
@@ -72,6 +79,9 @@ def refusal(url: str) -> str | None:
         return "callback_url has a host or a port that cannot be read"
     if parts.scheme.lower() != "https":
         return f"callback_url must use https, got {parts.scheme[:20] or 'no scheme'}"
+    authority = parts.netloc.rpartition("@")[2]
+    if "[" in authority and not re.fullmatch(r"\[[^\[\]]*:[^\[\]]*\](:\d*)?", authority):
+        return "callback_url has a host or a port that cannot be read"
     if not host:
         return "callback_url must name a host"
     return host_refusal(host)
@@ -80,19 +90,23 @@ def refusal(url: str) -> str | None:
 def host_refusal(host: str) -> str | None:
     """Why a host (name or literal address, IPv6 without brackets) is refused; None where it is not."""
     # what a resolver would make of it: %31 is 1, fullwidth digits and other full stops are the plain ones
-    name = unicodedata.normalize("NFKC", unquote(host)).replace("\u3002", ".").lower()
+    name = unicodedata.normalize("NFKC", _INVISIBLE.sub("", unquote(host))).replace("\u3002", ".").lower()
     name = name.removesuffix(".")
     if ":" in name:
         try:
             return address_refusal(IPv6Address(name))
         except AddressValueError:
             return "callback_url has an IPv6 address that cannot be read"
+    if _FORBIDDEN.search(name) or any(unicodedata.category(letter) == "Cn" for letter in name):
+        return "callback_url has a host name that cannot be read"
     if any(name == suffix or name.endswith("." + suffix) for suffix in _INTERNAL_NAMES):
         return f"callback_url must not point to an internal address: {name[:80]} is an internal name"
     last = name.rsplit(".", 1)[-1]
     if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
         address = parse_ipv4(name)
         return "callback_url has an IPv4 address that cannot be read" if address is None else address_refusal(address)
+    if "" in name.split("."):
+        return "callback_url has a host name with an empty label"
     if not name.isascii():
         try:
             return host_refusal(name.encode("idna").decode())
@@ -142,6 +156,6 @@ def _internal(address: Address) -> str | None:
             return rule
     if address in _SIX_TO_FOUR:
         return _internal(IPv4Address(int(address) >> 80 & 0xFFFFFFFF))
-    if any(address in network for network in (_MAPPED, _COMPATIBLE, _NAT64)):
+    if any(address in network for network in (_MAPPED, _NAT64)):
         return _internal(IPv4Address(int(address) & 0xFFFFFFFF))
     return None if address in _GLOBAL_V6 else "reserved"

@@ -11,5 +11,6 @@ Fault = Literal[
     "malformed_json",
     "empty_body",
     "html_body",
+    "reply_after_callback",
 ]
 """`reset_before` comes before the request is handled, everything else after: what it changed stays changed."""

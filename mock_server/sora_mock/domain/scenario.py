@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sora_mock.domain.delivery import Manner
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.fault import Fault
 from sora_mock.domain.plan import STEADY, Curve, Failure, Outcome, Plan
@@ -31,7 +32,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code, message: of the failure, or of the refusal; None takes the documented ones.
     progress: the curve that it climbs. latency: real seconds before the answer.
     status: the HTTP status of a refusal; None lets the task come into being.
-    tells_error: whether a failed task says why.
+    tells_error: whether a failed task says why. callback: what is done to its callback.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fault: Fault | None = None
     shape: Shape | None = None
     tells_error: bool = True
+    callback: Manner | None = None
 
     @property
     def refuses(self) -> bool:

@@ -5,10 +5,12 @@ import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +21,9 @@ from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.token_bucket import parse_rate
 from sora_mock.journal import redacted
+from sora_mock.settings import callback_routes
 from sora_mock.version import VERSION
+from sora_mock.web import inbox
 from sora_mock.web.api import LARGEST_BODY
 from sora_mock.web.origin import Guard
 from sora_mock.web.responses import json_response
@@ -39,14 +43,28 @@ class Created(dict[str, Any]):
 class ControlCall:
     """One control call: what it is about, and what it says.
 
-    key: the account's key, None for the whole server. body: the JSON object that was sent, empty without one.
+    key: the account's key, None for the whole server. data: the body as it was sent.
     """
 
-    def __init__(self, request: Request, key: str | None, body: Fields) -> None:
+    def __init__(self, request: Request, key: str | None, data: bytes) -> None:
         self.key = key
-        self.body = body
+        self.data = data
+        self.headers = request.headers
         self.path = request.path_params
         self.query = request.query_params
+
+    @cached_property
+    def body(self) -> Fields:
+        """The JSON object that was sent, empty without one. Raises ControlError 400."""
+        if not self.data.strip():
+            return {}
+        try:
+            body = msgspec.json.decode(self.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+            raise bad_body(f"the body is not JSON: {problem}") from None
+        if not isinstance(body, dict):
+            raise bad_body("the body must be a JSON object")
+        return body
 
     def take(self, **readers: Callable[[Any], Any]) -> Fields:
         """The body's fields, each read by its reader. Raises ControlError 400 for an unknown or bad one."""
@@ -63,10 +81,14 @@ class ControlCall:
     @property
     def limit(self) -> int:
         """`?limit=`. Raises ControlError 400."""
-        written = self.query.get("limit", str(LISTED))
-        if not re.fullmatch(r"\d{1,6}", written) or not 1 <= int(written) <= MOST_LISTED:
-            raise ControlError(400, "invalid_query", f"limit must be a whole number from 1 to {MOST_LISTED}")
-        return int(written)
+        return int(self.number("limit", LISTED, 1, MOST_LISTED))
+
+    def number(self, name: str, usual: float, low: float, high: float) -> float:
+        """A number of the query. Raises ControlError 400."""
+        written = self.query.get(name, str(usual))
+        if not re.fullmatch(r"\d{1,6}(\.\d{1,6})?", written) or not low <= float(written) <= high:
+            raise ControlError(400, "invalid_query", f"{name} must be a number from {low:g} to {high:g}")
+        return float(written)
 
 
 def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
@@ -75,21 +97,21 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
     def on(path: str, **methods: Handler) -> Route:
         return Route(path, Endpoint(controls, guard, methods))
 
-    def change_clock(call: ControlCall) -> Fields:
+    async def change_clock(call: ControlCall) -> Fields:
         change = call.take(
             now=_number(0, LAST_MOMENT),
             speed=_number(0.001, FASTEST),
             frozen=_boolean,
             per_request=_number(0, LAST_MOMENT),
         )
-        controls.change_clock(call.key, **change)
+        await controls.change_clock(call.key, **change)
         return controls.clock(call.key)
 
-    def advance(call: ControlCall) -> Fields:
+    async def advance(call: ControlCall) -> Fields:
         change = call.take(seconds=_number(0, LAST_MOMENT))
         if "seconds" not in change:
             raise bad_body('seconds is required, as in {"seconds": 300}')
-        controls.advance(call.key, change["seconds"])
+        await controls.advance(call.key, change["seconds"])
         return controls.clock(call.key)
 
     def change_account(call: ControlCall) -> Fields:
@@ -112,13 +134,30 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         controls.empty_queue(call.key)
         return {"queue": []}
 
-    def finish(call: ControlCall) -> Fields:
+    async def finish(call: ControlCall) -> Fields:
         change = call.take(outcome=_outcome, code=_text, message=_text)
         if "outcome" not in change:
             raise bad_body("outcome is required: completed, failed or cancelled")
-        return controls.finish(
-            call.key, call.path["task_id"], change["outcome"], change.get("code"), change.get("message")
-        )
+        code, message = change.get("code"), change.get("message")
+        view = controls.finish(call.key, call.path["task_id"], change["outcome"], code, message)
+        # its callback is due at this moment
+        await controls.settled(call.key)
+        return view
+
+    def deliveries(call: ControlCall) -> Fields:
+        return {"deliveries": controls.deliveries(call.key, call.query.get("task_id"))[: call.limit]}
+
+    async def redeliver(call: ControlCall) -> Fields:
+        call.take()
+        return await controls.redeliver(call.key, call.path["delivery_id"])
+
+    def routes_of_callbacks(call: ControlCall) -> Fields:
+        try:
+            routes = callback_routes(call.body)
+        except ValueError as problem:
+            raise bad_body(f'{problem}, as in {{"https://hooks.example.com": "http://127.0.0.1:9000"}}') from None
+        controls.set_routes(call.key, routes)
+        return {"callback_routes": routes}
 
     def reset(call: ControlCall) -> Fields:
         call.take()
@@ -134,6 +173,10 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         on("/tasks", GET=lambda call: {"tasks": controls.tasks(call.key, call.limit)}),
         on("/tasks/{task_id}/finish", POST=finish),
         on("/requests", GET=lambda call: {"requests": controls.requests(call.key, call.limit)}),
+        on("/deliveries", GET=deliveries),
+        on("/deliveries/{delivery_id}/redeliver", POST=redeliver),
+        on("/callback-routes", PUT=routes_of_callbacks),
+        on("/inbox/{name}", **inbox.handlers(controls)),
         on("/reset", POST=reset),
     ]
     unknown = Endpoint(controls, guard, {})
@@ -153,7 +196,8 @@ class Endpoint:
         request = Request(scope, receive)
         try:
             answer = await self._answer(request)
-            response = json_response(201 if isinstance(answer, Created) else 200, answer)
+            status = 201 if isinstance(answer, Created) else 200
+            response = answer if isinstance(answer, Response) else json_response(status, answer)
         except ControlError as error:
             response = json_response(error.status, {"error": {"code": error.code, "message": error.message}})
             if error.status == 405:
@@ -176,7 +220,7 @@ class Endpoint:
         handler = self.methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise ControlError(405, "method_not_allowed", f"allowed: {', '.join(self.methods)}")
-        answer = handler(ControlCall(request, self._key(request), await _body(request)))
+        answer = handler(ControlCall(request, self._key(request), await _data(request)))
         return await answer if isinstance(answer, Awaitable) else answer
 
     def _key(self, request: Request) -> str | None:
@@ -189,22 +233,14 @@ class Endpoint:
         return key.strip()
 
 
-async def _body(request: Request) -> Fields:
-    """The JSON object of a request. Raises ControlError 400 and 413."""
+async def _data(request: Request) -> bytes:
+    """The body of a request. Raises ControlError 413."""
     data = b""
     async for chunk in request.stream():
         data += chunk
         if len(data) > LARGEST_BODY:
             raise ControlError(413, "body_too_large", "the body is larger than 1 MiB")
-    if not data.strip():
-        return {}
-    try:
-        body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise bad_body(f"the body is not JSON: {problem}") from None
-    if not isinstance(body, dict):
-        raise bad_body("the body must be a JSON object")
-    return body
+    return data
 
 
 def bad_body(message: str) -> ControlError:

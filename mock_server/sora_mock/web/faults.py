@@ -28,6 +28,8 @@ async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer, ca
     """Sends an answer as its latency and its fault say. In process a reset raises ConnectionResetError."""
     if answer.latency and answer.fault != "slow_body" and not await hold(receive, answer.latency):
         return
+    if answer.after is not None:
+        await answer.after()
     match answer.fault:
         case "reset_before" | "reset_after":
             await _reset(scope, receive)

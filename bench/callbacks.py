@@ -1,0 +1,155 @@
+"""Callbacks: deliveries a second on one core beside a bare asyncio client, and how late they are among hanging ones.
+
+python bench/callbacks.py [--deliveries 3000] [--rounds 3]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import statistics
+import time
+from multiprocessing.connection import Connection
+from typing import cast
+
+from sora_mock.app import App, create_app
+from sora_mock.calls import Call
+from sora_mock.delivery.sender import Sender
+from sora_mock.settings import Settings
+
+OK = b"HTTP/1.1 204 No Content\r\n\r\n"
+HEAD = (
+    b"POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+)
+
+
+class Receiver(asyncio.Protocol):
+    """Answers whole requests; nothing at all on the port that hangs."""
+
+    answers = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self.answers:
+            self.transport.write(OK)
+            self.transport.close()
+
+
+class Hanging(Receiver):
+    answers = False
+
+
+def receive(ports: Connection) -> None:
+    """The receivers, a process of their own on core 1."""
+    os.sched_setaffinity(0, {1})
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        servers = [await loop.create_server(kind, "127.0.0.1", 0, backlog=4096) for kind in (Receiver, Hanging)]
+        ports.send([server.sockets[0].getsockname()[1] for server in servers])
+        await asyncio.gather(*(server.serve_forever() for server in servers))
+
+    import uvloop
+
+    uvloop.run(run())
+
+
+def new_app(good: int, bad: int) -> App:
+    allowed = (f"http://127.0.0.1:{good}", f"http://127.0.0.1:{bad}")
+    return create_app(Settings(credits=None, generation_time=(1.0, 1.0), allow_callback=allowed, frozen_clock=False))
+
+
+def create(app: App, url: str) -> None:
+    body = b'{"model":"sora-2-beta-max","prompt":"A cat playing piano","callback_url":"%s"}' % url.encode()
+    answer = app.service.answer(Call("POST", "/v1/videos/generations", {b"authorization": b"Bearer sk-bench"}, body))
+    assert answer.status == 200, answer.body
+
+
+async def mock(good: int, bad: int, number: int, hanging: int) -> tuple[float, float]:
+    """Deliveries a second of processor time, and the 99th percentile of seconds late, all tasks ending together."""
+    app = new_app(good, bad)
+    account = app.emulator.account("sk-bench")
+    account.clock = account.clock.changed(app.emulator.real_now(), speed=None, frozen=True, per_request=None)
+    for n in range(number):
+        create(app, f"http://127.0.0.1:{bad if n < hanging else good}/hook")
+    account.clock = account.clock.changed(app.emulator.real_now(), speed=None, frozen=False, per_request=None)
+    app.worker.wake(account)
+    pause = asyncio.Event()
+    cpu = 0.0
+    while sum(bool(each.attempts) for each in account.deliveries.values()) < number - hanging:
+        if account.clock.at(app.emulator.real_now()) < account.deliveries[next(iter(account.deliveries))].first_at:
+            cpu = time.process_time()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(pause.wait(), 0.005)
+    spent = time.process_time() - cpu
+    done = [each for each in account.deliveries.values() if each.attempts and each.attempts[0].status == 204]
+    assert len(done) == number - hanging, len(done)
+    late = sorted(each.attempts[0].at - each.first_at for each in done)
+    ended = sorted(each.attempts[0].ended_at - each.first_at for each in done)
+    if hanging:
+        print(f"  answers: 99 % within {ended[len(ended) * 99 // 100]:.3f} s of the due moment")
+    return (number - hanging) / spent, late[len(late) * 99 // 100]
+
+
+async def bare(port: int, number: int) -> float:
+    """The same POSTs by a bare asyncio client, 64 at a time."""
+    body = b"x" * 420
+    request = HEAD % len(body) + body
+    places = asyncio.Semaphore(64)
+
+    async def one() -> None:
+        async with places:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request)
+            assert (await reader.read()).startswith(OK[:12])
+            writer.close()
+
+    began = time.process_time()
+    await asyncio.gather(*(one() for _ in range(number)))
+    return number / (time.process_time() - began)
+
+
+async def sender(port: int, number: int) -> float:
+    """The sender alone, 64 at a time."""
+    body, posts, places = b"x" * 420, Sender(), asyncio.Semaphore(64)
+
+    async def one() -> None:
+        async with places:
+            assert (await posts.post(f"http://127.0.0.1:{port}/hook", body, trusted=True)).status == 204
+
+    began = time.process_time()
+    await asyncio.gather(*(one() for _ in range(number)))
+    return number / (time.process_time() - began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--deliveries", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=receive, args=(there,), daemon=True)
+    process.start()
+    good, bad = here.recv()
+    os.sched_setaffinity(0, {0})
+    import uvloop
+
+    ratios = []
+    for number in range(1, options.rounds + 1):
+        plain = uvloop.run(bare(good, options.deliveries))
+        alone = uvloop.run(sender(good, options.deliveries))
+        whole, _ = uvloop.run(mock(good, bad, options.deliveries, 0))
+        ratios.append(whole / plain)
+        print(f"{number}  bare {plain:6.0f}/s  sender {alone:6.0f}/s  mock {whole:6.0f}/s  ratio {whole / plain:.2f}")
+    print(f"median ratio {statistics.median(ratios):.2f}; target at least 1500 deliveries a second on one core")
+    _, late = uvloop.run(mock(good, bad, 1000, 50))
+    print(f"1000 tasks ending together, 50 receivers hanging: 99 % of the others' attempts begin within {late:.3f} s")
+    process.terminate()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The facts of callbacks: which addresses are accepted, what is to be delivered where, and what became of it."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+import msgspec
+
+from sora_mock.domain import callback_url, lifecycle
+from sora_mock.domain.delivery import LATE, Attempt, Delivery, Destination, destination, next_at, state
+from sora_mock.domain.task import Task
+from sora_mock.inbox import MOST_INBOXES, Inbox
+from sora_mock.settings import Settings
+from sora_mock.store import Account, Store
+
+MOST_DELIVERIES: Final = 10_000
+"""Deliveries that an account keeps; the oldest that is over goes first, one that is pending never."""
+
+
+class Callbacks:
+    """What the emulator, the control API and the worker do with them.
+
+    on_due: is told of an account whose next moment may have changed. It makes the attempts.
+    """
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.allowed = frozenset(settings.allow_callback)
+        self.on_due: Callable[[Account], None] = lambda account: None
+
+    def refusal(self, account: Account, url: str) -> str | None:
+        """Why the address is refused; None where it is accepted, by the service's rules or by the user's leave."""
+        refused = callback_url.refusal(url)
+        if refused is None or self._destination(account, url, refused).trusted:
+            return None
+        return refused
+
+    def destination(self, account: Account, url: str) -> Destination:
+        """Where the callback to `url` goes."""
+        return self._destination(account, url, callback_url.refusal(url))
+
+    def _destination(self, account: Account, url: str, refused: str | None) -> Destination:
+        return destination(url, {**self.settings.callback_route, **account.routes}, self.allowed, refused)
+
+    def expect(self, account: Account, task: Task) -> None:
+        """Remembers the callback of a new task; its moment follows from the task's plan."""
+        if task.callback_url is None:
+            return
+        if len(account.deliveries) >= MOST_DELIVERIES:
+            self._forget_one(account)
+        manner = task.scenario.callback
+        note = self.destination(account, task.callback_url).note
+        first_at = task.plan.ended_at + (LATE if manner in ("late", "out_of_order") else 0.0)
+        delivery = Delivery(f"dlv-{task.id[13:]}", task.id, task.callback_url, first_at, manner, note)
+        account.deliveries[delivery.id] = delivery
+        if manner == "out_of_order":
+            account.held.append(delivery.id)
+        self._plan(account, delivery)
+
+    def moved(self, account: Account, task: Task) -> None:
+        """The end of a task was moved, and its callback with it."""
+        delivery = account.deliveries.get(f"dlv-{task.id[13:]}")
+        if delivery is not None and not delivery.attempts:
+            delivery = msgspec.structs.replace(delivery, first_at=task.plan.ended_at)
+            account.deliveries[delivery.id] = delivery
+            self._plan(account, delivery)
+
+    def attempted(self, account: Account, delivery: Delivery, attempt: Attempt) -> None:
+        """Writes down an attempt, and plans the next one."""
+        delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
+        account.deliveries[delivery.id] = delivery
+        if not attempt.extra:
+            self._plan(account, delivery)
+        self._let_go(account, delivery, attempt.ended_at)
+
+    def _let_go(self, account: Account, other: Delivery, now: float) -> None:
+        """Callbacks that waited for another task's to come first are due now, if their tasks are over."""
+        for delivery_id in [each for each in account.held if each != other.id]:
+            delivery = account.deliveries.get(delivery_id)
+            task = None if delivery is None else self.store.tasks.get(delivery.task_id)
+            if delivery is None or delivery.attempts or task is None:
+                account.held.remove(delivery_id)
+            elif lifecycle.has_ended(task.plan, now):
+                account.held.remove(delivery_id)
+                account.deliveries[delivery_id] = msgspec.structs.replace(delivery, first_at=now)
+                self._plan(account, account.deliveries[delivery_id])
+
+    def _plan(self, account: Account, delivery: Delivery) -> None:
+        moment = next_at(delivery)
+        if moment is not None and moment < inf:
+            account.calls.add(moment, delivery.id)
+            self.on_due(account)
+
+    def _forget_one(self, account: Account) -> None:
+        for delivery in account.deliveries.values():
+            if state(delivery) != "pending":
+                del account.deliveries[delivery.id]
+                return
+
+    def inbox(self, account: Account, name: str) -> Inbox:
+        """The account's inbox of that name, which exists from the first time it is asked for."""
+        inbox = account.inboxes.get(name)
+        if inbox is None:
+            if len(account.inboxes) >= MOST_INBOXES:
+                del account.inboxes[next(iter(account.inboxes))]
+            inbox = account.inboxes[name] = Inbox(self.store.replies.get(name, ()))
+        return inbox

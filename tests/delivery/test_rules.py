@@ -1,0 +1,261 @@
+"""When callbacks are tried and what is told of them: a frozen clock and the built-in inbox."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import Api
+
+HOOK = "https://inbox.sora-mock.test/hook"
+
+
+def deliveries(api: Api, task_id: str | None = None) -> Any:
+    return api.control("GET", "/deliveries" + (f"?task_id={task_id}" if task_id else ""))["deliveries"]
+
+
+def messages(api: Api, name: str = "hook") -> Any:
+    return api.control("GET", f"/inbox/{name}")["messages"]
+
+
+def replies(api: Api, *statuses: int) -> None:
+    api.control("PUT", "/inbox/hook", {"replies": [{"status": status} for status in statuses]})
+
+
+def after_end(api: Api, task_id: str) -> list[float]:
+    """Moments of the attempts, counted from the end of the task."""
+    ended_at = next(t["mock"]["ended_at"] for t in api.control("GET", "/tasks")["tasks"] if t["id"] == task_id)
+    return [round(attempt["at"] - ended_at, 3) for attempt in deliveries(api, task_id)[0]["attempts"]]
+
+
+def test_attempts_land_at_0_1_3_and_7_seconds_after_the_end_and_then_the_delivery_has_failed(api: Api) -> None:
+    replies(api, 500)
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(100)
+    assert after_end(api, task_id) == [0, 1, 3, 7]
+    delivery = deliveries(api, task_id)[0]
+    assert delivery["state"] == "failed"
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [500] * 4
+    assert [attempt["number"] for attempt in delivery["attempts"]] == [1, 2, 3, 4]
+    assert len(messages(api)) == 4
+
+
+@pytest.mark.parametrize("advances", [[5, 1, 2, 4], [4, 1, 0.5, 0.5, 1, 1, 3, 1], [12], [5] + [0.25] * 28])
+def test_however_the_time_is_cut_the_attempts_land_at_the_same_moments(api: Api, advances: list[float]) -> None:
+    replies(api, 500)
+    task_id = api.new_task(callback_url=HOOK)
+    for seconds in advances:
+        api.advance(seconds)
+    assert after_end(api, task_id) == [0, 1, 3, 7]
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_any_2xx_is_a_success(api: Api, status: int) -> None:
+    replies(api, status)
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(100)
+    assert deliveries(api, task_id)[0]["state"] == "succeeded"
+    assert after_end(api, task_id) == [0]
+
+
+@pytest.mark.parametrize("status", [300, 302, 304, 400, 404, 410, 429, 500, 503])
+def test_any_other_status_is_tried_again(api: Api, status: int) -> None:
+    replies(api, status, 200)
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(100)
+    assert [attempt["status"] for attempt in deliveries(api, task_id)[0]["attempts"]] == [status, 200]
+    assert deliveries(api, task_id)[0]["state"] == "succeeded"
+
+
+def test_nothing_is_sent_before_the_end(api: Api) -> None:
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(4.999)
+    assert messages(api) == []
+    assert deliveries(api, task_id)[0]["state"] == "pending"
+    api.advance(0.001)
+    assert len(messages(api)) == 1
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed", "cancelled"])
+def test_the_body_is_byte_for_byte_what_the_query_answers(api: Api, outcome: str) -> None:
+    task_id = api.new_task(callback_url=HOOK)
+    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": outcome})
+    [message] = messages(api)
+    assert message["body"] == api.request("GET", f"/v1/tasks/{task_id}").text
+    assert message["json"] == api.task(task_id) == deliveries(api)[0]["body"]
+    assert message["headers"]["content-type"] == "application/json"
+
+
+def test_the_credits_are_settled_before_the_first_attempt(api: Api) -> None:
+    api.control("PUT", "/inbox/hook", {"replies": [{"status": 200, "delay": 0.05}]})
+    api.new_task(callback_url=HOOK)
+    api.advance(5)
+    assert api.credits()["used_credits"] == 5.76
+    api.new_task(callback_url=HOOK, headers={"X-Mock-Scenario": "failed"})
+    api.advance(5)
+    assert api.credits()["remaining_credits"] == 994.24
+
+
+def test_a_reset_clock_setting_settles_like_an_advance(api: Api) -> None:
+    replies(api, 500)
+    task_id = api.new_task(callback_url=HOOK)
+    now = api.control("GET", "/clock")["now"]
+    assert api.control("PATCH", "/clock", {"now": now + 50})["now"] == now + 50
+    assert after_end(api, task_id) == [0, 1, 3, 7]
+
+
+def test_an_advance_ends_exactly_where_it_was_told_to(api: Api) -> None:
+    replies(api, 500)
+    api.new_task(callback_url=HOOK)
+    before = api.control("GET", "/clock")["now"]
+    assert api.advance(6.5) == before + 6.5
+
+
+def test_redeliver_sends_once_more_and_is_no_part_of_the_schedule(api: Api) -> None:
+    replies(api, 500, 500, 500, 500, 204)
+    task_id = api.new_task(callback_url=HOOK)
+    delivery_id = deliveries(api, task_id)[0]["id"]
+    refused = api.request("POST", f"/__mock/deliveries/{delivery_id}/redeliver")
+    assert refused.status_code == 409
+    api.advance(100)
+    again = api.control("POST", f"/deliveries/{delivery_id}/redeliver")
+    assert (again["state"], len(again["attempts"])) == ("succeeded", 5)
+    api.advance(100)
+    assert len(messages(api)) == 5
+
+
+def test_two_accounts_share_no_inbox_and_no_deliveries(api: Api) -> None:
+    other = Api(api.client, api.key + "-other")
+    other.freeze()
+    api.new_task(callback_url=HOOK)
+    api.advance(5)
+    assert len(messages(api)) == 1
+    assert messages(other) == deliveries(other) == []
+
+
+def test_a_task_without_a_callback_has_no_delivery(api: Api) -> None:
+    api.new_task()
+    api.advance(5)
+    assert deliveries(api) == []
+
+
+def test_deliveries_are_listed_by_task(api: Api) -> None:
+    first, second = api.new_task(callback_url=HOOK), api.new_task(callback_url=HOOK + "/2")
+    assert [each["task_id"] for each in deliveries(api, first)] == [first]
+    assert {each["task_id"] for each in deliveries(api)} == {first, second}
+
+
+def test_a_reset_forgets_what_was_to_be_delivered(api: Api) -> None:
+    api.new_task(callback_url=HOOK)
+    api.control("POST", "/reset")
+    api.freeze()
+    api.advance(100)
+    assert deliveries(api) == messages(api) == []
+
+
+def test_a_request_that_moves_the_clock_sends_what_falls_due(api: Api) -> None:
+    task_id = api.new_task(callback_url=HOOK)
+    api.control("PATCH", "/clock", {"per_request": 5})
+    assert api.task(task_id)["status"] == "completed"
+    assert len(api.control("GET", "/inbox/hook?wait=5")["messages"]) == 1
+
+
+# --- the inbox ---
+
+
+def test_waiting_for_a_message_ends_when_it_comes(api: Api) -> None:
+    api.control("PATCH", "/clock", {"frozen": False, "speed": 100})
+    api.new_task(callback_url=HOOK)
+    assert len(api.control("GET", "/inbox/hook?wait=10&count=1")["messages"]) == 1
+
+
+def test_waiting_for_what_never_comes_ends_after_the_time(api: Api) -> None:
+    assert api.control("GET", "/inbox/hook?wait=0.05&count=3")["messages"] == []
+
+
+@pytest.mark.parametrize("query", ["wait=x", "wait=61", "count=0", "count=1001", "wait=-1"])
+def test_a_bad_wait_is_refused(api: Api, query: str) -> None:
+    assert api.request("GET", f"/__mock/inbox/hook?{query}").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"replies": []}, {"replies": [{"status": 99}]}, {"replies": [{"delay": 61}]}, {"replies": [{"state": 5}]}]
+    + [{"replies": 5}, {"replies": [5]}, {"replies": [{"status": True}]}],
+)
+def test_replies_that_cannot_be_given_are_refused(api: Api, body: Any) -> None:
+    assert api.request("PUT", "/__mock/inbox/hook", json=body).status_code == 400
+
+
+def test_anybody_may_post_to_an_inbox_and_gets_the_programmed_reply(api: Api) -> None:
+    replies(api, 202, 503)
+    statuses = [api.request("POST", "/__mock/inbox/hook", content=b"\xffno json").status_code for _ in range(3)]
+    assert statuses == [202, 503, 503]
+    assert messages(api)[0]["json"] is None
+    assert messages(api)[0]["body"] == "\ufffdno json"
+
+
+def test_a_post_without_a_key_lands_in_the_shared_account(api: Api) -> None:
+    name = api.key[-20:]
+    assert api.client.post(f"/__mock/inbox/{name}", json={"a": 1}).status_code == 200
+    assert api.client.get(f"/__mock/inbox/{name}").json()["messages"][0]["json"] == {"a": 1}
+    assert messages(api, name) == []
+
+
+# --- scenarios ---
+
+
+def created(api: Api, scenario: str) -> str:
+    return api.new_task(callback_url=HOOK, headers={"X-Mock-Scenario": scenario})
+
+
+def test_a_callback_comes_before_the_reply_to_its_creation(api: Api) -> None:
+    answer = api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "callback_before_reply"})
+    [message] = messages(api)
+    assert message["json"]["id"] == answer.json()["id"]
+    assert message["json"]["status"] == "completed"
+    request = api.control("GET", "/requests")["requests"]
+    assert answer.json()["status"] == "pending"
+    assert request
+
+
+def test_a_duplicate_comes_once_and_only_after_a_success(api: Api) -> None:
+    replies(api, 500, 200)
+    task_id = created(api, "callback_duplicate")
+    api.advance(100)
+    assert after_end(api, task_id) == [0, 1, 2]
+    assert messages(api)[1]["body"] == messages(api)[2]["body"]
+
+
+def test_a_late_callback_is_60_seconds_late(api: Api) -> None:
+    task_id = created(api, "callback_late")
+    api.advance(1000)
+    assert after_end(api, task_id) == [60]
+
+
+def test_a_callback_out_of_order_waits_for_another_task(api: Api) -> None:
+    first = created(api, "callback_out_of_order")
+    api.advance(2)
+    second = api.new_task(callback_url=HOOK)
+    api.advance(10)
+    assert [message["json"]["id"] for message in messages(api)] == [second, first]
+    assert after_end(api, first) == [2]
+
+
+def test_a_callback_out_of_order_without_another_task_comes_after_60_seconds(api: Api) -> None:
+    task_id = created(api, "callback_out_of_order")
+    api.advance(1000)
+    assert after_end(api, task_id) == [60]
+
+
+def test_an_extra_field_is_in_the_callback_and_not_in_the_query(api: Api) -> None:
+    task_id = created(api, "callback_extra_field")
+    api.advance(5)
+    extra = set(messages(api)[0]["json"]) - set(api.task(task_id))
+    assert extra == {"model_version", "queue"}
+
+
+def test_a_shape_chosen_at_creation_holds_for_the_callback_too(api: Api) -> None:
+    api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "wrapped_in_data"})
+    api.advance(5)
+    assert set(json.loads(messages(api)[0]["body"])) == {"code", "data"}
