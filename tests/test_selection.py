@@ -195,7 +195,7 @@ def test_a_scenario_about_a_tasks_life_is_ignored_on_a_poll_and_the_journal_says
     task_id = api.new_task()
     response = api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "failed"})
     assert response.json()["status"] == "pending"
-    assert last(api)["rule"].startswith("ignored: failed is about the life of a task")
+    assert last(api)["rule"].startswith("ignored: failed does nothing to the answer of a query")
 
 
 def test_a_refused_creation_takes_nothing_from_the_queue(api: Api) -> None:
@@ -229,6 +229,105 @@ def test_a_scenario_of_a_shape_holds_for_the_polls_of_its_task_alone(api: Api) -
     wrapped = api.create(headers={"X-Mock-Scenario": "wrapped_in_data"}).json()["data"]["id"]
     assert "data" in api.task(wrapped)
     assert "data" not in api.task(api.new_task())
+
+
+def test_an_ignored_header_leaves_the_queue_and_the_meaning_of_the_key_alone(api: Api) -> None:
+    task_id = api.new_task()
+    queue(api, "service_unavailable", times=2, match={"operation": "query"})
+    header = {"X-Mock-Scenario": "slow"}
+    statuses = [api.request("GET", f"/v1/tasks/{task_id}", headers=header).status_code for _ in range(3)]
+    assert statuses == [503, 503, 200]
+    broken = Api(api.client, "sk-mock-broken-ignored")
+    assert broken.request("GET", "/v1/credits", headers=header).status_code == 500
+
+
+def test_a_header_on_every_request_wraps_no_reply_twice(api: Api) -> None:
+    header = {"X-Mock-Scenario": "wrapped_in_data"}
+    task_id = api.create(headers=header).json()["data"]["id"]
+    assert "id" in api.request("GET", f"/v1/tasks/{task_id}", headers=header).json()["data"]
+
+
+@pytest.mark.parametrize("task_id", ["task-unified-1795341600-aaaaaaaa", "nope"])
+def test_a_fault_hits_a_poll_that_would_be_refused_too(api: Api, task_id: str) -> None:
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "connection_reset"})
+    assert last(api)["status"] is None
+    queue(api, "empty_body", match={"operation": "query"})
+    assert api.request("GET", f"/v1/tasks/{task_id}").content == b""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "unauthorized at=0.4",
+        "failed status=503 at=0.1",
+        "service_unavailable generation_time=60",
+        "moderation_nudity_input progress=1,50",
+        "failed_without_error_object message=hi",
+        "edge_html_error code=abc",
+        "connection_reset status=503",
+        "connection_reset queue_time=3",
+        "completed message=hi",
+        "stuck at=0.5",
+    ],
+)
+def test_a_parameter_that_could_have_no_effect_is_refused(api: Api, written: str) -> None:
+    assert "has no effect on" in api.create(headers={"X-Mock-Scenario": written}).json()["error"]["message"]
+
+
+def test_a_queue_time_longer_than_the_servers_generation_time_is_refused(api: Api) -> None:
+    refused = api.create(headers={"X-Mock-Scenario": "completed queue_time=100"})
+    assert "part of generation_time, 5 s" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [
+        ("failed status=503", "service_unavailable"),
+        ("moderation_nudity status=429", "rate_limit_exceeded"),
+        ("failed status=503 code=mine", "mine"),
+        ("moderation_nudity_input status=403", "content_policy_violation"),
+    ],
+)
+def test_a_status_answers_with_the_code_of_that_status(api: Api, written: str, code: str) -> None:
+    assert api.create(headers={"X-Mock-Scenario": written}).json()["error"]["code"] == code
+
+
+def test_a_shape_is_not_queued_where_it_could_do_nothing(api: Api) -> None:
+    for scenario, operation in (("wrapped_in_data", "file"), ("unknown_status", "credits")):
+        body = {"scenario": scenario, "match": {"operation": operation}}
+        assert api.request("POST", "/__mock/scenarios", json=body).status_code == 400
+
+
+@pytest.mark.parametrize("pattern", ["a{99999999999999999999}", "(" * 400])
+def test_a_pattern_that_cannot_be_compiled_is_a_bad_body(api: Api, pattern: str) -> None:
+    refused = api.request("POST", "/__mock/scenarios", json={"scenario": "stuck", "match": {"prompt": pattern}})
+    assert refused.status_code == 400
+
+
+def test_a_number_beyond_all_bounds_is_a_bad_body(api: Api) -> None:
+    body = '{"scenario": "failed", "override": {"at": 1' + "0" * 400 + "}}"
+    assert api.request("POST", "/__mock/scenarios", content=body).status_code == 400
+
+
+def test_a_keyless_rule_is_queued_for_all_or_for_none() -> None:
+    with MockServer(port=0) as server, httpx.Client(base_url=server.url) as client:
+        full, other = Api(client, "sk-full"), Api(client, "sk-other")
+        for _ in range(1000):
+            queue(full, "stuck")
+        assert client.post("/__mock/scenarios", json={"scenario": "slow"}).status_code == 409
+        assert other.control("GET", "/scenarios")["queue"] == []
+
+
+def test_a_token_spelled_in_escapes_overrides_the_key_too(client: httpx.Client) -> None:
+    api = Api(client, "sk-mock-broken-escapes")
+    body = '{"model": "sora-2-beta-max", "prompt": "\\u005b\\u005bmock:slow]]"}'
+    assert api.request("POST", "/v1/videos/generations", content=body).headers["X-Mock-Scenario"] == "slow"
+
+
+def test_the_first_reply_and_a_poll_at_the_same_moment_agree(api: Api) -> None:
+    created = api.create(headers={"X-Mock-Scenario": "completed queue_time=0 progress=50,99"}).json()
+    assert created["progress"] == api.task(created["id"])["progress"] == 50
 
 
 def outcomes(clients: int, key: str, **settings: Any) -> list[Any]:
@@ -309,10 +408,10 @@ def test_a_users_own_scenario_extends_a_built_in_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[scenarios.mine]\nextends = "faild"', "scenario mine: unknown scenario 'faild'; did you mean failed"),
-        ('[scenarios.mine]\nextends = "failed"\nat = 7', "scenario mine: at: expected a number from 0 to 1"),
-        ("[scenarios.mine]\natt = 7", "scenario mine: unknown parameter 'att'"),
-        ("[scenarios.failed]\nat = 0.5", "scenario failed: there is a built-in scenario"),
+        ('[scenarios.mine]\nextends = "faild"', "scenario 'mine': unknown scenario 'faild'; did you mean failed"),
+        ('[scenarios.mine]\nextends = "failed"\nat = 7', "scenario 'mine': at: expected a number from 0 to 1"),
+        ("[scenarios.mine]\natt = 7", "scenario 'mine': unknown parameter 'att'"),
+        ("[scenarios.failed]\nat = 0.5", "scenario 'failed': there is a built-in scenario"),
         ('scenario = "compleed"', "unknown scenario 'compleed'; did you mean completed"),
         ("scenarios = 5", "expected a table"),
         ("[moderation]\nstrikt = true", "unknown setting strikt"),
@@ -320,6 +419,9 @@ def test_a_users_own_scenario_extends_a_built_in_one(tmp_path: Path) -> None:
         ('[[moderation.rules]]\nprompt = "("\ntype = "policy"', "rule 1: '(' is no regular expression"),
         ('[[moderation.rules]]\nprompt = "x"\ntype = "bad"', "rule 1: type: expected one of real_person"),
         ('[[moderation.rules]]\nprompt = "x"\ntype = "policy"\nstage = "late"', "rule 1: stage: expected input"),
+        ('[scenarios."a b"]', "a name is 1 to 80 characters"),
+        ('[scenarios."a\\r\\nX-Evil: 1"]', "a name is 1 to 80 characters"),
+        ("failure-rate = 1" + "0" * 400, "expected a number from 0 to 1"),
         ("failure-rate = 2", "expected a number from 0 to 1"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sora_mock import data
 from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
-from sora_mock.domain.scenario import Scenario, built_in_catalogue, named, with_own
+from sora_mock.domain.scenario import Limits, Scenario, built_in_catalogue, named, with_own
 from sora_mock.emulator import Emulator
 from sora_mock.settings import SettingError, Settings
 from sora_mock.store import Account, Store
@@ -30,7 +30,8 @@ def create_app(settings: Settings | None = None) -> "App":
     settings = settings or Settings()
     contract = Contract(data.contract_document())
     try:
-        catalogue = with_own(built_in_scenarios(), settings.scenarios, contract.failure_messages)
+        limits = Limits(contract.failure_messages, settings.generation_time[1])
+        catalogue = with_own(built_in_scenarios(), settings.scenarios, limits)
         named(settings.scenario, catalogue)
     except ValueError as problem:
         raise SettingError(str(problem)) from None

@@ -7,7 +7,7 @@ import msgspec
 
 from sora_mock import clock
 from sora_mock.domain.fault import Fault
-from sora_mock.domain.scenario import Shape
+from sora_mock.domain.scenario import Scenario
 
 if TYPE_CHECKING:
     from sora_mock.store import Account
@@ -24,7 +24,7 @@ class Call(msgspec.Struct):
     headers: by lower-case name. body: None where it was too large to be kept. cut: part of it was left unread.
     origin: what a result link begins with. started: by the stopwatch. at: the account's
     moment, 0 until it is known. account, scenario, rule, unmatched: filled in by the operation, for the journal;
-    shape: that of the scenario.
+    touch: the scenario that does something to the answer, whatever that is.
     """
 
     method: str
@@ -39,7 +39,7 @@ class Call(msgspec.Struct):
     rule: str | None = None
     at: float = 0.0
     unmatched: list[str] = []
-    shape: Shape | None = None
+    touch: Scenario | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -219,13 +219,14 @@ class Controls:
         return Failure(code, message or known[code])
 
     def scenarios(self, key: str | None) -> dict[str, Any]:
-        """The catalogue and the queue; without a key the queue of new accounts."""
+        """The catalogue and the queue; without a key the rules of all accounts and of new ones, each once."""
+        rules = {rule.number: rule for subject in self._subjects(key) for rule in subject.queue}
         listed = []
         for scenario in self.emulator.select.catalogue.values():
             fields = msgspec.structs.asdict(scenario)
             defaults = Scenario(name="", description="")
             listed.append({name: value for name, value in fields.items() if value != getattr(defaults, name)})
-        return {"scenarios": listed, "queue": [_rule_view(rule) for rule in self._subject(key).queue]}
+        return {"scenarios": listed, "queue": [_rule_view(rules[number]) for number in sorted(rules)]}
 
     def queue(
         self, key: str | None, name: str, times: int | None, match: tuple[str, dict[str, Any]], given: dict[str, Any]
@@ -234,16 +235,16 @@ class Controls:
         operation, fields = match
         select = self.emulator.select
         try:
-            scenario = override(named(name, select.catalogue), given, select.codes)
+            scenario = override(named(name, select.catalogue), given, select.limits)
         except ValueError as problem:
             raise ControlError(400, "unknown_scenario", str(problem)) from None
-        if operation != "create" and not scenario.touches_replies:
-            message = f"{name} is about the life of a task: queue it for operation create, not {operation}"
+        if operation != "create" and not scenario.touches(operation):
+            message = f"{name} does nothing to the answer of a {operation}: queue it for operation create"
             raise ControlError(400, "invalid_body", message)
         rule = Rule(next(self._rule_numbers), scenario, times, operation, fields, given)
+        if any(len(subject.queue) >= MOST_RULES for subject in self._subjects(key)):
+            raise ControlError(409, "queue_full", f"a queue holds {MOST_RULES} rules; DELETE empties it")
         for subject in self._subjects(key):
-            if len(subject.queue) >= MOST_RULES:
-                raise ControlError(409, "queue_full", f"the queue holds {MOST_RULES} rules; DELETE empties it")
             self._set_queue(subject, (*subject.queue, rule))
         return _rule_view(rule)
 

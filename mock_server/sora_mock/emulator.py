@@ -18,7 +18,7 @@ from sora_mock.domain.contract import CREATE, Contract
 from sora_mock.domain.delivery import Delivery
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
-from sora_mock.domain.scenario import TOKEN_START, Scenario
+from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario
 from sora_mock.domain.shape import shaped
 from sora_mock.domain.task import (
     ID_PREFIX,
@@ -30,7 +30,7 @@ from sora_mock.domain.task import (
     task_id_of,
     task_view,
 )
-from sora_mock.selection import Selector
+from sora_mock.selection import HEADER, TOKEN, Selector
 from sora_mock.settings import Settings
 from sora_mock.store import Account, Reply, Store, Template
 
@@ -66,7 +66,7 @@ class Emulator:
         self.seed: int = ids.new_seed() if settings.seed is None else settings.seed
         self.select = Selector(
             catalogue,
-            contract.failure_messages,
+            Limits(contract.failure_messages, settings.generation_time[1]),
             default=settings.scenario,
             seed=self.seed,
             failure_rate=settings.failure_rate,
@@ -94,10 +94,11 @@ class Emulator:
     def create(self, call: Call) -> Answer:
         """`POST /v1/videos/generations`, in the order of interface.md ("Exactly")."""
         account, now = self._enter(call)
-        chosen = self.select.by_header(call)
-        self._take_token(call, account, now, overridden=chosen is not None or _TOKEN_BYTES in (call.body or b""))
+        chosen, rule = self.select.by_header(call), HEADER
+        self._take_token(call, account, now, overridden=chosen is not None)
         request = self._read(call, account)
-        chosen = chosen or self.select.by_token(call, request["prompt"])
+        if chosen is None and TOKEN_START in request["prompt"]:
+            chosen, rule = self.select.by_token(request["prompt"]), TOKEN
         fingerprint = self._fingerprint(call, request) if b"idempotency-key" in call.headers else None
         if fingerprint is not None:
             replay = self._replay(call, account, fingerprint)
@@ -109,9 +110,13 @@ class Emulator:
         price = self.settings.prices[video.duration]
         self.settle(account, now)
         if not account.ledger.affords(price):
+            call.rule = account.meaning and f"key {account.meaning}"
             raise ApiError(402)
         creation, account.creations = account.creations, account.creations + 1
-        scenario = chosen or self.select.for_creation(call, account, creation, request)
+        if chosen is None:
+            scenario = self.select.for_creation(call, account, creation, request)
+        else:
+            scenario = self.select.use(call, chosen, rule)
         if scenario.refuses or scenario.fault == "reset_before":
             raise self._refusal_of(scenario, self._mock_headers(scenario.name))
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
@@ -121,66 +126,64 @@ class Emulator:
         body = encode(shaped(created_view(task, self.settings.behaviour), scenario.shape))
         if fingerprint is not None:
             self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
-        answer = self.touched(Answer(200, body, self._mock_headers(scenario.name)), scenario)
-        if answer.fault == "reply_after_callback" and self.settled is not None:
+        answer = Answer(200, body, self._mock_headers(scenario.name))
+        if scenario.fault == "reply_after_callback" and self.settled is not None:
             return msgspec.structs.replace(answer, after=partial(self.settled, account))
         return answer
 
     def query(self, call: Call, task_id: str) -> Answer:
         """`GET /v1/tasks/{task_id}`."""
         account, now = self._enter(call)
-        scenario = self._reply_scenario(call, account, now, "query")
+        self._before_reply(call, account, now, "query")
         self.contract.check_task_id(task_id)
         task = self.store.tasks.get(task_id)
         if task is None:
             raise ApiError(404)
         if task.account != account.name:
             raise ApiError(403)
-        return self.touched(Answer(200, self.task_body(task, now, scenario)), scenario)
+        body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
+        if call.touch is not None and call.touch.shape != task.scenario.shape:
+            body = shaped(body, call.touch.shape)
+        return Answer(200, encode(body))
 
     def credits(self, call: Call) -> Answer:
         """`GET /v1/credits`. Assumption: the key's and the user's figures are the same, one user has one key."""
         account, now = self._enter(call)
-        scenario = self._reply_scenario(call, account, now, "credits")
+        self._before_reply(call, account, now, "credits")
         self.settle(account, now)
         ledger = account.ledger
         remaining = to_credits(UNLIMITED_SHOWN if ledger.remaining is None else ledger.remaining)
         figures = {"remaining_credits": remaining, "used_credits": to_credits(ledger.used)}
         token = {**figures, "unlimited_credits": ledger.remaining is None}
         body = {"data": {"token": dict(sorted(token.items())), "user": figures}, "message": "", "success": True}
-        return self.touched(Answer(200, encode(shaped(body, call.shape))), scenario)
+        return Answer(200, encode(shaped(body, None if call.touch is None else call.touch.shape)))
 
-    def download(self, call: Call, file_name: str) -> tuple[bytes, bytes, Scenario | None]:
+    def download(self, call: Call, file_name: str) -> tuple[bytes, bytes]:
         """The bytes and the entity tag of the video behind a result link, which asks for no key.
 
-        And what a scenario does to the answer. Raises ApiError 404 for a link that was never given out, the
+        Raises ApiError 404 for a link that was never given out, the
         configured status for an expired one, and what a scenario refuses with.
         """
         task = self.store.tasks.get(task_id_of(file_name) or "")
         account = None if task is None else self.store.by_name[task.account]
         now = 0.0 if account is None else self._arrived(call, account)
-        scenario = self._for_reply(call, account, "file", self.select.by_header(call))
+        self._use_for_reply(call, account, "file", self.select.by_header(call))
         completed = task is not None and lifecycle.status(task.plan, now) == "completed"
         if task is None or not completed or result_path(task) != call.path:
             raise ApiError(404, "The requested file could not be found", code="file_not_found")
         if now >= task.plan.ended_at + LINK_LIFETIME:
             message = "The result link has expired: it lived 24 hours from the completion of its task"
             raise ApiError(self.settings.behaviour.expired_link_status, message, code="file_expired")
-        return video_bytes(task.video.file_name), f'"{file_name}"'.encode(), scenario
+        return video_bytes(task.video.file_name), f'"{file_name}"'.encode()
 
     # --- what they share ---
 
     def refusal(self, operation: str | None, call: Call, error: ApiError) -> Answer:
         """The answer that `error` stands for; `operation` is None where no operation took the request."""
         body = self.contract.refusal(operation, error)
-        if call.shape == "numeric_error_code":
-            body = shaped(body, call.shape, error.status)
-        return Answer(error.status, encode(body), error.headers, latency=error.latency, fault=error.fault)
-
-    def task_body(self, task: Task, now: float, reply: Scenario | None = None) -> bytes:
-        """What the query, and the callback, say of a task. `reply`: what was chosen for this very answer."""
-        body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
-        return encode(body if reply is None else shaped(body, reply.shape))
+        if call.touch is not None and call.touch.shape == "numeric_error_code":
+            body = shaped(body, call.touch.shape, error.status)
+        return Answer(error.status, encode(body), error.headers)
 
     def callback_body(self, delivery: Delivery, now: float) -> bytes | None:
         """What a callback says: what the query answers at that moment. None for a task that is forgotten."""
@@ -195,35 +198,19 @@ class Emulator:
         status = scenario.status or 500
         if status == 429:
             headers = (*headers, *self._too_many(60).headers)
-        return ApiError(
-            status,
-            scenario.message,
-            code=scenario.code,
-            headers=headers,
-            latency=scenario.latency,
-            fault=scenario.fault,
-        )
+        return ApiError(status, scenario.message, code=scenario.code, headers=headers)
 
-    def touched(self, answer: Answer, scenario: Scenario | None) -> Answer:
-        """The answer with what the scenario does to it on its way."""
-        if scenario is None or not (scenario.latency or scenario.fault):
-            return answer
-        return msgspec.structs.replace(answer, latency=scenario.latency, fault=scenario.fault)
-
-    def _reply_scenario(self, call: Call, account: Account, now: float, operation: str) -> Scenario | None:
-        """What the header or the queue does to a poll; a token of the rate limit is taken in between."""
+    def _before_reply(self, call: Call, account: Account, now: float, operation: str) -> None:
+        """What comes before the answer to a poll: a token of the rate limit, and what a scenario refuses with."""
         header = self.select.by_header(call)
-        self._take_token(call, account, now, overridden=header is not None)
-        return self._for_reply(call, account, operation, header)
+        self._take_token(call, account, now, overridden=header is not None and header.touches(operation))
+        self._use_for_reply(call, account, operation, header)
 
-    def _for_reply(
-        self, call: Call, account: Account | None, operation: str, header: Scenario | None
-    ) -> Scenario | None:
-        """The scenario that touches this answer; raises the ApiError that it refuses with."""
+    def _use_for_reply(self, call: Call, account: Account | None, operation: str, header: Scenario | None) -> None:
+        """Chooses the scenario that touches this answer. Raises the ApiError that it refuses with."""
         scenario = self.select.for_reply(call, account, operation, header)
         if scenario is not None and scenario.refuses:
             raise self._refusal_of(scenario)
-        return scenario
 
     def account(self, key: str) -> Account:
         """The account of a valid key, which exists from the first time it is asked for."""
@@ -268,6 +255,7 @@ class Emulator:
                 raise ApiError(401)
             account = self.account(key)
         if account.meaning == EXPIRED:
+            call.rule = f"key {EXPIRED}"
             raise ApiError(401)
         return account, self._arrived(call, account)
 
@@ -287,7 +275,7 @@ class Emulator:
             account.bucket, wait = account.bucket.take(now)
             if wait:
                 raise self._too_many(token_bucket.retry_after(wait))
-        if not overridden:
+        if account.meaning is not None and not overridden and not _has_token(call.body):
             self._refuse_by_key(call, account, access=False)
 
     def _refuse_by_key(self, call: Call, account: Account, *, access: bool = True) -> None:
@@ -373,7 +361,13 @@ class Emulator:
         return _scenario_header(scenario) if self.settings.mock_headers else ()
 
 
-_TOKEN_BYTES: Final = TOKEN_START.encode()
+def _has_token(body: bytes | None) -> bool:
+    """Whether a body has a prompt with a token, which would override what the key means."""
+    try:
+        request = msgspec.json.decode(body or b"")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return isinstance(request, dict) and TOKEN_START in str(request.get("prompt"))
 
 
 @lru_cache(maxsize=store.MOST_ACCOUNTS)

@@ -76,7 +76,8 @@ def shown(record: Record) -> dict[str, Any]:
         "at": call.at,
         "method": call.method,
         "path": redacted(call.path),
-        "status": answer.status,
+        # nobody gets a status through a connection that is reset
+        "status": None if answer.fault in ("reset_before", "reset_after") else answer.status,
         "scenario": call.scenario,
         "rule": call.rule,
         "unmatched": [redacted(line) for line in call.unmatched],

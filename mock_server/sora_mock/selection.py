@@ -8,21 +8,21 @@ from sora_mock.calls import Call
 from sora_mock.domain import choice
 from sora_mock.domain.choice import ModerationRule
 from sora_mock.domain.errors import ApiError
-from sora_mock.domain.scenario import Scenario, parse_selection, prompt_token
+from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario, parse_selection, token_of
 from sora_mock.store import Account
 
 
 class Selector:
     """Chooses from the catalogue. Every choice is written into the call: scenario, rule, near misses of the queue.
 
-    codes: the failure codes that exist. default: the name of the scenario of last resort.
+    limits: what parameters are checked against. default: the name of the scenario of last resort.
     failure_rate, moderation_rate: shares 0 to 1 of creations, drawn from the seed, the account and the creation.
     """
 
     def __init__(
         self,
         catalogue: Mapping[str, Scenario],
-        codes: Mapping[str, str],
+        limits: Limits,
         *,
         default: str,
         seed: int,
@@ -31,7 +31,7 @@ class Selector:
         moderation_rules: tuple[ModerationRule, ...],
     ) -> None:
         self.catalogue = catalogue
-        self.codes = codes
+        self.limits = limits
         self.default = default
         self.seed = seed
         chances = (("failure", failure_rate, _FAILURES), ("moderation", moderation_rate, _MODERATIONS))
@@ -39,16 +39,13 @@ class Selector:
         self.moderation_rules = moderation_rules
 
     def by_header(self, call: Call) -> Scenario | None:
-        """What the header X-Mock-Scenario chooses. Raises ApiError 400 `unknown_scenario`."""
+        """What the header X-Mock-Scenario names. Raises ApiError 400 `unknown_scenario`."""
         written = call.headers.get(b"x-mock-scenario")
-        if written is None:
-            return None
-        return self._chosen(call, self._parsed(written.decode("utf-8", "replace"), "X-Mock-Scenario"), "header")
+        return None if written is None else self._parsed(written.decode("utf-8", "replace"), "X-Mock-Scenario")
 
-    def by_token(self, call: Call, prompt: str) -> Scenario | None:
-        """What a token in the prompt chooses, `[[mock:NAME key=value]]`. Raises ApiError 400 `unknown_scenario`."""
-        written = prompt_token(prompt)
-        return None if written is None else self._chosen(call, self._parsed(written, "prompt"), "token in the prompt")
+    def by_token(self, prompt: str) -> Scenario | None:
+        """What a token in the prompt names, `[[mock:NAME key=value]]`. Raises ApiError 400 `unknown_scenario`."""
+        return self._parsed(prompt, "prompt") if TOKEN_START in prompt else None
 
     def for_creation(self, call: Call, account: Account, creation: int, request: Mapping[str, Any]) -> Scenario:
         """What the queue, chance, moderation rules or the default choose. `request` is the creation's body."""
@@ -59,24 +56,22 @@ class Selector:
         for purpose, share, names in self.chances:
             if ids.chance(self.seed, account.name, creation, purpose) < share:
                 name = names[ids.number(self.seed, account.name, creation, f"which {purpose}") % len(names)]
-                return self._chosen(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
+                return self.use(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
         for rule in self.moderation_rules:
-            if rule.objects(found):
-                return self._chosen(
-                    call, self.catalogue[rule.scenario], f"moderation rule {rule.prompt or rule.image!r}"
-                )
-        return self._chosen(call, self.catalogue[self.default], "default scenario")
+            pattern = rule.objection(found)
+            if pattern is not None:
+                return self.use(call, self.catalogue[rule.scenario], f"moderation rule {pattern!r}")
+        return self.use(call, self.catalogue[self.default], "default scenario")
 
     def for_reply(
         self, call: Call, account: Account | None, operation: str, header: Scenario | None
     ) -> Scenario | None:
         """What the header, or else the queue, does to the answer of a poll, a credits query or a download."""
-        if header is None:
-            return None if account is None else self.by_queue(call, account, operation, {})
-        if header.touches_replies:
-            return header
-        call.rule = f"ignored: {header.name} is about the life of a task, and this is no creation"
-        return None
+        if header is not None and header.touches(operation):
+            return self.use(call, header, HEADER)
+        if header is not None:
+            call.rule = f"ignored: {header.name} does nothing to the answer of a {operation}"
+        return None if account is None else self.by_queue(call, account, operation, {})
 
     def by_queue(self, call: Call, account: Account, operation: str, found: Mapping[str, Any]) -> Scenario | None:
         """What the account's queue holds for this request; takes it out."""
@@ -84,18 +79,24 @@ class Selector:
             return None
         rule, account.queue, passed = choice.take(account.queue, operation, found)
         call.unmatched = passed
-        return None if rule is None else self._chosen(call, rule.scenario, rule.label)
+        return None if rule is None else self.use(call, rule.scenario, rule.label)
 
     def _parsed(self, written: str, param: str) -> Scenario:
         try:
-            return parse_selection(written, self.catalogue, self.codes)
+            if param == "prompt":
+                written = token_of(written)
+            return parse_selection(written, self.catalogue, self.limits)
         except ValueError as problem:
             raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
 
-    def _chosen(self, call: Call, scenario: Scenario, rule: str) -> Scenario:
-        call.scenario, call.rule, call.shape = scenario.name, rule, scenario.shape
+    def use(self, call: Call, scenario: Scenario, rule: str) -> Scenario:
+        """Writes the choice into the call."""
+        call.scenario, call.rule, call.touch = scenario.name, rule, scenario
         return scenario
 
+
+HEADER = "header"
+TOKEN = "token in the prompt"  # noqa: S105  # no password
 
 _FAILURES = (
     "failed_service_error",

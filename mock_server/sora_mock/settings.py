@@ -107,7 +107,7 @@ def number(low: float, high: float) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         try:
             found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not low <= found <= high:
             raise ValueError(f"expected a number from {low:g} to {high:g}")

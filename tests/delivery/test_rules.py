@@ -180,8 +180,16 @@ def test_a_bad_wait_is_refused(api: Api, query: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"replies": []}, {"replies": [{"status": 99}]}, {"replies": [{"delay": 61}]}, {"replies": [{"state": 5}]}]
-    + [{"replies": 5}, {"replies": [5]}, {"replies": [{"status": True}]}],
+    [
+        {},
+        {"replies": []},
+        {"replies": [{"status": 99}]},
+        {"replies": [{"delay": 61}]},
+        {"replies": [{"state": 5}]},
+        {"replies": 5},
+        {"replies": [5]},
+        {"replies": [{"status": True}]},
+    ],
 )
 def test_replies_that_cannot_be_given_are_refused(api: Api, body: Any) -> None:
     assert api.request("PUT", "/__mock/inbox/hook", json=body).status_code == 400

@@ -1,6 +1,7 @@
 """Which queued rule or moderation rule a request meets, and why another one did not."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
 
@@ -115,14 +116,16 @@ def pattern(text: Any) -> str:
     if not isinstance(text, str) or len(text) > LONGEST_PATTERN:
         raise ValueError(f"expected a regular expression of at most {LONGEST_PATTERN} characters")
     try:
-        re.compile(text)
-    except re.error as problem:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as problem:
         raise ValueError(f"{text[:80]!r} is no regular expression: {problem}") from None
     return text
 
 
 class ModerationRule(msgspec.Struct, frozen=True):
-    """What a moderator objects to: a pattern of the prompt or of an image's address."""
+    """What a moderator objects to: a pattern of the prompt, or one of an image's address; either is enough."""
 
     type: str
     stage: Stage
@@ -134,11 +137,13 @@ class ModerationRule(msgspec.Struct, frozen=True):
         """The name of the scenario that it leads to."""
         return f"moderation_{self.type}{'' if self.stage == 'processing' else '_' + self.stage}"
 
-    def objects(self, found: Mapping[str, Any]) -> bool:
-        """Whether the creation with these `facts` is refused by it."""
+    def objection(self, found: Mapping[str, Any]) -> str | None:
+        """The pattern that refuses the creation with these `facts`, the prompt's or the image's; None for neither."""
         if self.prompt is not None and re.search(self.prompt, found["prompt"]):
-            return True
-        return self.image is not None and any(re.search(self.image, url) for url in found["image_urls"])
+            return self.prompt
+        if self.image is not None and any(re.search(self.image, url) for url in found["image_urls"]):
+            return self.image
+        return None
 
 
 def read_moderation_rule(value: Any) -> ModerationRule:
@@ -146,9 +151,8 @@ def read_moderation_rule(value: Any) -> ModerationRule:
     if not isinstance(value, dict):
         raise ValueError("expected a table with prompt or image, type and stage")
     given = {"stage": "processing", **value}
-    given.pop("pattern", None)
-    if "pattern" in value:
-        given.setdefault("prompt", value["pattern"])
+    if "pattern" in given and "prompt" not in given:
+        given["prompt"] = given.pop("pattern")
     for name in given:
         if name not in ("prompt", "image", "type", "stage"):
             raise ValueError(f"unknown key {name[:80]!r}{near_names(name, ('prompt', 'image', 'type', 'stage'))}")

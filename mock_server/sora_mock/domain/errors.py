@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from sora_mock.domain.fault import Fault
-
 Envelope = dict[str, dict[str, Any]]
 
 
@@ -16,7 +14,6 @@ class ApiError(Exception):
     status: the HTTP status.
     param: the request field that was wrong, for example `image_urls[0]`.
     headers: further response headers.
-    latency, fault: real seconds that the answer is held back, and what is done to it on its way.
     """
 
     def __init__(
@@ -27,8 +24,6 @@ class ApiError(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
-        latency: float = 0.0,
-        fault: Fault | None = None,
     ) -> None:
         super().__init__(status, code, message)
         self.status = status
@@ -36,8 +31,6 @@ class ApiError(Exception):
         self.message = message
         self.param = param
         self.headers = headers
-        self.latency = latency
-        self.fault = fault
 
 
 OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
@@ -86,5 +79,5 @@ def near_names(name: str, known: Iterable[str]) -> str:
     # imported where a mistake was made: difflib costs every start 4 ms
     from difflib import get_close_matches
 
-    near = get_close_matches(name, list(known), n=3)
+    near = get_close_matches(name[:80], list(known), n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -1,6 +1,7 @@
 """What shall happen, by name: durations and an outcome that become a plan once, a refusal, or harm to the reply."""
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -21,6 +22,15 @@ LONGEST_LATENCY: Final = 60.0
 
 Shape = Literal["unknown_status", "unknown_fields", "numeric_error_code", "wrapped_in_data", "cancelled_as_status"]
 """How the replies about a task are changed (domain/shape.py)."""
+
+
+_SHAPED: Final[Mapping[str, tuple[str, ...]]] = {
+    "unknown_status": ("query",),
+    "cancelled_as_status": ("query",),
+    "unknown_fields": ("query", "credits"),
+    "numeric_error_code": ("query", "credits"),
+    "wrapped_in_data": ("query", "credits"),
+}
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,10 +66,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether the request is answered with an error instead of being handled."""
         return self.status is not None
 
-    @property
-    def touches_replies(self) -> bool:
-        """Whether it does anything to an answer that is not about the life of a task."""
-        return bool(self.status or self.fault or self.shape or self.latency)
+    def touches(self, operation: str) -> bool:
+        """Whether it does anything to an answer of `query`, `credits` or `file`, which is not about a task's life."""
+        if self.status or self.latency or (self.fault and self.fault != "reply_after_callback"):
+            return True
+        return operation in _SHAPED.get(self.shape or "", ())
 
     def plan(self, created_at: float, generation_time: float, queue_share: float, messages: Mapping[str, str]) -> Plan:
         """The moments of a task created at `created_at`.
@@ -87,7 +98,7 @@ def _number(low: float, high: float) -> Callable[[Any], float]:
     def read(value: Any) -> float:
         try:
             found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             found = math.nan
         if not low <= found <= high:
             raise ValueError(f"expected a number from {low:g} to {high:g}")
@@ -111,7 +122,10 @@ def _text(value: Any) -> str:
 
 def _curve(value: Any) -> Curve:
     """Points of the progress: `[[0, 1], [0.5, 40]]`, or values at equal distances; `0:1,0.5:40` in a token."""
-    wrong = ValueError("expected points such as [[0, 1], [0.5, 40], [1, 99]] or values such as [1, 40, 99], rising")
+    wrong = ValueError(
+        "expected points such as [[0, 1], [0.5, 40], [1, 99]] or values such as [1, 40, 99], rising; "
+        "in a header or token 0:1,0.5:40,1:99 or 1,40,99"
+    )
     if isinstance(value, str):
         value = [point.split(":") if ":" in point else point for point in value.split(",")]
     if not isinstance(value, list) or not 1 <= len(value) <= 100:
@@ -122,7 +136,7 @@ def _curve(value: Any) -> Curve:
         else:
             shares = [index / max(1, len(value) - 1) for index in range(len(value))]
             points = [(share, _number(0, 100)(height)) for share, height in zip(shares, value, strict=True)]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if points != sorted(points) or any(one[1] > other[1] for one, other in pairwise(points)):
         raise wrong
@@ -142,8 +156,18 @@ PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 """What any scenario takes, by a reader that raises ValueError."""
 
 
-def override(scenario: Scenario, given: Mapping[str, Any], codes: Mapping[str, Any]) -> Scenario:
-    """The scenario with parameters of its own. `codes` are the failure codes that exist.
+class Limits(msgspec.Struct, frozen=True):
+    """What parameters are checked against.
+
+    codes: failure codes and their messages. generation_time: the longest that the server gives a task by default.
+    """
+
+    codes: Mapping[str, str]
+    generation_time: float
+
+
+def override(scenario: Scenario, given: Mapping[str, Any], limits: Limits) -> Scenario:
+    """The scenario with parameters of its own.
 
     Raises ValueError that names the parameter and says what would be right.
     """
@@ -156,23 +180,42 @@ def override(scenario: Scenario, given: Mapping[str, Any], codes: Mapping[str, A
             found[name] = PARAMETERS[name](value)
         except ValueError as problem:
             raise ValueError(f"{name}: {problem}") from None
+    if "status" in found and scenario.status is None:
+        # what the task would have said is not what the HTTP error says
+        scenario = msgspec.structs.replace(scenario, code=None, message=None)
     changed = msgspec.structs.replace(scenario, **found)
-    _check(changed, found, codes)
+    for name in found:
+        reason = _idle(name, changed)
+        if reason is not None:
+            raise ValueError(f"{name} has no effect on {scenario.name}, which {reason}")
+    _check(changed, found, limits)
     return changed
 
 
-def _check(scenario: Scenario, found: Mapping[str, Any], codes: Mapping[str, Any]) -> None:
-    """Parameters that would have no effect are refused: silence would make a test pass for the wrong reason."""
-    if scenario.status is None:
-        if scenario.outcome in ("completed", "stuck"):
-            for name in ("at", "code", "message"):
-                if name in found:
-                    raise ValueError(f"{name} has no effect on {scenario.name}, which does not fail; see failed")
-        elif "code" in found and scenario.code not in codes:
-            code = str(scenario.code)
-            raise ValueError(f"code: {code[:80]!r} is no failure code{near_names(code, codes)}")
-    if scenario.generation_time is not None and (scenario.queue_time or 0) > scenario.generation_time:
-        raise ValueError("queue_time: it is a part of generation_time and cannot be longer")
+def _idle(parameter: str, scenario: Scenario) -> str | None:
+    """Why a parameter would have no effect: it is refused then, silence would make a test pass for the wrong reason."""
+    life, words = ("generation_time", "queue_time", "at", "progress"), ("code", "message")
+    if parameter in life and scenario.status is not None:
+        return f"answers HTTP {scenario.status}, so that there is no task"
+    if parameter in (*life, *words, "status") and scenario.fault == "reset_before":
+        return "resets the connection, so that there is no task and no answer"
+    if parameter in words and scenario.fault == "html_body":
+        return "answers with an HTML page"
+    if scenario.status is None and parameter in ("at", *words) and scenario.outcome in ("completed", "stuck"):
+        return "does not fail; see failed"
+    if scenario.status is None and parameter in words and not scenario.tells_error:
+        return "fails without an error object"
+    return None
+
+
+def _check(scenario: Scenario, found: Mapping[str, Any], limits: Limits) -> None:
+    """Raises ValueError for parameters that do not go together."""
+    if "code" in found and scenario.status is None and scenario.code not in limits.codes:
+        code = str(scenario.code)
+        raise ValueError(f"code: {code[:80]!r} is no failure code{near_names(code, limits.codes)}")
+    total = limits.generation_time if scenario.generation_time is None else scenario.generation_time
+    if {"queue_time", "generation_time"} & set(found) and (scenario.queue_time or 0) > total:
+        raise ValueError(f"queue_time: it is a part of generation_time, {total:g} s, and cannot be longer")
 
 
 # --- names ---
@@ -180,20 +223,26 @@ def _check(scenario: Scenario, found: Mapping[str, Any], codes: Mapping[str, Any
 TOKEN_START: Final = "[[mock:"  # noqa: S105  # no password
 
 
-def prompt_token(prompt: str) -> str | None:
-    """What stands in the first `[[mock:...]]` of a prompt; None without one."""
-    _, start, rest = prompt.partition(TOKEN_START)
-    # one that is never closed is a mistake, and told as an unknown name
-    return rest.partition("]]")[0] if start else None
+LONGEST_SELECTION: Final = 4000
 
 
-def parse_selection(written: str, catalogue: Mapping[str, Scenario], codes: Mapping[str, Any]) -> Scenario:
+def token_of(prompt: str) -> str:
+    """What stands in the first `[[mock:...]]` of a prompt that has one. Raises ValueError where it is never closed."""
+    written, end, _ = prompt.partition(TOKEN_START)[2].partition("]]")
+    if not end:
+        raise ValueError(f"unknown scenario {written[:80]!r}: the token is never closed with ]]")
+    return written
+
+
+def parse_selection(written: str, catalogue: Mapping[str, Scenario], limits: Limits) -> Scenario:
     """The scenario that `NAME key=value ...` stands for, in a header or a token.
 
     Raises ValueError that lists near names or says which parameter is wrong.
     """
+    if len(written) > LONGEST_SELECTION:
+        raise ValueError(f"a name and its parameters have at most {LONGEST_SELECTION} characters")
     try:
-        name, *pairs = shlex.split(written[:4000]) or [""]
+        name, *pairs = shlex.split(written) or [""]
     except ValueError as problem:
         raise ValueError(f"{written[:80]!r} cannot be read: {problem}") from None
     given = {}
@@ -202,7 +251,7 @@ def parse_selection(written: str, catalogue: Mapping[str, Scenario], codes: Mapp
         if not equals:
             raise ValueError(f"expected key=value after the name, got {pair[:80]!r}")
         given[key] = value
-    return override(named(name, catalogue), given, codes)
+    return override(named(name, catalogue), given, limits)
 
 
 def named(name: str, catalogue: Mapping[str, Scenario]) -> Scenario:
@@ -229,7 +278,7 @@ def built_in_catalogue(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Sce
 
 
 def with_own(
-    catalogue: Mapping[str, Scenario], tables: Mapping[str, Mapping[str, Any]], codes: Mapping[str, Any]
+    catalogue: Mapping[str, Scenario], tables: Mapping[str, Mapping[str, Any]], limits: Limits
 ) -> dict[str, Scenario]:
     """The catalogue and the scenarios of a configuration, each extending one that stands before it.
 
@@ -239,12 +288,14 @@ def with_own(
     for name, table in tables.items():
         given = dict(table)
         try:
+            if re.fullmatch(r"[A-Za-z0-9_.-]{1,80}", name) is None:
+                raise ValueError("a name is 1 to 80 characters of A-Z a-z 0-9 _ . -")
             if name in catalogue:
                 raise ValueError("there is a built-in scenario of that name")
             base = named(str(given.pop("extends", "completed")), known)
             description = _text(given.pop("description", f"{base.name}, changed by the configuration"))
-            own = override(msgspec.structs.replace(base, name=name), given, codes)
+            own = override(msgspec.structs.replace(base, name=name), given, limits)
         except ValueError as problem:
-            raise ValueError(f"scenario {name[:80]}: {problem}") from None
+            raise ValueError(f"scenario {name[:80]!r}: {problem}") from None
         known[name] = msgspec.structs.replace(own, description=description)
     return known

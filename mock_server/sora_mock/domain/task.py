@@ -76,7 +76,7 @@ def created_view(task: Task, behaviour: Behaviour) -> dict[str, Any]:
         "id": task.id,
         "model": MODEL,
         "object": "video.generation.task",
-        "progress": 1 if started else 0,
+        "progress": lifecycle.progress(plan, plan.created_at) if started else 0,
         "status": "processing" if started else "pending",
         "task_info": {
             "can_cancel": True,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from sora_mock.calls import Answer, Call
@@ -115,6 +116,9 @@ class Endpoint:
     def answer(self, call: Call) -> Answer:
         """What the operation says, or its refusal, written into the journal; a bug of ours is the documented 500."""
         answer = self._answer(call)
+        scenario = call.touch
+        if scenario is not None and (scenario.latency or scenario.fault):
+            answer = msgspec.structs.replace(answer, latency=scenario.latency, fault=scenario.fault)
         self.emulator.record(call, answer)
         return answer
 

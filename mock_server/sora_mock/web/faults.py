@@ -44,7 +44,7 @@ async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer, ca
 def broken(answer: Answer) -> Answer:
     """The answer with the body that its fault gives it."""
     match answer.fault:
-        case "malformed_json":
+        case "malformed_json" if answer.body:
             return msgspec.structs.replace(answer, body=answer.body[:-1] + b",")
         case "empty_body":
             return msgspec.structs.replace(answer, body=b"")
@@ -63,6 +63,9 @@ async def hold(receive: Receive, seconds: float) -> bool:
                 pass
     except TimeoutError:
         return True
+    except RuntimeError:
+        # uvicorn asks a connection that is gone already to read on
+        return False
     return False
 
 
