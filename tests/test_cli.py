@@ -377,3 +377,36 @@ def test_help_of_serve_lists_every_flag(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert [each.name for each in FLAGS if f"--{each.name}" not in done.stdout] == []
     assert "--config" in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "x", "-1", "nan", "1e9"])
+def test_a_bad_time_to_wait_is_told_in_words(seconds: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sora_mock", "wait", f"--timeout={seconds}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "expected seconds" in done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sora_mock", "contract"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_a_flag_is_written_in_full() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sora_mock", "--quie"], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 2

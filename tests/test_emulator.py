@@ -247,3 +247,37 @@ def test_a_poll_writes_nothing_but_the_journal() -> None:
     world.real += 60
     world.query(task_id)
     assert (account.ledger, account.clock, len(account.due), world.emulator.store.tasks[task_id]) == before
+
+
+def test_retry_after_is_in_the_seconds_that_a_client_waits() -> None:
+    def wait(**changes: Any) -> bytes:
+        world = World(rate_limit=parse_rate("1/minute"), **changes)
+        world.call(CREDITS)
+        return dict(world.call(CREDITS).headers)[b"retry-after"]
+
+    assert wait() == b"60"
+    assert wait(frozen_clock=True) == b"60"
+    assert wait(speed=60.0) == b"1"
+    assert wait(speed=0.1) == b"600"
+
+
+def test_a_whole_float_is_the_same_body_for_an_idempotency_key() -> None:
+    world = World()
+    one = world.call(CREATE, body={**ORDER, "duration": 10}, idempotency_key="order-0000000001")
+    other = world.call(CREATE, body={**ORDER, "duration": 10.0}, idempotency_key="order-0000000001")
+    assert one.body == other.body
+
+
+def test_a_task_that_is_finished_while_it_waits_never_was_processed_later() -> None:
+    world = World()
+    task_id = world.create()["id"]
+    done = world.controls.finish("sk-a", task_id, "completed", None, None)["mock"]
+    assert done["processing_at"] <= done["ended_at"]
+
+
+def test_long_authorization_headers_are_not_kept() -> None:
+    from sora_mock import emulator
+
+    emulator._short_bearer_key.cache_clear()
+    World().call(CREDITS, key="bad" * 1000)
+    assert emulator._short_bearer_key.cache_info().currsize == 0

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,12 +24,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except BrokenPipeError:
-        # the reader of our output has left; nothing more can be told to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _mute()
         return FINE
+    except OSError as problem:
+        _complain(f"cannot write: {problem.strerror or problem}")
+        _mute()
+        return USAGE
+
+
+def _mute() -> None:
+    """The reader of our output has left, or it cannot be written: nothing more is told there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **more: Any) -> None:
+        # an abbreviation would change its meaning with the next flag
+        super().__init__(**{"allow_abbrev": False, **more})
+
     def error(self, message: str) -> NoReturn:
         """One line, as every mistake of usage gets."""
         self.exit(USAGE, f"{self.prog}: {message}\n")
@@ -65,9 +78,12 @@ def _add_serve(commands: Any) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 < seconds <= 86400:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected seconds above 0 and up to 86400, got {text!r}")
     return seconds
 
 
@@ -78,6 +94,9 @@ def _complain(message: str) -> None:
 def _serve(options: argparse.Namespace) -> int:
     from sora_mock.settings import SettingError, load
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # from the first moment on; the server has its own handlers later
+        signal.signal(number, lambda *_: sys.exit(FINE))
     given = {name.replace("_", "-"): value for name, value in vars(options).items() if name != "run"}
     flags = {name: value for name, value in given.items() if value is not None}
     try:
@@ -103,7 +122,11 @@ def _announcer(settings: Any) -> Callable[[str, int], None]:
         if settings.seed is None and not settings.quiet:
             print(f"sora-mock: seed {seed} (repeat this run with --seed {seed})", file=sys.stderr)
         as_json = settings.log_format == "json"
-        print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)
+        try:
+            print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)
+        except OSError:
+            # nobody reads it, which is no reason not to serve
+            _mute()
 
     return announce
 

@@ -274,7 +274,9 @@ class Emulator:
         if account.bucket is not None:
             account.bucket, wait = account.bucket.take(now)
             if wait:
-                raise self._too_many(token_bucket.retry_after(wait))
+                # a client waits in real seconds; on a clock that stands still there are none
+                real = wait if account.clock.frozen else wait / account.clock.speed
+                raise self._too_many(token_bucket.retry_after(real))
         if account.meaning is not None and not overridden and not _has_token(call.body):
             self._refuse_by_key(call, account, access=False)
 
@@ -310,7 +312,8 @@ class Emulator:
         Assumption: white space, the order of names and defaults that are spelled out do not make another body.
         """
         self.contract.check_idempotency_key(_idempotency_key(call))
-        return sha256(msgspec.json.encode(request, order="deterministic")).digest()
+        same = {**request, "duration": int(request["duration"])}
+        return sha256(msgspec.json.encode(same, order="deterministic")).digest()
 
     def _replay(self, call: Call, account: Account, fingerprint: bytes) -> Answer | None:
         """The first reply to the same Idempotency-Key. Raises ApiError 409 if that was for another body."""
@@ -370,9 +373,13 @@ def _has_token(body: bytes | None) -> bool:
     return isinstance(request, dict) and TOKEN_START in str(request.get("prompt"))
 
 
-@lru_cache(maxsize=store.MOST_ACCOUNTS)
 def bearer_key(header: bytes) -> str:
     """The key of an Authorization header; empty where it is no bearer key."""
+    # a long one is not kept: ten thousand of 60 KiB would be
+    return _short_bearer_key(header) if len(header) <= 256 else _bearer_key(header)
+
+
+def _bearer_key(header: bytes) -> str:
     scheme, _, key = header.decode("latin-1").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
@@ -380,6 +387,9 @@ def bearer_key(header: bytes) -> str:
 @lru_cache(maxsize=256)
 def _scenario_header(name: str) -> Headers:
     return ((b"x-mock-scenario", name.encode()),)
+
+
+_short_bearer_key = lru_cache(maxsize=store.MOST_ACCOUNTS)(_bearer_key)
 
 
 def _idempotency_key(call: Call) -> str:

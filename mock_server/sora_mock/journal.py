@@ -17,7 +17,8 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_BODY: Final = 16 * 1024
 """Bytes that are kept of one body."""
 
-_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[^\s\"'\\,;&<>]+")
+_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[^\s\"'\\<>]+")
+_ESCAPED = re.compile(r"\\u00([0-7][0-9a-fA-F])")
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-mock-token"}
 
 
@@ -47,12 +48,14 @@ class Journal:
     def append(self, number: int, call: Call, answer: Answer) -> None:
         """Adds a request and forgets the oldest ones beyond the bounds."""
         # 800 stand for the objects themselves
-        size = 800 + len(call.path) + sum(map(len, call.headers.values()))
+        size = 800 + len(call.path) + sum(map(len, call.headers)) + sum(map(len, call.headers.values()))
         if call.body:
             call.body = call.body[:LONGEST_BODY]
             size += len(call.body)
         if answer.media_type is JSON:
             size += len(answer.body)
+        else:
+            answer = msgspec.structs.replace(answer, body=b"")
         call.account = None
         self._records.append(Record(number, call, answer, clock.stopwatch() - call.started, size))
         self._bytes += size
@@ -104,7 +107,8 @@ def _body(body: bytes) -> Any:
         # decoded first: JSON can spell a key in more ways than one
         return _redacted_value(msgspec.json.decode(body))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return redacted(body.decode("utf-8", "replace"))
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), body.decode("utf-8", "replace"))
+        return redacted(text)
 
 
 def _redacted_value(value: Any) -> Any:

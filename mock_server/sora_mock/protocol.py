@@ -8,6 +8,7 @@ slow reader, a fault, the control API) takes uvicorn's way, to the same endpoint
 import re
 from typing import Any, Final
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -21,6 +22,9 @@ LARGEST_HEAD: Final = 64 * 1024
 """Bytes of request line and headers; the parser itself would keep tens of MiB."""
 
 TOO_LARGE: Final = f"The request line and headers are larger than {LARGEST_HEAD // 1024} KiB"
+
+MOST_SILENT: Final = 1024 * 1024
+"""Bytes that may come without a byte of a body among them, as in the trailer of a chunked one."""
 
 _PLAIN_PATH: Final = re.compile(rb"/v1/[A-Za-z0-9/_.~-]*")
 
@@ -39,25 +43,48 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **more)
         self._service: Service | None = getattr(self.app, "direct", None)
         self._head = 0
+        self._silent = 0
         self._too_large = False
+        self._upgrade = b""
+        """The head of a request that asked for an upgrade, without that wish."""
         self._whole: list[bytes] | None = None
         """Parts of the body of a request that may turn out to have arrived whole; None on uvicorn's way."""
         self._outbox: list[bytes] = []
         """Answers that are written when the loop's round is over."""
 
     def data_received(self, data: bytes) -> None:
-        """Takes in what came; bounds the bytes before the headers are complete."""
+        """Takes in what came; bounds what is no body."""
+        self._unset_keepalive_if_required()
         self._head += len(data)
-        super().data_received(data)
+        self._silent += len(data)
+        try:
+            while data:
+                data = self._parsed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self.transport.is_closing():
             return
-        if self._head > LARGEST_HEAD:
+        if self._head > LARGEST_HEAD or self._silent > MOST_SILENT:
             self.send_400_response(TOO_LARGE)
         elif self._whole is not None:
             parts, self._whole = self._whole, None
             self._take_uvicorns_way()
             for part in parts:
                 super().on_body(part)
+
+    def _parsed(self, data: bytes) -> bytes:
+        """Parses data; gives what is to be parsed after it, which is nothing unless an upgrade was asked for.
+
+        An upgrade is ignored, as RFC 9110 7.8 lets a server do: the parser would skip the body of such a request, so
+        the head is parsed once more without it. Clients ask for h2c by default (Java's).
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            head, self._upgrade = self._upgrade, b""
+            self.parser = httptools.HttpRequestParser(self)
+            return head + data[upgrade.args[0] :] if head else b""
+        return b""
 
     def on_message_begin(self) -> None:
         """A request begins."""
@@ -70,6 +97,12 @@ class Protocol(HttpToolsProtocol):
         if self._head > LARGEST_HEAD and self._head_size() > LARGEST_HEAD:
             self._too_large = True
             raise ValueError(TOO_LARGE)
+        method = self.parser.get_method()
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            lines = [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+            version = self.parser.get_http_version().encode()
+            self._upgrade = b"\r\n".join([method + b" " + self.url + b" HTTP/" + version, *lines, b"", b""])
+            return
         self._head = -(2**62)
         # what comes as a header from here on is the trailer of a chunked body, and that is none
         self.headers, self._sent_headers = _Dropped(), self.headers
@@ -88,7 +121,6 @@ class Protocol(HttpToolsProtocol):
             and not self.pipeline
             and not self.expect_100_continue
             and not self.flow.write_paused
-            and not self.parser.should_upgrade()
         )
 
     def _take_uvicorns_way(self) -> None:
@@ -105,6 +137,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self._silent = 0
         if self._whole is None:
             super().on_body(body)
         else:
@@ -112,7 +145,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole; the next head begins."""
-        self._head = 0
+        self._head = self._silent = 0
+        if self._upgrade:
+            return
         parts, self._whole = self._whole, None
         if parts is None:
             super().on_message_complete()

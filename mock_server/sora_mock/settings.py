@@ -1,7 +1,6 @@
 """Settings of a server: one table of names, read from flags, the environment and a file in that order of strength."""
 
 import dataclasses
-import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
+from sora_mock.domain.reading import number
 from sora_mock.domain.scenario import LONGEST
 from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import Rate, parse_rate
@@ -97,21 +97,6 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
         if isinstance(value, bool) or not re.fullmatch(r"-?\d{1,18}", str(value)) or not low <= int(value) <= high:
             raise ValueError(f"expected a whole number from {low} to {high}")
         return int(value)
-
-    return read
-
-
-def number(low: float, high: float) -> Callable[[Any], float]:
-    """A reader of numbers from `low` to `high`."""
-
-    def read(value: Any) -> float:
-        try:
-            found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            found = math.nan
-        if not low <= found <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        return found
 
     return read
 

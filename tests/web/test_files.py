@@ -378,3 +378,13 @@ def test_month_and_day_have_two_digits_in_a_link(api: Api) -> None:
     now = datetime.fromtimestamp(api.control("GET", "/clock")["now"], UTC)
     api.control("PATCH", "/clock", {"now": datetime(now.year + 1, 3, 4, tzinfo=UTC).timestamp()})
     assert f"/{now.year + 1}/03/04/" in finished(api)
+
+
+def test_a_head_request_knows_no_ranges(api: Api) -> None:
+    task_id = api.new_task()
+    api.advance(5)
+    link = api.task(task_id)["results"][0]
+    whole = api.client.head(link)
+    for wanted in ("bytes=0-9", "bytes=99999999-"):
+        part = api.client.head(link, headers={"Range": wanted})
+        assert (part.status_code, part.headers["content-length"]) == (200, whole.headers["content-length"])

@@ -500,3 +500,52 @@ def test_a_reader_who_leaves_in_mid_video_harms_nobody(server: MockServer, api: 
         connection.sendall(request("GET", path))
         connection.recv(100)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+# --- what an attack found ---
+
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+ORDER_BYTES = b'{"model":"sora-2-beta-max","prompt":"x"}'
+
+
+def exchange(server: MockServer, *pieces: bytes) -> bytes:
+    """Everything that comes back until the server closes."""
+    port = int(server.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def upgraded_creation() -> bytes:
+    head = b"POST /v1/videos/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\n" + UPGRADE
+    return head + b"Content-Length: %d\r\n\r\n" % len(ORDER_BYTES)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_a_wish_to_upgrade_is_ignored_and_the_body_is_read(server: MockServer, split: bool) -> None:
+    follower = b"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\nConnection: close\r\n\r\n"
+    pieces = (upgraded_creation(), ORDER_BYTES, follower) if split else (upgraded_creation() + ORDER_BYTES + follower,)
+    answer = exchange(server, *pieces)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert b'"status":"pending"' in answer
+
+
+def test_a_pipelined_request_behind_an_upgrade_is_answered(server: MockServer) -> None:
+    get = b"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\n"
+    answer = exchange(server, get + UPGRADE + b"\r\n" + get + b"Connection: close\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_an_endless_trailer_is_cut_off(server: MockServer) -> None:
+    port = int(server.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /v1/videos/generations HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nx: "
+        )
+        with pytest.raises(ConnectionError):
+            connection.sendall(b"a" * 64 * 1024 * 1024)

@@ -117,7 +117,8 @@ def _is_json(content_type: bytes) -> bool:
 def _readable(problem: Exception) -> str:
     if isinstance(problem, UnicodeDecodeError):
         return "it is not valid UTF-8"
-    return str(problem).removeprefix("JSON is malformed: ")
+    reason = str(problem).removeprefix("JSON is malformed: ")
+    return "it ends too early, or has half of a surrogate pair" if reason == "Input data was truncated" else reason
 
 
 def _too_deep() -> ApiError:

@@ -39,4 +39,5 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
 
     def ending(self, now: float, outcome: Outcome, failure: Failure | None = None) -> "Plan":
         """The same plan, ended at `now` with another outcome. Asked for through the control API."""
-        return msgspec.structs.replace(self, ended_at=now, outcome=outcome, failure=failure)
+        started = min(self.processing_at, now)
+        return msgspec.structs.replace(self, processing_at=started, ended_at=now, outcome=outcome, failure=failure)

@@ -13,6 +13,7 @@ from sora_mock.domain.delivery import Manner
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.fault import Fault
 from sora_mock.domain.plan import STEADY, Curve, Failure, Outcome, Plan
+from sora_mock.domain.reading import number, short_text
 
 LONGEST: Final = 10 * 365 * 86400.0
 """Seconds; a task that takes longer than ten years is a mistake in a test."""
@@ -94,30 +95,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # --- parameters ---
 
 
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        try:
-            found = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            found = math.nan
-        if not low <= found <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        return found
-
-    return read
-
-
 def _status(value: Any) -> int:
-    found = _number(400, 599)(value)
+    found = number(400, 599)(value)
     if found != int(found):
         raise ValueError("expected an HTTP status from 400 to 599")
     return int(found)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 1000:
-        raise ValueError("expected a text of 1 to 1000 characters")
-    return value
 
 
 def _curve(value: Any) -> Curve:
@@ -132,10 +114,10 @@ def _curve(value: Any) -> Curve:
         raise wrong
     try:
         if all(isinstance(point, list) for point in value):
-            points = [(_number(0, 1)(share), _number(0, 100)(height)) for share, height in value]
+            points = [(number(0, 1)(share), number(0, 100)(height)) for share, height in value]
         else:
             shares = [index / max(1, len(value) - 1) for index in range(len(value))]
-            points = [(share, _number(0, 100)(height)) for share, height in zip(shares, value, strict=True)]
+            points = [(share, number(0, 100)(height)) for share, height in zip(shares, value, strict=True)]
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if points != sorted(points) or any(one[1] > other[1] for one, other in pairwise(points)):
@@ -144,13 +126,13 @@ def _curve(value: Any) -> Curve:
 
 
 PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "generation_time": _number(0, LONGEST),
-    "queue_time": _number(0, LONGEST),
-    "at": _number(0, 1),
-    "code": _text,
-    "message": _text,
+    "generation_time": number(0, LONGEST),
+    "queue_time": number(0, LONGEST),
+    "at": number(0, 1),
+    "code": short_text,
+    "message": short_text,
     "progress": _curve,
-    "latency": _number(0, LONGEST_LATENCY),
+    "latency": number(0, LONGEST_LATENCY),
     "status": _status,
 }
 """What any scenario takes, by a reader that raises ValueError."""
@@ -293,7 +275,7 @@ def with_own(
             if name in catalogue:
                 raise ValueError("there is a built-in scenario of that name")
             base = named(str(given.pop("extends", "completed")), known)
-            description = _text(given.pop("description", f"{base.name}, changed by the configuration"))
+            description = short_text(given.pop("description", f"{base.name}, changed by the configuration"))
             own = override(msgspec.structs.replace(base, name=name), given, limits)
         except ValueError as problem:
             raise ValueError(f"scenario {name[:80]!r}: {problem}") from None

@@ -1,6 +1,5 @@
 """The control API under /__mock: JSON in, `Controls` called, JSON out."""
 
-import math
 import re
 import sys
 import traceback
@@ -19,6 +18,7 @@ from sora_mock.controls import ControlError, Controls
 from sora_mock.domain.choice import read_match
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
+from sora_mock.domain.reading import json_number, short_text
 from sora_mock.domain.token_bucket import parse_rate
 from sora_mock.journal import redacted
 from sora_mock.settings import callback_routes
@@ -99,16 +99,16 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
 
     async def change_clock(call: ControlCall) -> Fields:
         change = call.take(
-            now=_number(0, LAST_MOMENT),
-            speed=_number(0.001, FASTEST),
+            now=json_number(0, LAST_MOMENT),
+            speed=json_number(0.001, FASTEST),
             frozen=_boolean,
-            per_request=_number(0, LAST_MOMENT),
+            per_request=json_number(0, LAST_MOMENT),
         )
         await controls.change_clock(call.key, **change)
         return controls.clock(call.key)
 
     async def advance(call: ControlCall) -> Fields:
-        change = call.take(seconds=_number(0, LAST_MOMENT))
+        change = call.take(seconds=json_number(0, LAST_MOMENT))
         if "seconds" not in change:
             raise bad_body('seconds is required, as in {"seconds": 300}')
         await controls.advance(call.key, change["seconds"])
@@ -123,7 +123,7 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         return controls.account(call.key)
 
     def queue(call: ControlCall) -> Created:
-        change = call.take(scenario=_text, times=_times, match=read_match, override=_object)
+        change = call.take(scenario=short_text, times=_times, match=read_match, override=_object)
         if "scenario" not in change:
             raise bad_body('scenario is required, as in {"scenario": "failed", "times": 1}')
         match = change.get("match", ("create", {}))
@@ -135,7 +135,7 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         return {"queue": []}
 
     async def finish(call: ControlCall) -> Fields:
-        change = call.take(outcome=_outcome, code=_text, message=_text)
+        change = call.take(outcome=_outcome, code=short_text, message=short_text)
         if "outcome" not in change:
             raise bad_body("outcome is required: completed, failed or cancelled")
         code, message = change.get("code"), change.get("message")
@@ -252,26 +252,9 @@ def _known(names: Mapping[str, Any]) -> str:
     return f"; known are {', '.join(names)}" if names else "; none is expected"
 
 
-def _number(low: float, high: float) -> Callable[[Any], float]:
-    def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ValueError(f"expected a number from {low:g} to {high:g}")
-        if math.isnan(value):
-            raise ValueError("expected a number")
-        return float(value)
-
-    return read
-
-
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 1000:
-        raise ValueError("expected a text of 1 to 1000 characters")
     return value
 
 

@@ -15,7 +15,14 @@ class Cors(CORSMiddleware):
     """Starlette's middleware for one origin, with its refusals in the documented envelope."""
 
     def __init__(self, app: ASGIApp, origin: str) -> None:
-        super().__init__(app, allow_origins=[origin], allow_methods=["*"], allow_headers=["*"], expose_headers=READABLE)
+        super().__init__(
+            app,
+            allow_origins=[origin],
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=READABLE,
+            allow_private_network=True,
+        )
 
     def preflight_response(self, request_headers: Headers) -> Response:
         """The answer to a browser that asks before it calls."""
@@ -23,5 +30,6 @@ class Cors(CORSMiddleware):
         if response.status_code == 200:
             return response
         origin = request_headers.get("origin", "")[:80]
-        error = ApiError(400, f"Origin {origin!r} is not the one that --cors names", param="Origin")
+        reason = "is not the one that --cors names" if origin not in self.allow_origins else "may not call like this"
+        error = ApiError(400, f"Origin {origin!r} {reason}", param="Origin")
         return json_response(400, envelope(error))

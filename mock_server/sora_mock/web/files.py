@@ -18,7 +18,9 @@ def download(emulator: Emulator) -> Callable[[Call], Answer]:
 
     def send_file(call: Call) -> Answer:
         body, tag = emulator.download(call, call.path[-36:-4])
-        return part_of(body, tag, call.headers)
+        # RFC 9110, 14.2: a range is for GET
+        headers = call.headers if call.method == "GET" else {**call.headers, b"range": b""}
+        return part_of(body, tag, headers)
 
     return send_file
 

@@ -33,7 +33,8 @@ class Guard:
         )
         host = headers.get("host")
         if host is not None and not holds_token and host_name(host) not in self.own:
-            return f"Host {host[:80]!r} is not this server; call it by localhost, or send X-Mock-Token"
+            remedy = "call it by localhost, or send X-Mock-Token" if self.token else "call it by localhost"
+            return f"Host {host[:80]!r} is not this server; {remedy}, or name it with --public-url"
         origin = headers.get("origin")
         if origin is not None and host_name(origin.partition("://")[2]) not in self.own:
             return f"Origin {origin[:80]!r} is not this server's own"
