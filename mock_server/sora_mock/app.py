@@ -53,7 +53,7 @@ class App:
         self.service = api.Service(emulator, files.download(emulator))
         self.direct = None if settings.cors else self.service
         emulator.callbacks.on_due = self._wake
-        emulator.settled = self._settled
+        emulator.reported = self._reported
 
     @cached_property
     def worker(self) -> "Worker":
@@ -67,8 +67,8 @@ class App:
         if account.deliveries:
             self.worker.wake(account)
 
-    async def _settled(self, account: Account) -> None:
-        await self.worker.settled(account)
+    async def _reported(self, account: Account, delivery_id: str) -> None:
+        await self.worker.settled(account, delivery_id)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answers one request."""

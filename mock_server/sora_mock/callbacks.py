@@ -7,9 +7,19 @@ from typing import Final
 import msgspec
 
 from sora_mock.domain import callback_url, lifecycle
-from sora_mock.domain.delivery import LATE, Attempt, Delivery, Destination, destination, next_at, state
+from sora_mock.domain.delivery import (
+    LATE,
+    Attempt,
+    Delivery,
+    Destination,
+    Manner,
+    delivery_id,
+    destination,
+    next_at,
+    state,
+)
 from sora_mock.domain.task import Task
-from sora_mock.inbox import MOST_INBOXES, Inbox
+from sora_mock.inbox import MOST_INBOXES, Inbox, Message, Reply
 from sora_mock.settings import Settings
 from sora_mock.store import Account, Store
 
@@ -27,6 +37,8 @@ class Callbacks:
         self.settings = settings
         self.store = store
         self.allowed = frozenset(settings.allow_callback)
+        self.watchers: set[Callable[[], None]] = set()
+        """Who wants to know when any inbox gets a message."""
         self.on_due: Callable[[Account], None] = lambda account: None
 
     def refusal(self, account: Account, url: str) -> str | None:
@@ -51,8 +63,10 @@ class Callbacks:
             self._forget_one(account)
         manner = task.scenario.callback
         note = self.destination(account, task.callback_url).note
-        first_at = task.plan.ended_at + (LATE if manner in ("late", "out_of_order") else 0.0)
-        delivery = Delivery(f"dlv-{task.id[13:]}", task.id, task.callback_url, first_at, manner, note)
+        if manner == "out_of_order" and account.held:
+            # it is the other one, which the first of them waits for
+            manner = None
+        delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, manner), manner, note)
         account.deliveries[delivery.id] = delivery
         if manner == "out_of_order":
             account.held.append(delivery.id)
@@ -60,9 +74,9 @@ class Callbacks:
 
     def moved(self, account: Account, task: Task) -> None:
         """The end of a task was moved, and its callback with it."""
-        delivery = account.deliveries.get(f"dlv-{task.id[13:]}")
+        delivery = account.deliveries.get(delivery_id(task.id))
         if delivery is not None and not delivery.attempts:
-            delivery = msgspec.structs.replace(delivery, first_at=task.plan.ended_at)
+            delivery = msgspec.structs.replace(delivery, first_at=_first_at(task, delivery.manner))
             account.deliveries[delivery.id] = delivery
             self._plan(account, delivery)
 
@@ -72,19 +86,20 @@ class Callbacks:
         account.deliveries[delivery.id] = delivery
         if not attempt.extra:
             self._plan(account, delivery)
-        self._let_go(account, delivery, attempt.ended_at)
+        if account.held and state(delivery) != "pending":
+            self._let_go(account, delivery, attempt.ended_at)
 
     def _let_go(self, account: Account, other: Delivery, now: float) -> None:
         """Callbacks that waited for another task's to come first are due now, if their tasks are over."""
-        for delivery_id in [each for each in account.held if each != other.id]:
-            delivery = account.deliveries.get(delivery_id)
+        for held in [each for each in account.held if each != other.id]:
+            delivery = account.deliveries.get(held)
             task = None if delivery is None else self.store.tasks.get(delivery.task_id)
             if delivery is None or delivery.attempts or task is None:
-                account.held.remove(delivery_id)
+                account.held.remove(held)
             elif lifecycle.has_ended(task.plan, now):
-                account.held.remove(delivery_id)
-                account.deliveries[delivery_id] = msgspec.structs.replace(delivery, first_at=now)
-                self._plan(account, account.deliveries[delivery_id])
+                account.held.remove(held)
+                account.deliveries[held] = msgspec.structs.replace(delivery, first_at=now)
+                self._plan(account, account.deliveries[held])
 
     def _plan(self, account: Account, delivery: Delivery) -> None:
         moment = next_at(delivery)
@@ -93,10 +108,20 @@ class Callbacks:
             self.on_due(account)
 
     def _forget_one(self, account: Account) -> None:
-        for delivery in account.deliveries.values():
+        """Forgets the oldest delivery that is over; one that is pending stays, however many there are."""
+        for _ in range(8):
+            delivery = next(iter(account.deliveries.values()))
             if state(delivery) != "pending":
                 del account.deliveries[delivery.id]
                 return
+            account.deliveries.move_to_end(delivery.id)
+
+    def receive(self, account: Account, name: str, message: Message) -> Reply:
+        """Puts a message into an inbox; the reply that it was told to give."""
+        reply = self.inbox(account, name).receive(message)
+        for watcher in list(self.watchers):
+            watcher()
+        return reply
 
     def inbox(self, account: Account, name: str) -> Inbox:
         """The account's inbox of that name, which exists from the first time it is asked for."""
@@ -106,3 +131,8 @@ class Callbacks:
                 del account.inboxes[next(iter(account.inboxes))]
             inbox = account.inboxes[name] = Inbox(self.store.replies.get(name, ()))
         return inbox
+
+
+def _first_at(task: Task, manner: Manner | None) -> float:
+    """The moment of a callback's first attempt."""
+    return task.plan.ended_at + (LATE if manner in ("late", "out_of_order") else 0.0)

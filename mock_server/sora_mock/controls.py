@@ -12,7 +12,7 @@ from sora_mock import inbox, journal
 from sora_mock.clock import Clock
 from sora_mock.domain import lifecycle
 from sora_mock.domain.choice import Rule
-from sora_mock.domain.delivery import Delivery, next_at, state
+from sora_mock.domain.delivery import Delivery, delivery_id, next_at, state
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_credits
 from sora_mock.domain.plan import Failure, Outcome
@@ -91,23 +91,23 @@ class Controls:
         for subject in self._subjects(key):
             self._set_clock(subject, subject.clock.changed(real, speed=speed, frozen=frozen, per_request=per_request))
         if now is not None:
-            await self._walk(key, lambda clock: now - clock.at(self.emulator.real_now()))
+            await self._walk(key, lambda shown: max(shown, now))
         for account in self._accounts(key):
             self.emulator.callbacks.on_due(account)
 
     async def advance(self, key: str | None, seconds: float) -> None:
         """Moves the clock on by `seconds`; on return all has happened that fell due, callback attempts included."""
-        await self._walk(key, lambda clock: seconds)
+        await self._walk(key, lambda shown: shown + seconds)
 
-    async def _walk(self, key: str | None, distance: Callable[[Clock], float]) -> None:
+    async def _walk(self, key: str | None, until: Callable[[float], float]) -> None:
+        """Moves clocks to `until(the moment they show)`, each account's callbacks made on the way."""
         real = self.emulator.real_now()
         walks = []
         for subject in self._subjects(key):
-            seconds = max(0.0, distance(subject.clock))
-            if isinstance(subject, Account) and len(subject.calls):
-                walks.append(self.worker().walk(subject, seconds))
+            if isinstance(subject, Account) and subject.deliveries:
+                walks.append(self.worker().walk(subject, until))
             else:
-                self._set_clock(subject, subject.clock.advanced(real, seconds))
+                self._set_clock(subject, subject.clock.moved(real, until(subject.clock.at(real))))
         await asyncio.gather(*walks)
 
     def _set_clock(self, subject: Account | Template, changed: Clock) -> None:
@@ -201,10 +201,11 @@ class Controls:
         self.emulator.callbacks.moved(owner, ended)
         return self._task_view(ended, real)
 
-    async def settled(self, key: str | None) -> None:
-        """Returns when no callback attempt of the account, or of any, is under way."""
-        waiting = [self.worker().settled(account) for account in self._accounts(key) if account.deliveries]
-        await asyncio.gather(*waiting)
+    async def reported(self, task_id: str) -> None:
+        """Returns when the callback attempt of a task that is under way is over, if there is one."""
+        task = self.store.tasks.get(task_id)
+        if task is not None and task.callback_url is not None:
+            await self.worker().settled(self.store.by_name[task.account], delivery_id(task.id))
 
     def failure(self, outcome: Outcome, code: str | None, message: str | None) -> Failure | None:
         """What a task that ends like this says. Raises ControlError 400 for a code that is not documented."""
@@ -269,17 +270,17 @@ class Controls:
         ]
         return sorted(found, key=lambda view: (view["first_at"] is None, view["first_at"] or 0.0), reverse=True)
 
-    async def redeliver(self, key: str | None, delivery_id: str) -> dict[str, Any]:
+    async def redeliver(self, key: str | None, wanted: str) -> dict[str, Any]:
         """Sends a callback once more, now. Raises ControlError 404, and 409 for a task that has not ended."""
-        owners = [account for account in self._accounts(key) if delivery_id in account.deliveries]
+        owners = [account for account in self._accounts(key) if wanted in account.deliveries]
         if not owners:
-            raise ControlError(404, "delivery_not_found", f"there is no delivery {delivery_id[:80]!r} in this account")
-        owner, delivery = owners[0], owners[0].deliveries[delivery_id]
+            raise ControlError(404, "delivery_not_found", f"there is no delivery {wanted[:80]!r} in this account")
+        owner, delivery = owners[0], owners[0].deliveries[wanted]
         task = self.store.tasks.get(delivery.task_id)
         if task is None or not lifecycle.has_ended(task.plan, owner.clock.at(self.emulator.real_now())):
             raise ControlError(409, "task_not_over", "its task has not ended: there is nothing to deliver yet")
         await self.worker().redeliver(owner, delivery)
-        return self._delivery_view(owner, owner.deliveries[delivery_id])
+        return self._delivery_view(owner, owner.deliveries[wanted])
 
     def _delivery_view(self, account: Account, delivery: Delivery) -> dict[str, Any]:
         now = account.clock.at(self.emulator.real_now())
@@ -313,23 +314,11 @@ class Controls:
         boxes = [account.inboxes[name] for account in self._accounts(None) if name in account.inboxes]
         return sorted(itertools.chain.from_iterable(box.messages for box in boxes), key=lambda message: message.at)
 
-    def watch(self, key: str | None, name: str, watcher: Callable[[], None]) -> None:
-        """Calls `watcher` whenever the inbox gets a message, until `unwatch`."""
-        for account in self._accounts(key):
-            self.emulator.callbacks.inbox(account, name).watchers.append(watcher)
-
-    def unwatch(self, name: str, watcher: Callable[[], None]) -> None:
-        """Ends what `watch` began."""
-        for account in self.store.accounts.values():
-            box = account.inboxes.get(name)
-            if box is not None and watcher in box.watchers:
-                box.watchers.remove(watcher)
-
     def receive(self, key: str | None, name: str, headers: Mapping[str, str], body: bytes) -> inbox.Reply:
         """A POST to an inbox; without a key it lands in an account that such calls share."""
         account = self.emulator.account(key or SHARED_KEY)
         at = account.clock.at(self.emulator.real_now())
-        return self.emulator.callbacks.inbox(account, name).receive(inbox.Message(at, headers, body))
+        return self.emulator.callbacks.receive(account, name, inbox.Message(at, headers, body))
 
     def set_replies(self, key: str | None, name: str, replies: tuple[inbox.Reply, ...]) -> None:
         """What an inbox answers next, the last one for ever."""

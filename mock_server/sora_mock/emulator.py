@@ -15,7 +15,7 @@ from sora_mock.calls import Answer, Call, Headers
 from sora_mock.data import video_bytes
 from sora_mock.domain import choice, lifecycle, token_bucket
 from sora_mock.domain.contract import CREATE, Contract
-from sora_mock.domain.delivery import Delivery
+from sora_mock.domain.delivery import Delivery, delivery_id
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
 from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario
@@ -42,7 +42,7 @@ NO_CREDIT: Final = "sk-mock-no-credit"
 RATE_LIMITED: Final = "sk-mock-rate-limited"
 BROKEN: Final = "sk-mock-broken"
 MEANINGS: Final = (EXPIRED, NO_ACCESS, NO_CREDIT, RATE_LIMITED, BROKEN)
-"""Keys that begin like this have a meaning (interface.md, Keys)."""
+"""Keys that begin like this have a meaning (docs/reference.md, Keys)."""
 
 LONGEST_KEY: Final = 4096
 
@@ -74,8 +74,8 @@ class Emulator:
             moderation_rules=moderation_rules,
         )
         self.callbacks = Callbacks(settings, store)
-        self.settled: Callable[[Account], Awaitable[None]] | None = None
-        """Waits until no callback of an account is under way; None where nobody delivers."""
+        self.reported: Callable[[Account, str], Awaitable[None]] | None = None
+        """Waits until the attempt of a delivery that is under way is over; None where nobody delivers."""
         self.template = self.first_template()
         self._numbers = itertools.count(1)
 
@@ -92,7 +92,7 @@ class Emulator:
     # --- the operations ---
 
     def create(self, call: Call) -> Answer:
-        """`POST /v1/videos/generations`, in the order of interface.md ("Exactly")."""
+        """`POST /v1/videos/generations`, in the order of docs/reference.md ("Order of checks")."""
         account, now = self._enter(call)
         chosen, rule = self.select.by_header(call), HEADER
         self._take_token(call, account, now, overridden=chosen is not None)
@@ -127,8 +127,8 @@ class Emulator:
         if fingerprint is not None:
             self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
         answer = Answer(200, body, self._mock_headers(scenario.name))
-        if scenario.fault == "reply_after_callback" and self.settled is not None:
-            return msgspec.structs.replace(answer, after=partial(self.settled, account))
+        if scenario.fault == "reply_after_callback" and self.reported is not None:
+            return msgspec.structs.replace(answer, after=partial(self.reported, account, delivery_id(task.id)))
         return answer
 
     def query(self, call: Call, task_id: str) -> Answer:

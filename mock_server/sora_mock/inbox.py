@@ -1,7 +1,7 @@
 """A built-in receiver of callbacks: it keeps what came and answers as it was told. Bounded."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -33,7 +33,6 @@ class Inbox:
     def __init__(self, replies: tuple[Reply, ...] = ()) -> None:
         self.messages: deque[Message] = deque()
         self.replies = replies
-        self.watchers: list[Callable[[], None]] = []
         self._bytes = 0
 
     def receive(self, message: Message) -> Reply:
@@ -42,8 +41,6 @@ class Inbox:
         self._bytes += len(message.body)
         while len(self.messages) > MOST_MESSAGES or self._bytes > MOST_BYTES:
             self._bytes -= len(self.messages.popleft().body)
-        for watcher in self.watchers:
-            watcher()
         if not self.replies:
             return Reply()
         reply = self.replies[0]

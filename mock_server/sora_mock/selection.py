@@ -1,4 +1,4 @@
-"""Which scenario a request gets, and which rule chose it, in the order of strength of interface.md."""
+"""Which scenario a request gets, and which rule chose it, in the order of strength of docs/reference.md."""
 
 from collections.abc import Mapping
 from typing import Any

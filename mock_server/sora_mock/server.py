@@ -100,11 +100,24 @@ def configured(app: Any) -> uvicorn.Config:
     )
 
 
+def allow_many_files() -> None:
+    """Raises the soft limit of open files: each connection and each callback attempt is one."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(settings: Settings, on_ready: Callable[[str, int], None]) -> None:
     """Runs until SIGINT or SIGTERM. `on_ready` is told the URL and the seed once connections are accepted.
 
     Raises SettingError before anything is started.
     """
+    allow_many_files()
     app = create_app(settings)
     listener = bind(settings)
     url = url_of(settings.host, listener)

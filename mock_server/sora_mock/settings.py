@@ -167,11 +167,17 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else re.split(r"[\s,]+", text(value).strip())
 
 
-def readable_file(value: Any) -> str:
-    """A file that exists. Raises ValueError."""
+def certificates(value: Any) -> str:
+    """A file with PEM certificates. Raises ValueError."""
+    import ssl
+
     path = Path(text(value))
     if not path.is_file():
         raise ValueError("there is no such file")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError:
+        raise ValueError("the file holds no PEM certificates") from None
     return str(path)
 
 
@@ -216,7 +222,7 @@ FLAGS: Final = (
     _flag("moderation-rate", number(0, 1), "SHARE", "share of tasks that moderation fails, 0 to 1 (0)"),
     _flag("callback-route", callback_routes, "ORIGIN=URL", "send callbacks to this origin there instead"),
     _flag("allow-callback", origins, "ORIGIN", "accept callbacks to this origin, whatever its address"),
-    _flag("callback-ca", readable_file, "FILE", "certificates that callback receivers are trusted by, PEM"),
+    _flag("callback-ca", certificates, "FILE", "certificates that callback receivers are trusted by, PEM"),
     _flag("control-token", text, "TOKEN", "what control calls must send as X-Mock-Token"),
     _flag("public-url", public_url, "URL", "what result links begin with (the request's own Host)"),
     _flag("cors", origin, "ORIGIN", "web page that may call the server from a browser"),

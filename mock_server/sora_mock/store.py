@@ -93,6 +93,7 @@ class Account:
     """
 
     __slots__ = (
+        "__weakref__",
         "bucket",
         "calls",
         "clock",

@@ -1,10 +1,17 @@
 """When callbacks are tried and what is told of them: a frozen clock and the built-in inbox."""
 
+import gc
 import json
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from sora_mock.clock import stopwatch
+from sora_mock.server import MockServer
+from sora_mock.store import Account
 from tests.conftest import Api
 
 HOOK = "https://inbox.sora-mock.test/hook"
@@ -267,3 +274,136 @@ def test_a_shape_chosen_at_creation_holds_for_the_callback_too(api: Api) -> None
     api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "wrapped_in_data"})
     api.advance(5)
     assert set(json.loads(messages(api)[0]["body"])) == {"code", "data"}
+
+
+# --- several things at once ---
+
+
+def slow(api: Api, seconds: float, status: int = 200, name: str = "hook") -> None:
+    api.control("PUT", f"/inbox/{name}", {"replies": [{"status": status, "delay": seconds}]})
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Results of calls that begin together, in their order."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def test_an_advance_waits_for_attempts_that_are_under_way_already(api: Api) -> None:
+    slow(api, 0.1, 500)
+    task_id = created(api, "instant")
+    api.advance(60)
+    assert after_end(api, task_id) == [0, 1, 3, 7]
+
+
+def test_two_advances_at_once_add_up_and_keep_the_schedule(api: Api) -> None:
+    slow(api, 0.2, 500)
+    task_id = api.new_task(callback_url=HOOK)
+    before = api.control("GET", "/clock")["now"]
+    at_once(lambda: api.advance(20), lambda: api.advance(50))
+    assert api.control("GET", "/clock")["now"] == before + 70
+    assert after_end(api, task_id) == [0, 1, 3, 7]
+
+
+def test_setting_the_clock_beside_an_advance_does_not_overshoot(api: Api) -> None:
+    slow(api, 0.2)
+    api.new_task(callback_url=HOOK)
+    before = api.control("GET", "/clock")["now"]
+    at_once(lambda: api.advance(10), lambda: api.control("PATCH", "/clock", {"now": before + 30}))
+    assert api.control("GET", "/clock")["now"] in (before + 30, before + 40)
+
+
+def test_a_callback_that_waits_for_another_is_made_once_though_both_fall_due_together(api: Api) -> None:
+    slow(api, 0.1, name="a")
+    first = api.new_task(
+        callback_url="https://inbox.sora-mock.test/a", headers={"X-Mock-Scenario": "callback_out_of_order"}
+    )
+    api.advance(60)
+    api.new_task(callback_url=HOOK)
+    api.advance(5)
+    assert len(messages(api, "a")) == 1
+    assert after_end(api, first) == [60]
+
+
+def test_two_tasks_out_of_order_change_places(api: Api) -> None:
+    first, second = created(api, "callback_out_of_order"), created(api, "callback_out_of_order")
+    api.advance(5)
+    assert [message["json"]["id"] for message in messages(api)] == [second, first]
+
+
+def test_a_failed_attempt_of_another_task_lets_nothing_go(api: Api) -> None:
+    first = created(api, "callback_out_of_order")
+    replies(api, 500, 200)
+    second = api.new_task(callback_url=HOOK)
+    api.advance(10)
+    assert [message["json"]["id"] for message in messages(api)] == [second, second, first]
+
+
+def test_nobody_waits_for_somebody_elses_attempt(api: Api) -> None:
+    slow(api, 8, name="slow")
+    slow_task = api.new_task(callback_url="https://inbox.sora-mock.test/slow")
+    other, quiet = api.new_task(callback_url=HOOK), api.new_task()
+    api.control("PATCH", "/clock", {"per_request": 5})
+    api.task(slow_task)
+    api.control("PATCH", "/clock", {"per_request": 0})
+    began = stopwatch()
+    api.control("POST", f"/tasks/{api.new_task()}/finish", {"outcome": "completed"})
+    api.control("POST", f"/deliveries/{deliveries(api, other)[0]['id']}/redeliver")
+    api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "callback_before_reply"})
+    assert stopwatch() - began < 4
+    assert quiet
+
+
+def test_finishing_a_task_keeps_its_callback_late(api: Api) -> None:
+    task_id = created(api, "callback_late")
+    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
+    assert messages(api) == []
+    api.advance(60)
+    assert after_end(api, task_id) == [60]
+
+
+def test_a_redelivery_that_succeeds_ends_the_schedule(api: Api) -> None:
+    replies(api, 500, 200, 500)
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(5)
+    delivery = deliveries(api, task_id)[0]
+    assert delivery["state"] == "pending"
+    done = api.control("POST", f"/deliveries/{delivery['id']}/redeliver")
+    assert (done["state"], done["next_at"]) == ("succeeded", None)
+    api.advance(100)
+    assert len(messages(api)) == 2
+
+
+@pytest.mark.parametrize("path", ["a/b", "a%2Fb", "h%C3%BCk", "a%20b"])
+def test_an_inbox_is_read_under_the_name_that_it_was_written_to(api: Api, path: str) -> None:
+    api.new_task(callback_url=f"https://INBOX.sora-mock.test.:8443/{path}")
+    api.advance(5)
+    assert len(messages(api, path)) == 1
+
+
+def test_a_wait_sees_an_inbox_that_does_not_exist_yet(api: Api) -> None:
+    name, fresh = api.key[-24:], Api(api.client, api.key + "-fresh")
+
+    def deliver() -> None:
+        fresh.freeze()
+        fresh.new_task(callback_url=f"https://inbox.sora-mock.test/{name}")
+        fresh.advance(5)
+
+    began = stopwatch()
+    waited, _ = at_once(lambda: api.client.get(f"/__mock/inbox/{name}?wait=15").json()["messages"], deliver)
+    assert len(waited) == 1
+    assert stopwatch() - began < 10
+
+
+def test_a_forgotten_account_is_really_gone(server: MockServer, api: Api) -> None:
+    def leave() -> "weakref.ref[Account]":
+        api.freeze()
+        api.new_task(callback_url=HOOK)
+        api.advance(5)
+        account = weakref.ref(server.app.emulator.store.accounts[api.key])
+        api.control("POST", "/reset")
+        return account
+
+    left = leave()
+    gc.collect()
+    assert left() is None

@@ -12,10 +12,13 @@ import httpx
 import pytest
 import trustme
 
-from sora_mock.delivery.resolver import MOST_LOOKUPS, Resolver, UnknownHost
+from sora_mock.delivery import resolver as resolver_room
+from sora_mock.delivery.resolver import Resolver
 from sora_mock.delivery.sender import Result, Sender
 from sora_mock.domain.callback_url import Address
+from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
+from sora_mock.settings import SettingError, load
 from tests.conftest import Api
 from tests.delivery.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
 
@@ -192,25 +195,37 @@ def test_a_name_server_that_hangs_delays_only_its_own() -> None:
     assert {result.error for result in results[1:]} == {"timeout: no answer within 1 s"}
 
 
-def test_look_ups_are_bounded() -> None:
+def test_look_ups_are_bounded_and_a_further_name_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver_room, "MOST_LOOKUPS", 4)
     over = threading.Event()
+    running: list[str] = []
 
     def look_up(host: str) -> list[Address]:
-        over.wait(20)
+        running.append(host)
+        if host.startswith("hanging"):
+            over.wait(20)
         return HERE
 
     async def many() -> None:
         resolver = Resolver(look_up)
-        waiting = [asyncio.ensure_future(resolver.addresses(f"name{n}.example")) for n in range(MOST_LOOKUPS)]
-        await asyncio.wait(waiting, timeout=0.01)
-        try:
-            with pytest.raises(UnknownHost, match="being looked up"):
-                await resolver.addresses("one.more.example")
-        finally:
-            over.set()
-            await asyncio.gather(*waiting)
+        waiting = [asyncio.ensure_future(resolver.addresses(f"hanging{n}.example")) for n in range(4)]
+        late = asyncio.ensure_future(resolver.addresses("one.more.example"))
+        await asyncio.wait([late], timeout=0.05)
+        assert len(running) == 4
+        over.set()
+        assert await late == HERE
+        await asyncio.gather(*waiting)
 
     asyncio.run(many())
+
+
+def test_a_flood_of_early_answers_ends_the_attempt() -> None:
+    result, _ = posted_to(sends(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000, times=1000))
+    assert str(result.error).startswith("protocol: more than 20 answers")
+
+
+def test_a_receiver_that_closes_without_an_answer_is_told_in_words() -> None:
+    assert posted_to(sends(b""))[0].error == "protocol: the connection was closed before an answer came"
 
 
 # --- TLS ---
@@ -271,6 +286,20 @@ def test_a_route_leads_to_a_receiver_of_ones_own_and_the_delivery_says_so() -> N
     assert delivery["state"] == "succeeded"
     assert delivery["note"] == f"routed to http://127.0.0.1:{running.port}"
     assert delivery["attempts"][0]["reply"] == "thanks"
+
+
+def test_credentials_go_with_a_routed_callback() -> None:
+    routes = {"https://hooks.example.com": "http://127.0.0.1:9000/base/"}
+    assert destination("https://u:p@hooks.example.com/a?b", routes, frozenset(), None).url == (
+        "http://u:p@127.0.0.1:9000/base/a?b"
+    )
+
+
+def test_a_file_without_certificates_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("garbage")
+    with pytest.raises(SettingError, match="holds no PEM certificates"):
+        load({"callback-ca": str(path)}, {}, tmp_path, warn=print)
 
 
 def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:

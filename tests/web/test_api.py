@@ -1,4 +1,4 @@
-"""The three operations as a client meets them; expectations come from interface.md, service-facts and the contract."""
+"""The three operations as a client meets them; expectations come from docs/reference.md, service-facts and the contract."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The control API: shapes, scopes and refusals of every call that interface.md names and that exists."""
+"""The control API: shapes, scopes and refusals of every call that docs/reference.md names and that exists."""
 
 import json
 from collections.abc import Iterator

@@ -12,8 +12,8 @@ from typing import Final
 
 from sora_mock.domain.callback_url import Address, parse_ipv4
 
-MOST_LOOKUPS: Final = 64
-"""Names that are looked up at once; callers that want the same name share one look-up."""
+MOST_LOOKUPS: Final = 512
+"""Names that are looked up at once, each in a thread; callers that want the same name share one look-up."""
 
 
 class UnknownHost(Exception):
@@ -32,11 +32,10 @@ class Resolver:
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        future = self._pending.get(host)
-        if future is None:
-            if len(self._pending) >= MOST_LOOKUPS:
-                raise UnknownHost(f"more than {MOST_LOOKUPS} names are being looked up")
-            future = self._start(host)
+        while host not in self._pending and len(self._pending) >= MOST_LOOKUPS:
+            # for as long as the caller's time limit allows
+            await asyncio.wait(self._pending.values(), return_when=asyncio.FIRST_COMPLETED)
+        future = self._pending.get(host) or self._start(host)
         # shielded: one caller's time-out is not another's
         return await asyncio.shield(future)
 

@@ -20,6 +20,8 @@ from sora_mock.version import VERSION
 
 USER_AGENT: Final = f"sora-mock/{VERSION}"
 PIECE: Final = 16 * 1024
+MOST_EARLY: Final = 20
+"""1xx answers before the real one; a flood of them would hold up every other attempt."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -107,9 +109,10 @@ class Sender:
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = ssl.create_default_context()
+            context = ssl.create_default_context()
             if self.authority is not None:
-                self._context.load_verify_locations(self.authority)
+                context.load_verify_locations(self.authority)
+            self._context = context
         return self._context
 
 
@@ -122,10 +125,18 @@ class _Answer:
 
 
 async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader, answer: _Answer) -> None:
+    early = 0
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(PIECE))
+            data = await reader.read(PIECE)
+            if not data and answer.status is None:
+                raise h11.RemoteProtocolError("the connection was closed before an answer came")
+            connection.receive_data(data)
+        elif isinstance(event, h11.InformationalResponse):
+            early += 1
+            if early > MOST_EARLY:
+                raise h11.RemoteProtocolError(f"more than {MOST_EARLY} answers of the kind 1xx")
         elif isinstance(event, h11.Response):
             answer.status = event.status_code
         elif isinstance(event, h11.Data):

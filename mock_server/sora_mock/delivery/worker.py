@@ -1,8 +1,9 @@
 """Makes each attempt at its moment of the account's clock, many at once, and walks through them when time is moved."""
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from sora_mock import clock
 from sora_mock.delivery.sender import USER_AGENT, Result, Sender
@@ -14,17 +15,23 @@ from sora_mock.store import Account
 MOST_AT_ONCE: Final = 2_000
 """Attempts under way; far above what a receiver that hangs for 10 s can hold, so that nobody waits for it."""
 
+SPARE_FILES: Final = 200
+"""Open files that are left to everything else, where the system allows fewer than `MOST_AT_ONCE`."""
+
 
 class Worker:
-    """The only active part. It belongs to the event loop that first wakes it."""
+    """The only active part. It belongs to the event loop that first wakes it.
+
+    Nothing here keeps an account alive that was reset or evicted.
+    """
 
     def __init__(self, emulator: Emulator, sender: Sender) -> None:
         self.emulator = emulator
         self.sender = sender
-        self._under_way: defaultdict[Account, set[asyncio.Task[None]]] = defaultdict(set)
-        self._timers: dict[Account, asyncio.TimerHandle] = {}
-        self._walks: defaultdict[Account, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._under_way: WeakKeyDictionary[Account, dict[asyncio.Task[None], str]] = WeakKeyDictionary()
+        self._timers: WeakKeyDictionary[Account, asyncio.TimerHandle] = WeakKeyDictionary()
+        self._walks: WeakKeyDictionary[Account, asyncio.Lock] = WeakKeyDictionary()
+        self._places = asyncio.Semaphore(places())
 
     def wake(self, account: Account) -> None:
         """Starts what is due, and sets the timer for what comes next. Called whenever either may have changed."""
@@ -36,53 +43,59 @@ class Worker:
         real = self.emulator.real_now()
         self._start_due(account, account.clock.at(real))
         moment = account.calls.first()
-        if moment is not None and not account.clock.frozen:
+        if moment is not None and not account.clock.frozen and moment <= clock.LAST_MOMENT:
             delay = max(0.0, account.clock.real_at(moment) - real)
             # a timer cannot be set for longer than a day; it is set again then
             self._timers[account] = asyncio.get_running_loop().call_later(min(delay, 86400.0), self.wake, account)
 
-    async def settled(self, account: Account) -> None:
-        """Returns when no attempt of the account is under way."""
-        while self._under_way[account]:
-            await asyncio.wait(self._under_way[account])
+    async def settled(self, account: Account, delivery_id: str | None = None) -> None:
+        """Returns when the attempts that are under way now are over, those of one delivery or all of the account."""
+        attempts = self._under_way.get(account, {})
+        waited = [attempt for attempt, owner in attempts.items() if delivery_id in (None, owner)]
+        if waited:
+            await asyncio.wait(waited)
 
-    async def walk(self, account: Account, seconds: float) -> None:
-        """Moves the clock on by `seconds`, stopping at every due moment until its attempts are over."""
-        async with self._walks[account]:
-            target = account.clock.at(self.emulator.real_now()) + seconds
+    async def walk(self, account: Account, until: Callable[[float], float]) -> None:
+        """Moves the clock on, stopping at every due moment until its attempts are over.
+
+        until: the moment to reach, given the one when it is this walk's turn.
+        """
+        async with self._walks.setdefault(account, asyncio.Lock()):
+            target = until(account.clock.at(self.emulator.real_now()))
             while True:
                 await self.settled(account)
-                real = self.emulator.real_now()
-                now = account.clock.at(real)
-                if not account.clock.frozen:
-                    # what the attempts took has passed beside the seconds that were asked for
-                    target = max(target, now)
+                now = account.clock.at(self.emulator.real_now())
                 moment = account.calls.first()
-                if moment is None or moment > target:
+                # on a running clock what the attempts took may have carried it beyond the target
+                if moment is None or moment > max(target, now):
                     break
-                account.clock = account.clock.moved(real, max(moment, now))
-                self.emulator.settle(account, max(moment, now))
+                self._move(account, max(moment, now))
                 self._start_due(account, max(moment, now))
-            account.clock = account.clock.moved(real, max(target, now))
-            self.emulator.settle(account, max(target, now))
+            self._move(account, max(target, now))
             self.wake(account)
+
+    def _move(self, account: Account, moment: float) -> None:
+        account.clock = account.clock.moved(self.emulator.real_now(), moment)
+        self.emulator.settle(account, moment)
 
     async def redeliver(self, account: Account, delivery: Delivery) -> None:
         """One attempt more, outside the schedule; returns when it is over."""
-        self._start(account, delivery.id, extra=True)
-        await self.settled(account)
+        await asyncio.wait([self._start(account, delivery.id, extra=True)])
 
     def _start_due(self, account: Account, now: float) -> None:
+        busy = set(self._under_way.get(account, {}).values())
         for moment, delivery_id in account.calls.until(now):
             delivery = account.deliveries.get(delivery_id)
             # a moment that was moved leaves its old entry behind
-            if delivery is not None and next_at(delivery) == moment:
+            if delivery is not None and next_at(delivery) == moment and delivery_id not in busy:
                 self._start(account, delivery_id)
 
-    def _start(self, account: Account, delivery_id: str, *, extra: bool = False) -> None:
+    def _start(self, account: Account, delivery_id: str, *, extra: bool = False) -> asyncio.Task[None]:
         attempt = asyncio.get_running_loop().create_task(self._attempt(account, delivery_id, extra))
-        self._under_way[account].add(attempt)
-        attempt.add_done_callback(self._under_way[account].discard)
+        attempts = self._under_way.setdefault(account, {})
+        attempts[attempt] = delivery_id
+        attempt.add_done_callback(lambda done: attempts.pop(done, None))
+        return attempt
 
     async def _attempt(self, account: Account, delivery_id: str, extra: bool) -> None:
         """Prepare, call, settle."""
@@ -110,14 +123,15 @@ class Worker:
                 extra,
             )
             emulator.callbacks.attempted(account, delivery, attempt)
-        self.wake(account)
+        # on the next round, when this attempt is no longer under way
+        asyncio.get_running_loop().call_soon(self.wake, account)
 
     async def _send(self, account: Account, to: Destination, at: float, body: bytes) -> Result:
         if to.inbox is None:
             return await self.sender.post(to.url, body, trusted=to.trusted)
         headers = {"host": "inbox.sora-mock.test", "user-agent": USER_AGENT, "content-type": "application/json"}
         message = Message(at, {**headers, "content-length": str(len(body))}, body)
-        reply = self.emulator.callbacks.inbox(account, to.inbox).receive(message)
+        reply = self.emulator.callbacks.receive(account, to.inbox, message)
         if not reply.delay:
             return Result(reply.status)
         # real seconds, as a receiver somewhere else would take them
@@ -129,3 +143,13 @@ class Worker:
             pass
         late = reply.delay >= TIMEOUT
         return Result(error=f"timeout: no answer within {TIMEOUT:g} s") if late else Result(reply.status)
+
+
+def places() -> int:
+    """Attempts that may be under way at once: each holds an open file."""
+    try:
+        import resource
+    except ImportError:  # a system without such limits
+        return MOST_AT_ONCE
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_AT_ONCE if allowed == resource.RLIM_INFINITY else max(16, min(MOST_AT_ONCE, allowed - SPARE_FILES))

@@ -13,7 +13,7 @@ QUERY: Final = "getTask"
 CREDITS: Final = "getCredits"
 
 DEEPEST: Final = 64
-"""Levels of nesting that a request body may have (interface.md, bad bodies)."""
+"""Levels of nesting that a request body may have (docs/reference.md, bad bodies)."""
 
 
 class Contract:
@@ -89,7 +89,7 @@ def _parameter(operation: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def decode(content_type: bytes | None, body: bytes) -> Any:
-    """The JSON value of a request body. Raises ApiError 400 that says why it is none (interface.md, bad bodies)."""
+    """The JSON value of a request body. Raises ApiError 400 that says why it is none (docs/reference.md)."""
     if content_type is not None and not _is_json(content_type):
         shown = content_type[:80].decode("latin-1")
         raise ApiError(400, f"Content-Type must be application/json, got {shown}", param="Content-Type")

@@ -4,7 +4,7 @@ Source: published contract, `callback_url`: 10 s for each attempt, three retries
 """
 
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
@@ -67,23 +67,27 @@ class Delivery(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...] = ()
 
 
+def delivery_id(task_id: str) -> str:
+    """The id of the delivery of a task's callback."""
+    return f"dlv-{task_id[13:]}"
+
+
 def next_at(delivery: Delivery) -> float | None:
-    """The moment of the next scheduled attempt; None where there is none."""
+    """The moment of the next scheduled attempt; None where there is none. A redelivery that succeeds ends them too."""
     tried = [attempt for attempt in delivery.attempts if not attempt.extra]
+    if any(attempt.succeeded for attempt in delivery.attempts):
+        owed = delivery.manner == "duplicate" and [attempt.succeeded for attempt in tried].count(True) == 1
+        return tried[-1].ended_at + DUPLICATE_AFTER if owed and tried[-1].succeeded else None
     if not tried:
         return delivery.first_at
-    last = tried[-1]
-    if any(attempt.succeeded for attempt in tried):
-        owed = delivery.manner == "duplicate" and sum(attempt.succeeded for attempt in tried) == 1 and last.succeeded
-        return last.ended_at + DUPLICATE_AFTER if owed else None
-    return last.ended_at + RETRY_DELAYS[len(tried) - 1] if len(tried) <= len(RETRY_DELAYS) else None
+    return tried[-1].ended_at + RETRY_DELAYS[len(tried) - 1] if len(tried) <= len(RETRY_DELAYS) else None
 
 
 def state(delivery: Delivery) -> State:
     """pending while attempts are to come, then succeeded if any got a 2xx, failed if none did."""
-    if any(attempt.succeeded for attempt in delivery.attempts):
-        return "succeeded"
-    return "pending" if next_at(delivery) is not None else "failed"
+    if next_at(delivery) is not None:
+        return "pending"
+    return "succeeded" if any(attempt.succeeded for attempt in delivery.attempts) else "failed"
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -114,14 +118,23 @@ def destination(url: str, routes: dict[str, str], allowed: frozenset[str], refus
     refused: what the service says of the address, None where it accepts it.
     """
     origin = origin_of(url)
-    if origin == f"https://{INBOX_HOST}":
-        return Destination(url, inbox=urlsplit(url).path.strip("/") or "default")
-    rest = url[len(url.partition("://")[0]) + 3 :]
-    path = rest[min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest)) :]
+    parts = urlsplit(url)
+    if parts.scheme == "https" and (parts.hostname or "").removesuffix(".") == INBOX_HOST:
+        return Destination(url, inbox=unquote(parts.path).strip("/") or "default")
     waived = "" if refused is None else f"; the service would refuse it: {refused}"
     if origin in routes:
         target = routes[origin]
-        return Destination(target.rstrip("/") + path, trusted=True, note=f"routed to {target}{waived}")
+        return Destination(_routed(parts, target), trusted=True, note=f"routed to {target}{waived}")
     if origin in allowed:
         return Destination(url, trusted=True, note=f"allowed by --allow-callback{waived}")
     return Destination(url)
+
+
+def _routed(parts: SplitResult, target: str) -> str:
+    """Path, query and credentials of an address, at another origin."""
+    scheme, _, rest = target.rstrip("/").partition("://")
+    credentials, at, _ = parts.netloc.rpartition("@")
+    if "@" in rest.partition("/")[0]:
+        credentials = at = ""
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{scheme}://{credentials}{at}{rest}{parts.path}{query}"

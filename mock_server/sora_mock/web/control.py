@@ -141,7 +141,7 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         code, message = change.get("code"), change.get("message")
         view = controls.finish(call.key, call.path["task_id"], change["outcome"], code, message)
         # its callback is due at this moment
-        await controls.settled(call.key)
+        await controls.reported(call.path["task_id"])
         return view
 
     def deliveries(call: ControlCall) -> Fields:
@@ -176,7 +176,7 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
         on("/deliveries", GET=deliveries),
         on("/deliveries/{delivery_id}/redeliver", POST=redeliver),
         on("/callback-routes", PUT=routes_of_callbacks),
-        on("/inbox/{name}", **inbox.handlers(controls)),
+        on("/inbox/{name:path}", **inbox.handlers(controls)),
         on("/reset", POST=reset),
     ]
     unknown = Endpoint(controls, guard, {})

@@ -54,17 +54,17 @@ async def _pass(seconds: float) -> None:
 async def _arrival(controls: Controls, call: "ControlCall", count: int, wait: float) -> None:
     """Returns when the inbox has got so many messages, or after so many real seconds."""
     name, arrived = call.path["name"], asyncio.Event()
-    watcher = arrived.set
-    controls.watch(call.key, name, watcher)
+    watchers = controls.emulator.callbacks.watchers
+    watchers.add(arrived.set)
     try:
         async with asyncio.timeout(wait):
             while len(controls.messages(call.key, name)) < count:
-                await arrived.wait()
                 arrived.clear()
+                await arrived.wait()
     except TimeoutError:
         pass
     finally:
-        controls.unwatch(name, watcher)
+        watchers.discard(arrived.set)
 
 
 def _shown(message: Message) -> dict[str, Any]:
