@@ -43,10 +43,11 @@ class Created(dict[str, Any]):
 class ControlCall:
     """One control call: what it is about, and what it says.
 
-    key: the account's key, None for the whole server. data: the body as it was sent.
+    controls: what it can do. key: the account's key, None for the whole server. data: the body as it was sent.
     """
 
-    def __init__(self, request: Request, key: str | None, data: bytes) -> None:
+    def __init__(self, controls: Controls, request: Request, key: str | None, data: bytes) -> None:
+        self.controls = controls
         self.key = key
         self.data = data
         self.headers = request.headers
@@ -97,90 +98,100 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
     def on(path: str, **methods: Handler) -> Route:
         return Route(path, Endpoint(controls, guard, methods))
 
-    async def change_clock(call: ControlCall) -> Fields:
-        change = call.take(
-            now=json_number(0, LAST_MOMENT),
-            speed=json_number(0.001, FASTEST),
-            frozen=_boolean,
-            per_request=json_number(0, LAST_MOMENT),
-        )
-        await controls.change_clock(call.key, **change)
-        return controls.clock(call.key)
-
-    async def advance(call: ControlCall) -> Fields:
-        change = call.take(seconds=json_number(0, LAST_MOMENT))
-        if "seconds" not in change:
-            raise bad_body('seconds is required, as in {"seconds": 300}')
-        await controls.advance(call.key, change["seconds"])
-        return controls.clock(call.key)
-
-    def change_account(call: ControlCall) -> Fields:
-        change = call.take(remaining_credits=_balance, rate_limit=_rate)
-        if "remaining_credits" in change:
-            controls.set_balance(call.key, change["remaining_credits"])
-        if "rate_limit" in change:
-            controls.set_rate(call.key, change["rate_limit"])
-        return controls.account(call.key)
-
-    def queue(call: ControlCall) -> Created:
-        change = call.take(scenario=short_text, times=_times, match=read_match, override=_object)
-        if "scenario" not in change:
-            raise bad_body('scenario is required, as in {"scenario": "failed", "times": 1}')
-        match = change.get("match", ("create", {}))
-        rule = controls.queue(call.key, change["scenario"], change.get("times", 1), match, change.get("override", {}))
-        return Created(rule)
-
-    def empty_queue(call: ControlCall) -> Fields:
-        controls.empty_queue(call.key)
-        return {"queue": []}
-
-    async def finish(call: ControlCall) -> Fields:
-        change = call.take(outcome=_outcome, code=short_text, message=short_text)
-        if "outcome" not in change:
-            raise bad_body("outcome is required: completed, failed or cancelled")
-        code, message = change.get("code"), change.get("message")
-        view = controls.finish(call.key, call.path["task_id"], change["outcome"], code, message)
-        # its callback is due at this moment
-        await controls.reported(call.path["task_id"])
-        return view
-
-    def deliveries(call: ControlCall) -> Fields:
-        return {"deliveries": controls.deliveries(call.key, call.query.get("task_id"))[: call.limit]}
-
-    async def redeliver(call: ControlCall) -> Fields:
-        call.take()
-        return await controls.redeliver(call.key, call.path["delivery_id"])
-
-    def routes_of_callbacks(call: ControlCall) -> Fields:
-        try:
-            routes = callback_routes(call.body)
-        except ValueError as problem:
-            raise bad_body(f'{problem}, as in {{"https://hooks.example.com": "http://127.0.0.1:9000"}}') from None
-        controls.set_routes(call.key, routes)
-        return {"callback_routes": routes}
-
-    def reset(call: ControlCall) -> Fields:
-        call.take()
-        controls.reset(call.key)
-        return {"status": "ok"}
-
     routes = [
         on("/health", GET=lambda call: {"status": "ok", "version": VERSION}),
-        on("/clock", GET=lambda call: controls.clock(call.key), PATCH=change_clock),
-        on("/clock/advance", POST=advance),
-        on("/account", GET=lambda call: controls.account(call.key), PATCH=change_account),
-        on("/scenarios", GET=lambda call: controls.scenarios(call.key), POST=queue, DELETE=empty_queue),
-        on("/tasks", GET=lambda call: {"tasks": controls.tasks(call.key, call.limit)}),
-        on("/tasks/{task_id}/finish", POST=finish),
-        on("/requests", GET=lambda call: {"requests": controls.requests(call.key, call.limit)}),
-        on("/deliveries", GET=deliveries),
-        on("/deliveries/{delivery_id}/redeliver", POST=redeliver),
-        on("/callback-routes", PUT=routes_of_callbacks),
-        on("/inbox/{name:path}", **inbox.handlers(controls)),
-        on("/reset", POST=reset),
+        on("/clock", GET=lambda call: call.controls.clock(call.key), PATCH=_change_clock),
+        on("/clock/advance", POST=_advance),
+        on("/account", GET=lambda call: call.controls.account(call.key), PATCH=_change_account),
+        on("/scenarios", GET=lambda call: call.controls.scenarios(call.key), POST=_queue, DELETE=_empty_queue),
+        on("/tasks", GET=lambda call: {"tasks": call.controls.tasks(call.key, call.limit)}),
+        on("/tasks/{task_id}/finish", POST=_finish),
+        on("/requests", GET=lambda call: {"requests": call.controls.requests(call.key, call.limit)}),
+        on("/deliveries", GET=_deliveries),
+        on("/deliveries/{delivery_id}/redeliver", POST=_redeliver),
+        on("/callback-routes", PUT=_routes_of_callbacks),
+        on("/inbox/{name:path}", **inbox.HANDLERS),
+        on("/reset", POST=_reset),
     ]
     unknown = Endpoint(controls, guard, {})
     return [Mount(prefix, Router(routes, redirect_slashes=False, default=unknown))]
+
+
+async def _change_clock(call: ControlCall) -> Fields:
+    change = call.take(
+        now=json_number(0, LAST_MOMENT),
+        speed=json_number(0.001, FASTEST),
+        frozen=_boolean,
+        per_request=json_number(0, LAST_MOMENT),
+    )
+    await call.controls.change_clock(call.key, **change)
+    return call.controls.clock(call.key)
+
+
+async def _advance(call: ControlCall) -> Fields:
+    change = call.take(seconds=json_number(0, LAST_MOMENT))
+    if "seconds" not in change:
+        raise bad_body('seconds is required, as in {"seconds": 300}')
+    await call.controls.advance(call.key, change["seconds"])
+    return call.controls.clock(call.key)
+
+
+def _change_account(call: ControlCall) -> Fields:
+    change = call.take(remaining_credits=_balance, rate_limit=_rate)
+    if "remaining_credits" in change:
+        call.controls.set_balance(call.key, change["remaining_credits"])
+    if "rate_limit" in change:
+        call.controls.set_rate(call.key, change["rate_limit"])
+    return call.controls.account(call.key)
+
+
+def _queue(call: ControlCall) -> Created:
+    change = call.take(scenario=short_text, times=_times, match=read_match, override=_object)
+    if "scenario" not in change:
+        raise bad_body('scenario is required, as in {"scenario": "failed", "times": 1}')
+    match = change.get("match", ("create", {}))
+    rule = call.controls.queue(call.key, change["scenario"], change.get("times", 1), match, change.get("override", {}))
+    return Created(rule)
+
+
+def _empty_queue(call: ControlCall) -> Fields:
+    call.controls.empty_queue(call.key)
+    return {"queue": []}
+
+
+async def _finish(call: ControlCall) -> Fields:
+    change = call.take(outcome=_outcome, code=short_text, message=short_text)
+    if "outcome" not in change:
+        raise bad_body("outcome is required: completed, failed or cancelled")
+    code, message = change.get("code"), change.get("message")
+    view = call.controls.finish(call.key, call.path["task_id"], change["outcome"], code, message)
+    # its callback is due at this moment
+    await call.controls.reported(call.path["task_id"])
+    return view
+
+
+def _deliveries(call: ControlCall) -> Fields:
+    return {"deliveries": call.controls.deliveries(call.key, call.query.get("task_id"))[: call.limit]}
+
+
+async def _redeliver(call: ControlCall) -> Fields:
+    call.take()
+    return await call.controls.redeliver(call.key, call.path["delivery_id"])
+
+
+def _routes_of_callbacks(call: ControlCall) -> Fields:
+    try:
+        routes = callback_routes(call.body)
+    except ValueError as problem:
+        raise bad_body(f'{problem}, as in {{"https://hooks.example.com": "http://127.0.0.1:9000"}}') from None
+    call.controls.set_routes(call.key, routes)
+    return {"callback_routes": routes}
+
+
+def _reset(call: ControlCall) -> Fields:
+    call.take()
+    call.controls.reset(call.key)
+    return {"status": "ok"}
 
 
 class Endpoint:
@@ -220,7 +231,7 @@ class Endpoint:
         handler = self.methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise ControlError(405, "method_not_allowed", f"allowed: {', '.join(self.methods)}")
-        answer = handler(ControlCall(request, self._key(request), await _data(request)))
+        answer = handler(ControlCall(self.controls, request, self._key(request), await _data(request)))
         return await answer if isinstance(answer, Awaitable) else answer
 
     def _key(self, request: Request) -> str | None:

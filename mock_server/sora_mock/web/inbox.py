@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.responses import Response
 
-from sora_mock.controls import ControlError, Controls
+from sora_mock.controls import ControlError
 from sora_mock.inbox import MOST_MESSAGES, Message, Reply
 
 if TYPE_CHECKING:
@@ -19,30 +19,27 @@ LONGEST_WAIT: Final = 60.0
 MOST_REPLIES: Final = 1_000
 
 
-def handlers(controls: Controls) -> Mapping[str, "Callable[[ControlCall], Any]"]:
-    """The methods of `/__mock/inbox/{name}`."""
+async def _post(call: "ControlCall") -> Response:
+    reply = call.controls.receive(call.key, call.path["name"], dict(call.headers), call.data)
+    if reply.delay:
+        await _pass(reply.delay)
+    return Response(status_code=reply.status)
 
-    async def post(call: "ControlCall") -> Response:
-        reply = controls.receive(call.key, call.path["name"], dict(call.headers), call.data)
-        if reply.delay:
-            await _pass(reply.delay)
-        return Response(status_code=reply.status)
 
-    async def get(call: "ControlCall") -> dict[str, Any]:
-        wait = call.number("wait", 0.0, 0.0, LONGEST_WAIT)
-        count = int(call.number("count", 1, 1, MOST_MESSAGES))
-        if wait:
-            await _arrival(controls, call, count, wait)
-        return {"messages": [_shown(message) for message in controls.messages(call.key, call.path["name"])]}
+async def _get(call: "ControlCall") -> dict[str, Any]:
+    wait = call.number("wait", 0.0, 0.0, LONGEST_WAIT)
+    count = int(call.number("count", 1, 1, MOST_MESSAGES))
+    if wait:
+        await _arrival(call, count, wait)
+    return {"messages": [_shown(message) for message in call.controls.messages(call.key, call.path["name"])]}
 
-    def put(call: "ControlCall") -> dict[str, Any]:
-        replies = call.take(replies=_replies).get("replies")
-        if replies is None:
-            raise ControlError(400, "invalid_body", 'replies is required, as in {"replies": [{"status": 500}]}')
-        controls.set_replies(call.key, call.path["name"], replies)
-        return {"replies": [msgspec.structs.asdict(reply) for reply in replies]}
 
-    return {"GET": get, "POST": post, "PUT": put}
+def _put(call: "ControlCall") -> dict[str, Any]:
+    replies = call.take(replies=_replies).get("replies")
+    if replies is None:
+        raise ControlError(400, "invalid_body", 'replies is required, as in {"replies": [{"status": 500}]}')
+    call.controls.set_replies(call.key, call.path["name"], replies)
+    return {"replies": [msgspec.structs.asdict(reply) for reply in replies]}
 
 
 async def _pass(seconds: float) -> None:
@@ -51,14 +48,14 @@ async def _pass(seconds: float) -> None:
     await asyncio.wait([never], timeout=seconds)
 
 
-async def _arrival(controls: Controls, call: "ControlCall", count: int, wait: float) -> None:
+async def _arrival(call: "ControlCall", count: int, wait: float) -> None:
     """Returns when the inbox has got so many messages, or after so many real seconds."""
     name, arrived = call.path["name"], asyncio.Event()
-    watchers = controls.emulator.callbacks.watchers
+    watchers = call.controls.emulator.callbacks.watchers
     watchers.add(arrived.set)
     try:
         async with asyncio.timeout(wait):
-            while len(controls.messages(call.key, name)) < count:
+            while len(call.controls.messages(call.key, name)) < count:
                 arrived.clear()
                 await arrived.wait()
     except TimeoutError:
@@ -91,3 +88,7 @@ def _reply(value: Any) -> Reply:
     if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay <= LONGEST_WAIT:
         raise ValueError(f"delay: expected seconds from 0 to {LONGEST_WAIT:g}")
     return Reply(status, float(delay))
+
+
+HANDLERS: Final[Mapping[str, "Callable[[ControlCall], Any]"]] = {"GET": _get, "POST": _post, "PUT": _put}
+"""The methods of `/__mock/inbox/{name}`."""
