@@ -29,6 +29,7 @@ LAYERS = {
     "protocol": 6,
     "client": 7,
     "server": 7,
+    "verify": 7,
     "cli": 8,
     "__main__": 9,
     "__init__": 9,

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from sora_mock.version import VERSION
 
 FINE, USAGE, UNREACHABLE = 0, 2, 5
-"""Exit codes (interface.md, Commands)."""
+"""Exit codes (docs/reference.md, Commands)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sora-mock {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_guard(commands)
     wait = commands.add_parser("wait", help="wait until a server is ready")
     wait.add_argument("url", nargs="?", default=os.environ.get("SORA_MOCK_URL", "http://127.0.0.1:4010"))
     wait.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="how long at most (10)")
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     contract.set_defaults(run=_contract)
     scenarios = commands.add_parser("scenarios", help="list the built-in scenarios")
     scenarios.set_defaults(run=_scenarios)
+    _add_verify(commands)
     return parser
 
 
@@ -75,6 +77,37 @@ def _add_serve(commands: Any) -> None:
             action["action"] = "append"
         serve.add_argument(f"--{flag.name}", help=flag.help, default=argparse.SUPPRESS, **action)
     serve.set_defaults(run=_serve)
+
+
+def _add_verify(commands: Any) -> None:
+    from sora_mock.verify.flags import add_flags
+
+    verify = commands.add_parser("verify", help="check a mock or the live service against the contract")
+    add_flags(verify)
+    verify.set_defaults(run=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    try:
+        import httpx  # noqa: F401  # only asked whether it is there
+    except ImportError:
+        _complain("verify needs the extra: pip install 'sora-mock[verify]'")
+        return USAGE
+    from sora_mock.verify.command import run
+
+    return run(options)
+
+
+def _add_guard(commands: Any) -> None:
+    guard = commands.add_parser("guard", help="a spending guard in front of the live service, for any client")
+    guard.add_argument("--target", required=True, metavar="URL", help="the service, such as https://api.evolink.ai")
+    guard.add_argument("--max-credits", required=True, metavar="N", help="the most that may ever be spent")
+    guard.add_argument("--port", default="4011", metavar="PORT", help="port on 127.0.0.1, 0 for a free one (4011)")
+    guard.add_argument("--api-key-env", default="EVOLINK_API_KEY", metavar="NAME", help="variable that holds the key")
+    guard.add_argument("--surprise-credits", metavar="N", help="part of the cap for what should be refused")
+    guard.add_argument("--ledger", metavar="FILE", help="what was spent, shared by every run that names it")
+    guard.add_argument("--record", metavar="FILE", help="record the exchanges, without keys")
+    guard.set_defaults(run=_guard)
 
 
 def _seconds(text: str) -> float:
@@ -129,6 +162,20 @@ def _announcer(settings: Any) -> Callable[[str, int], None]:
             _mute()
 
     return announce
+
+
+def _guard(options: argparse.Namespace) -> int:
+    from sora_mock.verify import guarding
+
+    def announce(url: str) -> None:
+        print(f"sora-mock guard ready on {url}", flush=True)
+
+    try:
+        guarding.serve(vars(options), os.environ, announce)
+    except guarding.GuardError as problem:
+        _complain(str(problem))
+        return USAGE
+    return FINE
 
 
 def _wait(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The three operations as a client meets them; expectations come from docs/reference.md, service-facts and the contract."""
+"""The three operations of the emulated service: errors, order of checks, fields, lifecycle, money, rate limit."""
 
 import json
 from collections.abc import Iterator

@@ -1,0 +1,132 @@
+"""Who may call: a key on every operation, and the key before anything else."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sora_mock.verify.reply import Reply
+from sora_mock.verify.rule import equal, rule
+from sora_mock.verify.target import CREATE, CREDITS, ORDER, WRONG_KEY, Target
+
+TASK = "/v1/tasks/task-unified-1757169743-7cvnl5zw"
+CREATION_MESSAGE = "Invalid or expired token"
+QUERY_MESSAGE = "Authentication required"
+SOURCES = {
+    "create": "published contract, responses 401 of the creation",
+    "query": "service-facts, errors of the task query (D)",
+    "credits": "service-facts, errors of the task query (D); for credits an assumption",
+}
+
+# broken JSON: a body that nobody could price, so that a service without a check of keys costs nothing
+REQUESTS: dict[str, Callable[..., Reply]] = {
+    "create": lambda target, **more: target.send("POST", CREATE, content=b"{", **more),
+    "query": lambda target, **more: target.get(TASK, **more),
+    "credits": lambda target, **more: target.get(CREDITS, **more),
+}
+WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "none": ("no key at all", {"key": None}),
+    "wrong": ("a key that nobody was given", {"key": WRONG_KEY}),
+    "empty": ("an empty key", {"authorization": "Bearer"}),
+    "basic": ("another scheme", {"authorization": "Basic d3Jvbmc6a2V5"}),
+    "bare": ("a key without a scheme", {"authorization": WRONG_KEY}),
+}
+
+
+def _declare(operation: str, case: str) -> None:
+    claim, more = WRONG[case]
+
+    @rule(
+        id=f"auth.{operation}.{case}",
+        claim=f"{operation}: {claim} is answered 401 unauthorized",
+        source=SOURCES[operation],
+    )
+    def check(target: Target) -> None:
+        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
+        reply = REQUESTS[operation](target, **more)
+        reply.error(401, "unauthorized", "authentication_error", message)
+
+
+for _operation in REQUESTS:
+    for _case in WRONG:
+        _declare(_operation, _case)
+
+
+@rule(
+    id="auth.before.task_id",
+    claim="a wrong key is refused before a bad task id is",
+    source=SOURCES["query"],
+)
+def before_task_id(target: Target) -> None:
+    """401, not 400."""
+    target.get("/v1/tasks/nonsense", key=WRONG_KEY).error(401, "unauthorized")
+
+
+@rule(
+    id="auth.before.valid_body",
+    claim="a wrong key is refused with a valid body too",
+    source=SOURCES["create"],
+    needs={"mock"},
+)
+def before_valid_body(target: Target) -> None:
+    """401, and no task."""
+    target.create(key=WRONG_KEY).error(401, "unauthorized", "authentication_error", CREATION_MESSAGE)
+
+
+@rule(
+    id="auth.before.fields",
+    claim="a wrong key is refused before a bad field is",
+    source=SOURCES["create"],
+    needs={"mock"},
+)
+def before_fields(target: Target) -> None:
+    """401, not 400."""
+    target.create(key=WRONG_KEY, duration=11).error(401, "unauthorized")
+
+
+@rule(
+    id="auth.scheme.case",
+    claim="the scheme's name is not case-sensitive",
+    source="RFC 9110, 11.1; published contract, securitySchemes",
+    needs={"mock"},
+)
+def scheme_case(target: Target) -> None:
+    """`bearer` is Bearer."""
+    target.get(CREDITS, authorization=f"bearer {target.key}").must_be(200)
+
+
+@rule(
+    id="auth.expired",
+    claim="an expired key is answered 401 on every operation",
+    source="published contract, responses 401 of the creation",
+    needs={"mock", "keys"},
+)
+def expired(target: Target) -> None:
+    """On creation, query and credits."""
+    for operation, send in REQUESTS.items():
+        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
+        send(target, key="sk-mock-expired-verify").error(401, "unauthorized", "authentication_error", message)
+    target.send("POST", CREATE, key="sk-mock-expired-verify", body=ORDER).error(401, "unauthorized")
+
+
+@rule(
+    id="auth.no_access",
+    claim="a key without access to the model is answered 403 model_access_denied, and pays nothing",
+    source="published contract, responses 403 of the creation",
+    needs={"mock", "keys"},
+)
+def no_access(target: Target) -> None:
+    """Only the creation is refused."""
+    key = target.other_key("x").replace("sk-verify-", "sk-mock-no-access-")
+    before = target.balance(key)
+    message = "Token does not have access to model: sora-2-beta-max"
+    target.create(key=key).error(403, "model_access_denied", "invalid_request_error", message)
+    equal("balance", target.balance(key), before)
+
+
+@rule(
+    id="auth.key.works",
+    claim="the right key is let in",
+    source="published contract, securitySchemes",
+)
+def key_works(target: Target) -> None:
+    """The balance can be read."""
+    target.get(CREDITS).must_be(200)

@@ -1,0 +1,70 @@
+"""`pytest contract_tests --base-url URL`: the rules as tests, with the same ids and the same guard.
+
+Without a URL a mock is started.
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from sora_mock.verify import command, runner
+from sora_mock.verify.flags import credits_
+from sora_mock.verify.rule import Rule
+from sora_mock.verify.target import Session
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The flags of `sora-mock verify`, as far as pytest has none of its own for it."""
+    group = parser.getgroup("contract")
+    group.addoption("--base-url", help="a mock, or the live service; without it a mock is started")
+    group.addoption("--max-credits", type=credits_, default=0.0, help="credits to spend on a live target (0)")
+    group.addoption("--surprise-credits", type=credits_, help="part of them for what should be refused")
+    group.addoption("--api-key-env", default="EVOLINK_API_KEY", help="variable of the live key")
+    group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
+    group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
+    group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
+
+
+def _options(config: pytest.Config, url: str) -> argparse.Namespace:
+    return argparse.Namespace(
+        url=url,
+        max_credits=config.getoption("--max-credits"),
+        surprise_credits=config.getoption("--surprise-credits"),
+        api_key_env=config.getoption("--api-key-env"),
+        seed=config.getoption("--contract-seed"),
+        ledger=None,
+        record=None,
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each rule."""
+    if "contract_rule" in metafunc.fixturenames:
+        config = metafunc.config
+        rules = runner.matching(runner.load_rules(), config.getoption("--only"), config.getoption("--skip"))
+        metafunc.parametrize("contract_rule", rules, ids=[rule.id for rule in rules])
+
+
+@pytest.fixture(scope="session")
+def contract_session(pytestconfig: pytest.Config) -> Iterator[Session]:
+    """The target, behind a guard unless it is a mock."""
+    with ExitStack() as stack:
+        url = pytestconfig.getoption("--base-url")
+        if url is None:
+            from sora_mock.server import MockServer
+
+            url = stack.enter_context(MockServer(port=0, seed=1)).url
+        options = _options(pytestconfig, command.target_url(url))
+        yield stack.enter_context(command.opened(options.url, options))
+
+
+@pytest.fixture(scope="session")
+def unaffordable(pytestconfig: pytest.Config, contract_session: Session) -> dict[str, str]:
+    """Why rules cannot run, by id."""
+    rules: list[Rule] = runner.matching(
+        runner.load_rules(), pytestconfig.getoption("--only"), pytestconfig.getoption("--skip")
+    )
+    options = _options(pytestconfig, contract_session.url)
+    return {result.rule.id: result.reason for result in command.chosen_rules(contract_session, rules, options)[1]}

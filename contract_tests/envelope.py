@@ -1,0 +1,177 @@
+"""What a refusal looks like, whatever is refused."""
+
+from contract_tests.shapes import fits
+from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.target import CREATE, CREDITS, WRONG_KEY, Target
+
+QUERY_ERRORS = "service-facts, errors of the task query (D)"
+ERRORS = "published contract, ErrorResponse"
+
+
+@rule(id="query.id.prefix", claim="an id without the prefix is answered 400 invalid_task_id", source=QUERY_ERRORS)
+def id_prefix(target: Target) -> None:
+    """With the documented message and param."""
+    message = "Invalid task ID format, must start with 'task-unified-'"
+    for wrong in ("nonsense", "task-unifie-1", "Task-unified-1757169743-7cvnl5zw", "xtask-unified-1", "task_unified-1"):
+        reply = target.get(f"/v1/tasks/{wrong}")
+        reply.error(400, "invalid_task_id", "invalid_request_error", message, "task_id")
+
+
+def _unknown(name: str, task_id: str) -> None:
+    @rule(
+        id=f"query.id.{name}",
+        claim=f"an id with the prefix that does not exist is answered 404: {task_id[:40]}",
+        source=QUERY_ERRORS,
+    )
+    def check(target: Target) -> None:
+        message = "The requested task could not be found"
+        target.get(f"/v1/tasks/{task_id}").error(404, "task_not_found", "invalid_request_error", message)
+
+
+_unknown("unknown", "task-unified-1000000000-00000000")
+_unknown("prefix_alone", "task-unified-")
+_unknown("short", "task-unified-1")
+_unknown("other_letters", "task-unified-1757169743-ABCDEFGH")
+_unknown("long", "task-unified-" + "9" * 300)
+
+
+@rule(id="envelope.fits", claim="every kind of refusal has the shape ErrorResponse", source=ERRORS)
+def envelope_fits(target: Target) -> None:
+    """400, 401 and 404."""
+    for reply in (
+        target.send("POST", CREATE, content=b"{"),
+        target.get(CREDITS, key=WRONG_KEY),
+        target.get("/v1/tasks/task-unified-1000000000-00000000"),
+        target.get("/v1/tasks/nonsense"),
+    ):
+        true("status", 400 <= reply.status < 500, reply.status, "a refusal")
+        fits("ErrorResponse", reply.json())
+
+
+def _bad_body(name: str, claim: str, content: bytes) -> None:
+    @rule(
+        id=f"create.body.{name}",
+        claim=f"{claim} is answered 400 invalid_request",
+        source="published contract, responses 400 of the creation",
+    )
+    def check(target: Target) -> None:
+        target.send("POST", CREATE, content=content).error(400, "invalid_request", "invalid_request_error")
+
+
+_bad_body("empty", "an empty body", b"")
+_bad_body("blank", "a body of white space", b" \r\n\t ")
+_bad_body("open", "JSON that is not closed", b"{")
+_bad_body("text", "a body that is no JSON", b"model=sora-2-beta-max")
+_bad_body("utf8", "a body that is not UTF-8", b'"\xff\xfe"')
+_bad_body("number", "a number", b"1")
+_bad_body("string", "a text", b'"sora-2-beta-max"')
+_bad_body("null", "null", b"null")
+
+
+def _not_an_order(name: str, claim: str, content: bytes) -> None:
+    @rule(
+        id=f"create.body.{name}",
+        claim=f"{claim} is answered 400 invalid_request",
+        source="published contract, requestBody",
+        needs={"surprise"},
+    )
+    def check(target: Target) -> None:
+        target.send("POST", CREATE, content=content).error(400, "invalid_request", "invalid_request_error")
+
+
+_not_an_order("list", "a list", b"[]")
+_not_an_order("list_of_order", "an order inside a list", b'[{"model":"sora-2-beta-max","prompt":"x"}]')
+_not_an_order("object", "an object without fields", b"{}")
+_not_an_order("trailing", "an order with something behind it", b'{"model":"sora-2-beta-max","prompt":"x"} x')
+_not_an_order("single_quotes", "an order in single quotes", b"{'model':'sora-2-beta-max','prompt':'x'}")
+_not_an_order("trailing_comma", "a comma before the end", b'{"model":"sora-2-beta-max","prompt":"x",}')
+_not_an_order("nan", "NaN", b'{"model":"sora-2-beta-max","prompt":"x","duration":NaN}')
+
+
+@rule(
+    id="route.unknown",
+    claim="an unknown route is answered 404 with a message that contains `Invalid URL (METHOD PATH)`",
+    source="service-facts, wrong routes (C)",
+)
+def unknown_route(target: Target) -> None:
+    """A real client keys its fallback on that text."""
+    path = "/v1/videos/generations/task-unified-1757169743-7cvnl5zw"
+    for wrong in (path, "/v1/nonsense", "/v1/videos"):
+        error = target.get(wrong).error(404, target.get(wrong).json()["error"]["code"], "invalid_request_error")
+        true(
+            "error.message",
+            f"Invalid URL (GET {wrong})" in error["message"],
+            error["message"],
+            f"Invalid URL (GET {wrong})",
+        )
+
+
+@rule(
+    id="route.unknown.post",
+    claim="an unknown route is answered 404 for a POST too",
+    source="service-facts, wrong routes (C)",
+)
+def unknown_route_post(target: Target) -> None:
+    """The envelope, and the method in the message."""
+    error = target.send("POST", "/v1/video/generations", content=b"{").error(404, "invalid_url")
+    true("error.message", "Invalid URL (POST /v1/video/generations)" in error["message"], error, "Invalid URL (...)")
+
+
+@rule(
+    id="route.method",
+    claim="another method on a known route is refused in the envelope and names the allowed one",
+    source="RFC 9110, 15.5.6; the envelope is an assumption (docs/fidelity.md)",
+    needs={"mock"},
+)
+def wrong_method(target: Target) -> None:
+    """405 with Allow."""
+    task = "/v1/tasks/task-unified-1757169743-7cvnl5zw"
+    for method, path, allowed in (
+        ("GET", CREATE, "POST"),
+        ("PUT", CREATE, "POST"),
+        ("DELETE", task, "GET"),
+        ("POST", task, "GET"),
+        ("POST", CREDITS, "GET"),
+    ):
+        reply = target.send(method, path)
+        reply.error(405, "method_not_allowed", "invalid_request_error")
+        equal("Allow", reply.headers.get("allow"), allowed)
+
+
+@rule(
+    id="query.slash",
+    claim="a path with a slash too many is an unknown route, not a redirect",
+    source="service-facts, wrong routes (C)",
+    needs={"mock"},
+)
+def slash(target: Target) -> None:
+    """No 307."""
+    for path in ("/v1/credits/", "/v1/tasks/", "/v1/tasks/a/b"):
+        equal("status", target.get(path).status, 404)
+
+
+@rule(
+    id="envelope.500",
+    claim="the service's own failure has each operation's own 500",
+    source="published contract, responses 500; service-facts, errors of the task query (D)",
+    needs={"mock", "keys"},
+)
+def own_failure(target: Target) -> None:
+    """Messages differ."""
+    key = "sk-mock-broken-verify"
+    target.create(key=key).error(500, "internal_error", "api_error", "Internal server error")
+    reply = target.get("/v1/tasks/task-unified-1757169743-7cvnl5zw", key=key)
+    reply.error(500, "internal_error", "api_error", "Failed to retrieve task status")
+
+
+@rule(
+    id="credits.shape",
+    claim="the balance has the documented shape",
+    source="service-facts, credits (D)",
+)
+def credits_shape(target: Target) -> None:
+    """Schema Credits, success true."""
+    body = target.get(CREDITS).must_be(200)
+    fits("Credits", body)
+    equal("success", body["success"], True)
+    equal("message", body["message"], "")

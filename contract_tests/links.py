@@ -1,0 +1,211 @@
+"""Result links: what they look like, what is behind them, and how long."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from sora_mock.verify.reply import Reply
+from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.target import GENERATION, Target
+
+SOURCE = "service-facts, result links (R)"
+LINK = re.compile(r"https?://[^/]+(/[^/]+)?/[A-Z0-9]{18}/videos/\d{4}/\d{2}/\d{2}/[0-9a-f]{32}\.mp4")
+DAY = 86_400
+
+
+def finished(target: Target, **fields: Any) -> tuple[str, str]:
+    """The id and the link's path of a task that has just completed."""
+    task_id = target.created(**fields)["id"]
+    target.advance(GENERATION)
+    link = target.task(task_id)["results"][0]
+    return task_id, link[link.index("/", 8) :]
+
+
+def fetch(target: Target, path: str, method: str = "GET", **headers: str) -> Reply:
+    """The file, without a key."""
+    return target.send(method, path, key=None, headers={name.replace("_", "-"): each for name, each in headers.items()})
+
+
+@rule(
+    id="link.form",
+    claim="the link is .../{18 of A-Z0-9}/videos/YYYY/MM/DD/{32 hex}.mp4 of the day of completion",
+    source=SOURCE,
+    needs={"clock"},
+)
+def form(target: Target) -> None:
+    """UTC."""
+    task_id = target.created()["id"]
+    day = datetime.fromtimestamp(target.advance(GENERATION), UTC)
+    link = target.task(task_id)["results"][0]
+    true("link", LINK.fullmatch(link), link, LINK.pattern)
+    true("day", f"/{day:%Y/%m/%d}/" in link, link, f"{day:%Y/%m/%d}")
+
+
+@rule(
+    id="link.video",
+    claim="the link answers 200 video/mp4 without a key, and the bytes are an MP4",
+    source=SOURCE,
+    needs={"clock"},
+)
+def video(target: Target) -> None:
+    """ftyp."""
+    reply = fetch(target, finished(target)[1])
+    equal("status", reply.status, 200)
+    equal("content type", reply.headers.get("content-type"), "video/mp4")
+    equal("content length", reply.headers.get("content-length"), str(len(reply.body)))
+    equal("bytes 4 to 8", reply.body[4:8], b"ftyp")
+
+
+@rule(
+    id="link.before",
+    claim="there is no file before the task is completed",
+    source="service-facts, task query (D): results",
+    needs={"clock"},
+)
+def before(target: Target) -> None:
+    """Even for who knows the link."""
+    task_id = target.created()["id"]
+    task = next(each for each in target.control("GET", "/tasks")["tasks"] if each["id"] == task_id)
+    link = task["mock"]["result_url"]
+    path = link[link.index("/", 8) :]
+    target.advance(GENERATION - 1)
+    equal("status", fetch(target, path).status, 404)
+    target.advance(1)
+    equal("status", fetch(target, path).status, 200)
+
+
+@rule(
+    id="link.24h",
+    claim="the link lives 24 hours from completion and not longer",
+    source="published contract, description",
+    needs={"clock"},
+)
+def lifetime(target: Target) -> None:
+    """A second before and after."""
+    _, path = finished(target)
+    target.advance(DAY - 1)
+    equal("status", fetch(target, path).status, 200)
+    target.advance(1.01)
+    reply = fetch(target, path)
+    true("status", 400 <= reply.status < 500, reply.status, "a refusal")
+    reply.error(reply.status, "file_expired", "invalid_request_error")
+
+
+@rule(
+    id="link.24h.completion",
+    claim="the 24 hours begin at the completion, not at the first query",
+    source="published contract, description",
+    needs={"clock"},
+)
+def from_completion(target: Target) -> None:
+    """First asked for an hour later."""
+    task_id = target.created()["id"]
+    target.advance(GENERATION + 3600)
+    link = target.task(task_id)["results"][0]
+    path = link[link.index("/", 8) :]
+    target.advance(DAY - 3600 - 1)
+    equal("status", fetch(target, path).status, 200)
+    target.advance(1.01)
+    true("status", fetch(target, path).status >= 400, "200", "a refusal")
+
+
+RANGES = {
+    "first": ("bytes=0-9", 0, 10),
+    "middle": ("bytes=100-199", 100, 200),
+    "open": ("bytes=100-", 100, None),
+    "suffix": ("bytes=-50", -50, None),
+    "beyond": ("bytes=10-99999999", 10, None),
+}
+
+
+def _range(name: str, header: str, first: int, end: int | None) -> None:
+    @rule(
+        id=f"link.range.{name}",
+        claim=f"Range: {header} is answered 206 with exactly these bytes",
+        source=SOURCE,
+        needs={"clock"},
+    )
+    def check(target: Target) -> None:
+        _, path = finished(target)
+        whole = fetch(target, path).body
+        reply = fetch(target, path, Range=header)
+        equal("status", reply.status, 206)
+        equal("bytes", reply.body, whole[first:end])
+        start = first % len(whole)
+        shown = f"bytes {start}-{start + len(reply.body) - 1}/{len(whole)}"
+        equal("Content-Range", reply.headers.get("content-range"), shown)
+
+
+for _name, _case in RANGES.items():
+    _range(_name, *_case)
+
+
+@rule(
+    id="link.range.416",
+    claim="a range beyond the end is answered 416 with the size",
+    source="RFC 9110, 15.5.17",
+    needs={"clock"},
+)
+def unsatisfiable(target: Target) -> None:
+    """In the envelope."""
+    _, path = finished(target)
+    size = len(fetch(target, path).body)
+    reply = fetch(target, path, Range=f"bytes={size}-")
+    equal("status", reply.status, 416)
+    equal("Content-Range", reply.headers.get("content-range"), f"bytes */{size}")
+
+
+@rule(id="link.range.ignored", claim="a range that cannot be read is ignored", source="RFC 9110, 14.2", needs={"clock"})
+def ignored(target: Target) -> None:
+    """200 and the whole."""
+    _, path = finished(target)
+    for header in ("bytes=5-2", "bytes=x", "seconds=1-2", "bytes=0-1,4-5"):
+        equal("status", fetch(target, path, Range=header).status, 200)
+
+
+@rule(id="link.head", claim="HEAD answers as GET does, without the bytes", source="RFC 9110, 9.3.2", needs={"clock"})
+def head(target: Target) -> None:
+    """Length and type."""
+    _, path = finished(target)
+    size = len(fetch(target, path).body)
+    reply = fetch(target, path, "HEAD")
+    found = (reply.status, reply.headers.get("content-length"), reply.headers.get("content-type"), reply.body)
+    equal("HEAD", found, (200, str(size), "video/mp4", b""))
+
+
+@rule(
+    id="link.unknown",
+    claim="a link that was never given out is answered 404",
+    source="interface.md, the emulated service",
+    needs={"clock"},
+)
+def unknown(target: Target) -> None:
+    """Another name, another account, another day."""
+    _, path = finished(target)
+    name = path[-36:-4]
+    for wrong in (path.replace(name, "0" * 32), path.replace(path.split("/")[2], "A" * 18), path.replace("/20", "/19")):
+        equal("status", fetch(target, wrong).status, 404)
+
+
+@rule(id="link.differ", claim="two tasks have two links", source=SOURCE, needs={"clock"})
+def differ(target: Target) -> None:
+    """Even of one moment."""
+    first, second = finished(target)[1], finished(target)[1]
+    true("links", first != second, first, "another one")
+
+
+@rule(
+    id="link.order",
+    claim="the video is the one that was ordered",
+    source="published contract, prose of duration, aspect_ratio and remove_watermark",
+    needs={"mock"},
+)
+def as_ordered(target: Target) -> None:
+    """Eight orders, eight files."""
+    files = {
+        fetch(target, finished(target, duration=d, aspect_ratio=a, remove_watermark=w)[1]).body
+        for d in (10, 15)
+        for a in ("16:9", "9:16")
+        for w in (True, False)
+    }
+    equal("different files", len(files), 8)

@@ -1,0 +1,122 @@
+"""The rate limit: 429, what it looks like on each operation, and when it is over."""
+
+from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.target import CREATE, CREDITS, Target
+
+SOURCE = "published contract, responses 429; service-facts, errors of the task query (D)"
+TASK = "/v1/tasks/task-unified-1000000000-00000000"
+
+
+def limit(target: Target, text: str) -> None:
+    """Sets the account's limit."""
+    target.control("PATCH", "/account", {"rate_limit": text})
+
+
+@rule(
+    id="rate.create",
+    claim="beyond the limit a creation is answered 429 rate_limit_error, and makes no task",
+    source=SOURCE,
+    needs={"mock"},
+)
+def creation(target: Target) -> None:
+    """Nothing is charged."""
+    limit(target, "2/minute")
+    target.created()
+    target.created()
+    message = "Too many requests, please try again later"
+    target.create().error(429, "rate_limit_exceeded", "rate_limit_error", message)
+    equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 2)
+
+
+@rule(id="rate.query", claim="beyond the limit a query is answered 429 evo_api_error", source=SOURCE, needs={"mock"})
+def query(target: Target) -> None:
+    """Another type and message than the creation's."""
+    limit(target, "1/minute")
+    target.get(TASK).error(404, "task_not_found")
+    target.get(TASK).error(429, "rate_limit_exceeded", "evo_api_error", "Rate limit exceeded")
+    target.get(CREDITS).error(429, "rate_limit_exceeded", "evo_api_error")
+
+
+@rule(id="rate.shared", claim="the three operations share one limit", source="interface.md, rate limit", needs={"mock"})
+def shared(target: Target) -> None:
+    """One bucket."""
+    limit(target, "3/minute")
+    target.created()
+    target.get(CREDITS).must_be(200)
+    target.get(TASK).error(404, "task_not_found")
+    target.create().error(429, "rate_limit_exceeded")
+
+
+@rule(
+    id="rate.refill",
+    claim="after the time that Retry-After names the request is let through",
+    source=f"{SOURCE}; Retry-After (C)",
+    needs={"clock"},
+)
+def refill(target: Target) -> None:
+    """And not a second request."""
+    limit(target, "6/minute")
+    for _ in range(6):
+        target.get(CREDITS).must_be(200)
+    reply = target.get(CREDITS)
+    reply.error(429, "rate_limit_exceeded")
+    after = reply.headers.get("retry-after", "")
+    true("Retry-After", after.isdigit() and 0 < int(after) <= 10, after, "whole seconds, 10 at most")
+    target.advance(9.9 if int(after) == 10 else 0)
+    target.get(CREDITS).error(429, "rate_limit_exceeded")
+    target.advance(10)
+    target.get(CREDITS).must_be(200)
+    target.get(CREDITS).error(429, "rate_limit_exceeded")
+
+
+@rule(
+    id="rate.full",
+    claim="a rest fills the bucket to its capacity and not beyond",
+    source="interface.md, rate limit",
+    needs={"clock"},
+)
+def full(target: Target) -> None:
+    """An hour gives three."""
+    limit(target, "3/minute")
+    target.advance(3600)
+    for _ in range(3):
+        target.get(CREDITS).must_be(200)
+    target.get(CREDITS).error(429, "rate_limit_exceeded")
+
+
+@rule(
+    id="rate.order",
+    claim="the limit comes before the body is looked at, and after the key",
+    source="interface.md, order on a creation",
+    needs={"mock"},
+)
+def order(target: Target) -> None:
+    """429 for broken JSON, 401 for a wrong key."""
+    limit(target, "1/minute")
+    target.get(CREDITS).must_be(200)
+    target.send("POST", CREATE, content=b"{").error(429, "rate_limit_exceeded")
+    target.send("POST", CREATE, content=b"{", key="wrong").error(401, "unauthorized")
+
+
+@rule(id="rate.apart", claim="accounts do not share a limit", source="interface.md, rate limit", needs={"mock", "keys"})
+def apart(target: Target) -> None:
+    """The other one goes on."""
+    other = target.other_account()
+    limit(target, "1/minute")
+    target.get(CREDITS).must_be(200)
+    target.get(CREDITS).error(429, "rate_limit_exceeded")
+    target.get(CREDITS, key=other).must_be(200)
+
+
+@rule(
+    id="rate.key",
+    claim="a key that is limited is refused on every operation",
+    source="interface.md, keys",
+    needs={"mock", "keys"},
+)
+def limited_key(target: Target) -> None:
+    """With Retry-After."""
+    key = "sk-mock-rate-limited-verify"
+    for reply in (target.create(key=key), target.get(CREDITS, key=key), target.get(TASK, key=key)):
+        reply.error(429, "rate_limit_exceeded")
+        true("Retry-After", reply.headers.get("retry-after", "").isdigit(), reply.headers, "whole seconds")

@@ -1,0 +1,69 @@
+"""What was proved when: per rule and kind of target the date and the outcome of the last check, kept in a file."""
+
+import json
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sora_mock.verify.rule import Rule
+from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
+
+Evidence = dict[str, dict[str, dict[str, str]]]
+"""By rule id, then `mock` or `live`: `date` and `outcome`."""
+
+TARGETS: Final = ("mock", "live")
+
+
+class BadEvidence(Exception):
+    """The file is not one of ours."""
+
+
+def read(path: Path) -> Evidence:
+    """What the file holds; nothing where there is none. Raises BadEvidence."""
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as problem:
+        raise BadEvidence(f"cannot read the evidence file {path}: {problem}") from None
+    if not isinstance(found, dict) or not all(_is_entry(entry) for entry in found.values()):
+        raise BadEvidence(f"{path} is no evidence file: expected rules with mock and live, each a date and an outcome")
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(
+        target in TARGETS
+        and isinstance(check, dict)
+        and check.keys() == {"date", "outcome"}
+        and check["outcome"] in (PASSED, FAILED)
+        and isinstance(check["date"], str)
+        for target, check in entry.items()
+    )
+
+
+def updated(evidence: Evidence, results: Iterable[Result], target: str) -> Evidence:
+    """With today's outcomes. A rule that was not checked keeps what was known of it."""
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    changed = {name: dict(entry) for name, entry in evidence.items()}
+    for result in results:
+        if result.outcome != UNVERIFIED:
+            changed.setdefault(result.rule.id, {})[target] = {"date": today, "outcome": result.outcome}
+    return changed
+
+
+def write(path: Path, evidence: Evidence) -> None:
+    """The whole file at once: a run that is interrupted leaves the old one."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(evidence, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+def standing(evidence: Evidence, rule: Rule, target: str) -> str:
+    """`proved on DATE`, `broken on DATE` or `never verified`."""
+    check = evidence.get(rule.id, {}).get(target)
+    if check is None:
+        return "never verified"
+    return f"{'proved' if check['outcome'] == PASSED else 'broken'} on {check['date']}"

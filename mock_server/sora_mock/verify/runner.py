@@ -1,0 +1,120 @@
+"""Loads the rules, chooses those that the target and the budget allow, and runs them, a few at a time."""
+
+import importlib.util
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from sora_mock import data
+from sora_mock.client import Unreachable
+from sora_mock.verify.reply import Exchange
+from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Rule, Unverified
+from sora_mock.verify.target import Session, Target
+
+PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
+
+AT_ONCE = 4
+"""Rules that run at the same time on a mock; on the live service it is one after the other."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones."""
+
+    rule: Rule
+    outcome: str
+    reason: str = ""
+    seconds: float = 0.0
+    exchanges: Sequence[Exchange] = field(default=())
+
+
+def load_rules() -> list[Rule]:
+    """Every rule of `contract_tests`, in the order of its files. Raises FileNotFoundError."""
+    if "contract_tests" not in sys.modules:
+        folder = data.data_folder("contract_tests")
+        # by its path: in a wheel the folder lies where nothing is imported from
+        spec = importlib.util.spec_from_file_location(
+            "contract_tests", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["contract_tests"] = module
+        spec.loader.exec_module(module)
+    return list(REGISTRY.values())
+
+
+def matching(rules: Sequence[Rule], only: Sequence[str], skip: Sequence[str]) -> list[Rule]:
+    """Those whose ids fit one of `only`, if there are any, and none of `skip`."""
+    return [
+        rule
+        for rule in rules
+        if (not only or any(fnmatchcase(rule.id, each) for each in only))
+        and not any(fnmatchcase(rule.id, each) for each in skip)
+    ]
+
+
+def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[Result]]:
+    """For a live target: the rules that may run, and the others with the reason why not.
+
+    budget: credits for creations that are meant. Rules that share a creation come first, then those that cost
+    nothing, then the cheapest.
+    """
+    chosen, others, is_shared_paid = [], [], False
+    for rule in sorted(rules, key=lambda each: (not each.shared, each.price)):
+        missing = sorted(rule.needs - ({"surprise"} if surprise else set()))
+        price = 0.0 if rule.shared and is_shared_paid else rule.price
+        if missing:
+            others.append(Result(rule, UNVERIFIED, "; ".join(NEEDS[each] for each in missing)))
+        elif price > budget + 1e-9:
+            others.append(Result(rule, UNVERIFIED, f"costs {price:g} credits, {budget:g} are left of the budget"))
+        else:
+            budget = round(budget - price, 4)
+            is_shared_paid = is_shared_paid or rule.shared
+            chosen.append(rule)
+    return chosen, others
+
+
+def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None], limit: float) -> list[Result]:
+    """Runs the rules and tells of each as it ends. limit: real seconds, after which no further rule begins."""
+    over_at = time.monotonic() + limit
+
+    def one(rule: Rule) -> Result:
+        if time.monotonic() > over_at:
+            result = Result(rule, UNVERIFIED, f"the run took more than {limit:g} s")
+        else:
+            result = check(session, rule)
+        tell(result)
+        return result
+
+    # a rule that waits for real seconds begins first, so that the others run meanwhile
+    order = sorted(rules, key=lambda rule: rule.id != "callback.timeout")
+    with ThreadPoolExecutor(AT_ONCE if session.control else 1) as pool:
+        found = {result.rule.id: result for result in pool.map(one, order)}
+    return [found[rule.id] for rule in rules]
+
+
+def check(session: Session, rule: Rule) -> Result:
+    """Runs one rule; whatever it raises is its outcome."""
+    began = time.monotonic()
+    target = None
+    try:
+        target = Target(session, rule)
+        rule.check(target)
+        outcome, reason = PASSED, ""
+    except Broken as problem:
+        outcome, reason = FAILED, str(problem)
+    except Unverified as problem:
+        outcome, reason = UNVERIFIED, str(problem)
+    except Unreachable as problem:
+        outcome, reason = FAILED, f"the control API did not answer: {problem}"
+    except Exception as problem:
+        # an answer of a shape that the rule did not expect: a missing field, a list for an object
+        place = traceback.extract_tb(problem.__traceback__)[-1]
+        outcome, reason = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)"
+    seconds = time.monotonic() - began
+    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]))

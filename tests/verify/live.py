@@ -1,0 +1,79 @@
+"""A mock that poses as the live service, and the guard in front of it as a process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+import httpx
+
+from sora_mock.client import Client
+
+REAL = "sk-evo-the-real-key-0123456789"
+PLACEHOLDER = {"Authorization": "Bearer contract-live"}
+ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
+CREATE = "/v1/videos/generations"
+DEADLINE = 30.0
+
+
+class Guarding:
+    """A guard process that has printed its ready line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout is not None
+        self.ready = process.stdout.readline()
+        self.url = self.ready.split()[-1]
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers=PLACEHOLDER, timeout=DEADLINE, trust_env=False)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code and standard error."""
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, err
+
+
+def command(target: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "sora_mock", "guard", "--target", target, "--port", "0", *arguments]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("SORA_MOCK_")} | more
+
+
+@contextmanager
+def guarding(target: str, *arguments: str, key: str = REAL) -> Iterator[Guarding]:
+    process = subprocess.Popen(
+        command(target, *arguments),
+        env=environment(EVOLINK_API_KEY=key),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = Timer(DEADLINE, process.kill)
+    watchdog.start()
+    try:
+        yield Guarding(process)
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+def created(url: str) -> list[Any]:
+    """The tasks that exist on the mock, whoever made them."""
+    status, body = Client(url).call("GET", "/tasks")
+    assert status == 200
+    tasks: list[Any] = body["tasks"]
+    return tasks
+
+
+def error_code(response: httpx.Response) -> str:
+    return str(json.loads(response.content)["error"]["code"])

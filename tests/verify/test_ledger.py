@@ -1,0 +1,96 @@
+"""The purse on disk: what counts as spent, and that nobody gets around it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sora_mock.verify.ledger import HEADER, Book, Ledger, LedgerError, Limits, Reservation
+
+PRICE = 57_600
+
+
+def reserved(ledger: Ledger, units: int = PRICE) -> Reservation:
+    found = ledger.reserve("accept", units)
+    assert isinstance(found, Reservation)
+    return found
+
+
+def test_what_was_never_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
+    reserved(Ledger(tmp_path / "l", Limits(PRICE)))
+    assert isinstance(Ledger(tmp_path / "l", Limits(PRICE)).reserve("accept", PRICE), str)
+
+
+def test_what_was_given_back_can_be_spent_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    ledger.settle(reserved(ledger), 0)
+    assert ledger.book().spent == 0
+    reserved(ledger)
+
+
+def test_two_ledgers_of_one_file_share_the_cap(tmp_path: Path) -> None:
+    one, other = (Ledger(tmp_path / "l", Limits(2 * PRICE)) for _ in range(2))
+    first = reserved(one)
+    reserved(other)
+    assert isinstance(one.reserve("accept", 1), str)
+    other.settle(first, 0)
+    reserved(one)
+    assert one.book() == other.book() == Book(accept=2 * PRICE)
+
+
+def test_the_surprise_purse_is_inside_the_cap(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", Limits(144_000, 86_400))
+    assert isinstance(ledger.reserve("accept", 57_601), str)
+    assert isinstance(ledger.reserve("surprise", 86_400), Reservation)
+    assert isinstance(ledger.reserve("surprise", 1), str)
+    reserved(ledger, 57_600)
+    # another division of the same cap finds nothing left either
+    assert isinstance(Ledger(tmp_path / "l", Limits(144_000)).reserve("accept", 1), str)
+
+
+def test_a_closed_purse_stays_closed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    assert [ledger.close_purse("402"), ledger.close_purse("again")] == [True, False]
+    assert "402" in str(Ledger(tmp_path / "l", Limits(PRICE)).reserve("accept", 0))
+
+
+def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    reserved(Ledger(path, Limits(3 * PRICE)))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"do":"reserve","purse":"acc')
+    ledger = Ledger(path, Limits(3 * PRICE))
+    assert (ledger.book().accept, path.read_bytes()) == (PRICE, whole)
+    path.write_bytes(HEADER[:5])
+    assert Ledger(path, Limits(PRICE)).book() == Book()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"hello",
+        b"{}\n",
+        HEADER + b"hello\n",
+        HEADER + b'{"do":"reserve","purse":"accept","units":-5}\n',
+        HEADER + b'{"do":"settle","purse":"accept","reserved":5,"units":0}\n',
+        HEADER + b"\xff\n",
+    ],
+)
+def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes"
+    path.write_bytes(content)
+    with pytest.raises(LedgerError, match="notes"):
+        Ledger(path, Limits(PRICE))
+    assert path.read_bytes() == content
+
+
+def test_processes_at_once_never_exceed_the_cap(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from sora_mock.verify.ledger import *\n"
+        "ledger = Ledger(Path(sys.argv[1]), Limits(50))\n"
+        "print(sum(isinstance(ledger.reserve('accept', 1), Reservation) for _ in range(40)))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "l")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sum(int(each.communicate(timeout=60)[0]) for each in running) == 50

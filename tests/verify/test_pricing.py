@@ -1,0 +1,124 @@
+"""Which purse pays for which request, and at what worst price."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from sora_mock.data import contract_document
+from sora_mock.domain.contract import Contract
+from sora_mock.verify.pricing import CREATE_PATH, KeyClass, Pricing, Quote, key_class, with_key
+
+PRICING = Pricing(Contract(contract_document()))
+ORDER = {"model": "sora-2-beta-max", "prompt": "A cat"}
+JSON = (b"content-type", b"application/json")
+REAL = b"sk-evo-the-real-key"
+
+
+def quote(body: Any, key: KeyClass = "live", method: str = "POST", path: str = CREATE_PATH, *more: Any) -> Quote:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return PRICING.quote(method, path, [*(more or (JSON,))], data, key)
+
+
+def lot(*given: Any) -> str:
+    return quote(*given).lot
+
+
+def test_a_valid_creation_is_reserved_at_its_price() -> None:
+    assert quote(ORDER) == Quote("accept", 57_600)
+    assert quote({**ORDER, "duration": 15}, "other") == Quote("accept", 86_400)
+
+
+def test_a_valid_body_is_never_sent_without_a_key_and_is_a_surprise_with_a_wrong_one() -> None:
+    assert lot(ORDER, "none") == "refused"
+    assert lot(ORDER, "invalid") == "surprise"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b" \n", b"{", b"not json", b'{"model": "sora-2-beta-max", "prompt"', b"null", b"x" * 2_000_000]
+)
+def test_what_nobody_can_read_is_free(body: bytes) -> None:
+    assert quote(body).lot == "free"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        {**ORDER, "duration": 16},
+        {**ORDER, "model": 5},
+        {**ORDER, "model": "SORA-2-beta-max "},
+        {**ORDER, "model": "contract-no-such-model"},
+        {**ORDER, "callback_url": "http://127.0.0.1/"},
+        json.dumps(ORDER).encode() + b" trailing",
+        b"\xef\xbb\xbf" + json.dumps(ORDER).encode(),
+        json.dumps(ORDER).encode("utf-16"),
+        b'{"model":"sora-2-beta-max","prompt":"\xff"}',
+        b'{"model":"sora-2-beta-max","prompt":NaN}',
+        b'{"model":"sora-2-beta-max","prompt":"x"}' + b" " * 1_100_000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    ],
+)
+def test_what_a_lax_service_might_accept_is_a_surprise_at_the_highest_price(body: Any) -> None:
+    found = quote(body)
+    assert (found.lot, found.units) == ("surprise", 86_400)
+
+
+@pytest.mark.parametrize("model", ["sora-2-preview", "veo3", b'"x","Model":"sora-2-preview"'])
+def test_a_model_whose_price_is_unknown_is_not_sent(model: Any) -> None:
+    written = model if isinstance(model, bytes) else json.dumps(model).encode()
+    assert lot(b'{"prompt":"A cat","model":' + written + b"}") == "refused"
+
+
+def test_a_field_that_is_there_twice_costs_the_highest_price() -> None:
+    assert quote(b'{"model":"sora-2-beta-max","prompt":"x","duration":15,"duration":10}') == Quote("accept", 86_400)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-type", b"text/plain")],
+        [JSON, (b"idempotency-key", b"short")],
+        [JSON, (b"content-encoding", b"gzip")],
+    ],
+)
+def test_headers_that_must_be_refused_make_a_surprise(headers: Any) -> None:
+    assert quote(ORDER, "live", "POST", CREATE_PATH, *headers).lot == "surprise"
+
+
+def test_compressed_bodies_and_forms_are_no_way_around_the_purse() -> None:
+    hidden = gzip.compress(json.dumps(ORDER).encode())
+    assert lot(hidden, "live", "POST", CREATE_PATH, JSON, (b"content-encoding", b"gzip")) == "surprise"
+    form = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
+    assert lot(b"model=sora-2-beta-max&prompt=x", "live", "POST", CREATE_PATH, form) == "surprise"
+
+
+def test_other_routes_are_no_way_around_it_either() -> None:
+    assert lot(ORDER, "live", "POST", "/v1/videos/generations/") == "surprise"
+    assert lot(ORDER, "live", "PUT") == "surprise"
+    assert lot(ORDER, "live", "GET") == "free"
+    assert lot(ORDER, "live", "GET", CREATE_PATH, JSON, (b"x-http-method-override", b"POST")) == "surprise"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"Bearer contract-live", "live"),
+        (b"bearer  contract-live ", "live"),
+        (b"Bearer " + REAL, "live"),
+        (b"Bearer contract-live-wrong", "invalid"),
+        (b"Bearer sk-mock-other", "other"),
+        (b"Bearer nonsense", "invalid"),
+        (b"  ", "none"),
+    ],
+)
+def test_keys_are_classified(value: bytes, expected: str) -> None:
+    assert key_class([(b"authorization", value)], REAL) == expected
+
+
+def test_only_the_placeholder_is_exchanged_and_only_in_authorization() -> None:
+    given = [(b"authorization", b"Bearer contract-live"), (b"x-note", b"contract-live")]
+    assert with_key(given, REAL) == [(b"authorization", b"Bearer " + REAL), given[1]]
+    assert with_key([(b"authorization", b"Bearer sk-x")], REAL) == [(b"authorization", b"Bearer sk-x")]
