@@ -109,7 +109,7 @@ class Worker:
                 return
             began = clock.stopwatch()
             result = await self._send(account, emulator.callbacks.destination(account, delivery.url), at, body)
-            seconds = clock.stopwatch() - began
+            seconds = round(clock.stopwatch() - began, 6)
             ended_at = account.clock.at(emulator.real_now())
             delivery = account.deliveries.get(delivery_id, delivery)
             attempt = Attempt(
