@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     scenarios = commands.add_parser("scenarios", help="list the built-in scenarios")
     scenarios.set_defaults(run=_scenarios)
     _add_verify(commands)
+    _add_drift(commands)
     return parser
 
 
@@ -94,6 +95,24 @@ def _verify(options: argparse.Namespace) -> int:
         _complain("verify needs the extra: pip install 'sora-mock[verify]'")
         return USAGE
     from sora_mock.verify.command import run
+
+    return run(options)
+
+
+def _add_drift(commands: Any) -> None:
+    drift = commands.add_parser("drift", help="where a mock differs from a recording of the live service")
+    drift.add_argument("recording", metavar="RECORDING", help="a file that `guard --record` or `verify --record` made")
+    drift.add_argument("--target", metavar="URL", help="a running mock (one of its own)")
+    drift.set_defaults(run=_drift)
+
+
+def _drift(options: argparse.Namespace) -> int:
+    try:
+        import httpx  # noqa: F401  # only asked whether it is there
+    except ImportError:
+        _complain("drift needs the extra: pip install 'sora-mock[verify]'")
+        return USAGE
+    from sora_mock.verify.drift import run
 
     return run(options)
 
