@@ -122,7 +122,8 @@ class Emulator:
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
         account.ledger = account.ledger.reserve(price)
         self.store.put_task(account, task)
-        self.callbacks.expect(account, task)
+        if task.callback_url is not None:
+            self.callbacks.expect(account, task)
         body = encode(shaped(created_view(task, self.settings.behaviour), scenario.shape))
         if fingerprint is not None:
             self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
@@ -233,6 +234,8 @@ class Emulator:
 
     def settle(self, account: Account, now: float) -> None:
         """Charges or gives back the credits of every task that has ended by `now`."""
+        if not account.due.has(now):
+            return
         for task in self.store.ended(account, now):
             if task.plan.outcome == "completed":
                 account.ledger = account.ledger.charge(task.price)

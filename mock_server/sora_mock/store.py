@@ -61,6 +61,11 @@ class Due:
         else:
             self._line.append((moment, task_id))
 
+    def has(self, now: float) -> bool:
+        """Whether anything is due at `now`."""
+        line, heap = self._line, self._heap
+        return bool((line and line[0][0] <= now) or (heap and heap[0][0] <= now))
+
     def until(self, now: float) -> list[tuple[float, str]]:
         """Takes out what is due at `now`, earliest first."""
         line, heap = self._line, self._heap
