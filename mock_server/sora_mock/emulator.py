@@ -122,8 +122,7 @@ class Emulator:
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
         account.ledger = account.ledger.reserve(price)
         self.store.put_task(account, task)
-        if task.callback_url is not None:
-            self.callbacks.expect(account, task)
+        self.callbacks.expect(account, task)
         body = encode(shaped(created_view(task, self.settings.behaviour), scenario.shape))
         if fingerprint is not None:
             self.store.keep_reply(account, _idempotency_key(call), Reply(fingerprint, body, scenario.name))
