@@ -1,18 +1,27 @@
 """The contract as rules that run against the mock and, as far as money allows, against the live service."""
 
 from contract_tests import (
+    addresses,
     authentication,
     callbacks,
+    choice,
+    conditional,
+    connection,
+    course,
     creation,
     envelope,
     fields,
+    harm,
     hostile,
     idempotency,
     life,
     links,
+    manners,
     money,
     ownership,
     rate,
+    receiver,
+    settling,
 )
 
 AREAS = (
@@ -21,12 +30,21 @@ AREAS = (
     fields,
     creation,
     life,
+    course,
     money,
     ownership,
     rate,
+    settling,
     links,
+    conditional,
     callbacks,
+    addresses,
+    receiver,
+    manners,
+    choice,
     idempotency,
     hostile,
+    connection,
+    harm,
 )
 """The files of rules, cheap and basic ones first."""

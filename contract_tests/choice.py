@@ -1,0 +1,234 @@
+"""What a mock is told to do, and in which order of strength: header, token, key, queue. For mocks only."""
+
+from typing import Any
+
+from contract_tests.callbacks import HOOK, messages
+from sora_mock.verify.rule import TEN_SECONDS, equal, rule
+from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
+
+SOURCE = "interface.md, choosing what happens"
+TASK = "/v1/tasks/task-unified-1000000000-00000000"
+HEADER = "X-Mock-Scenario"
+
+
+def used(target: Target, **more: Any) -> str | None:
+    """The scenario that a new creation says it used."""
+    reply = target.create(**more)
+    reply.must_be(200)
+    return reply.headers.get("x-mock-scenario")
+
+
+@rule(
+    id="creation.choice.strength",
+    claim="of the ways to choose a scenario the header is stronger than the token, the token than the queue",
+    source=SOURCE,
+    needs={"mock"},
+)
+def strength(target: Target) -> None:
+    """What is not chosen stays in the queue; the last resort is `completed`."""
+    target.control("DELETE", "/scenarios")
+    target.control("POST", "/scenarios", {"scenario": "slow", "times": 2})
+    header, token = {HEADER: "instant"}, "A cat [[mock:stuck]]"
+    equal("header and token", used(target, headers=header, prompt=token), "instant")
+    equal("token", used(target, prompt=token), "stuck")
+    equal("token with more", used(target, prompt="[[mock:failed code=service_error at=0.4]] x"), "failed")
+    equal("queue", [used(target) for _ in range(3)], ["slow", "slow", "completed"])
+    states = [task["status"] for task in target.control("GET", "/tasks")["tasks"]]
+    equal("states, newest first", states, ["pending", "pending", "pending", "pending", "pending", "completed"])
+
+
+@rule(
+    id="creation.choice.unknown",
+    claim="a scenario that nobody knows is answered 400 unknown_scenario that names where it stood, and makes no task",
+    source=SOURCE,
+    needs={"mock"},
+)
+def unknown(target: Target) -> None:
+    """In the header on every operation, in the prompt."""
+    for method, path, content in (("POST", CREATE, b"{"), ("GET", CREDITS, None), ("GET", TASK, None)):
+        reply = target.send(method, path, content=content, headers={HEADER: "no-such"})
+        reply.error(400, "unknown_scenario", "invalid_request_error", None, HEADER)
+    target.create(prompt="x [[mock:no-such]]").error(400, "unknown_scenario", None, None, "prompt")
+    target.create(prompt="x [[mock:failed").error(400, "unknown_scenario", None, None, "prompt")
+    target.send("GET", CREDITS, key="wrong", headers={HEADER: "no-such"}).error(401, "unauthorized")
+    equal("tasks", target.control("GET", "/tasks")["tasks"], [])
+
+
+@rule(
+    id="creation.choice.keys",
+    claim="header and token override a key that means 403, 429 or 500, never 401 and never the balance",
+    source="interface.md, keys",
+    needs={"mock", "keys"},
+)
+def keys(target: Target) -> None:
+    """On creations; a lifecycle scenario in the header of a poll overrides nothing."""
+    header, token = {HEADER: "completed"}, "A cat [[mock:completed]]"
+    refused = {"no-access": 403, "rate-limited": 429, "broken": 500}
+    for meaning, status in refused.items():
+        key = f"sk-mock-{meaning}-choice"
+        reply = target.create(key=key)
+        equal(f"status of {meaning}", reply.status, status)
+        equal("scenario header", reply.headers.get("x-mock-scenario"), None)
+        target.create(key=key, headers=header).must_be(200)
+        target.create(key=key, prompt=token).must_be(200)
+        for path in (CREDITS, TASK):
+            polled = {"no-access": 200 if path == CREDITS else 404}.get(meaning, status)
+            equal(f"status of {path} with {meaning}", target.get(path, key=key).status, polled)
+            equal("status", target.get(path, key=key, headers=header).status, polled)
+        equal("status", target.get(CREDITS, key=key, headers={HEADER: "bad_gateway"}).status, 502)
+        target.create(key=key, duration=11).error(400 if meaning == "no-access" else status, _code(target, key))
+    for more in ({"headers": header}, {"prompt": token}):
+        target.create(key="sk-mock-expired-choice", **more).error(401, "unauthorized")
+        target.create(key="sk-mock-no-credit-choice", **more).error(402, "insufficient_quota")
+
+
+def _code(target: Target, key: str) -> str:
+    code: str = target.create(key=key, duration=11).json()["error"]["code"]
+    return code
+
+
+REFUSALS = {
+    "unauthorized": (401, "unauthorized", "unauthorized"),
+    "insufficient_quota": (402, "insufficient_quota", "quota_exceeded"),
+    "model_access_denied": (403, "model_access_denied", "permission_denied"),
+    "rate_limited": (429, "rate_limit_exceeded", "rate_limit_exceeded"),
+    "internal_error": (500, "internal_error", "internal_error"),
+    "bad_gateway": (502, "upstream_error", "upstream_error"),
+    "service_unavailable": (503, "service_unavailable", "service_unavailable"),
+}
+
+
+@rule(
+    id="creation.choice.refusals",
+    claim="every refusal can be asked for on every operation, comes from that operation's table, and costs nothing",
+    source=f"{SOURCE}; published contract, responses; service-facts, errors of the task query (D)",
+    needs={"mock", "ledger"},
+)
+def refusals(target: Target) -> None:
+    """Seven of them; 429 with Retry-After."""
+    task_id = target.created()["id"]
+    for name, (status, code, other) in REFUSALS.items():
+        reply = target.create(headers={HEADER: name})
+        reply.error(status, code)
+        equal(HEADER, reply.headers.get("x-mock-scenario"), name)
+        for path in (f"/v1/tasks/{task_id}", CREDITS):
+            polled = target.get(path, headers={HEADER: name})
+            polled.error(status, other)
+            for each in (reply, polled):
+                equal(f"Retry-After of {status}", each.headers.get("retry-after"), "60" if status == 429 else None)
+    reply = target.create(headers={HEADER: "bad_gateway message='not today' status=504 code=odd"})
+    reply.error(504, "odd", "api_error", "not today")
+    equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 1)
+    equal("balance", target.balance(), (1000 - TEN_SECONDS, 0))
+
+
+@rule(
+    id="creation.choice.polls",
+    claim="a lifecycle scenario in the header of a poll is ignored; a queued one for polls is used once",
+    source="interface.md, scenarios on polls",
+    needs={"mock"},
+)
+def polls(target: Target) -> None:
+    """Also for the balance and for a file."""
+    task_id = target.created()["id"]
+    for name in ("failed", "stuck", "completed", "callback_late"):
+        task = target.task(task_id, headers={HEADER: name})
+        equal("status", task["status"], "pending")
+        target.get(CREDITS, headers={HEADER: name}).must_be(200)
+    operations = {"query": f"/v1/tasks/{task_id}", "credits": CREDITS}
+    for operation, path in operations.items():
+        target.control("POST", "/scenarios", {"scenario": "service_unavailable", "match": {"operation": operation}})
+        equal("status of the other", [target.get(p).status for p in operations.values() if p != path], [200])
+        equal("statuses", [target.get(path).status for _ in range(2)], [503, 200])
+    link = target.control("GET", "/tasks")["tasks"][0]["mock"]["result_url"]
+    target.advance(GENERATION)
+    path = link[link.index("/", 8) :]
+    target.control("POST", "/scenarios", {"scenario": "bad_gateway", "match": {"operation": "file"}})
+    equal("statuses", [target.get(path, key=None).status for _ in range(2)], [502, 200])
+    equal("status", target.get(path, key=None, headers={HEADER: "internal_error"}).status, 500)
+
+
+@rule(
+    id="creation.choice.shapes",
+    claim="a task in the shape of another version has it in its creation, its polls and its callback",
+    source="interface.md, scenarios on polls; service-facts (C) for the shapes",
+    needs={"mock", "receiver"},
+)
+def shapes(target: Target) -> None:
+    """And only then; a header on a poll changes that answer alone."""
+    target.scenario("wrapped_in_data", generation_time=GENERATION)
+    created = target.created(callback_url=HOOK)
+    equal("creation", (list(created), created["code"]), (["code", "data"], 200))
+    path = f"/v1/tasks/{created['data']['id']}"
+    target.advance(GENERATION)
+    reply = target.get(path)
+    equal("query", reply.must_be(200)["data"]["status"], "completed")
+    equal("callback", messages(target)[-1]["body"].encode(), reply.body)
+    # the same shape asked for once more does not wrap it twice
+    equal("query", target.get(path, headers={HEADER: "wrapped_in_data"}).body, reply.body)
+    target.scenario("completed", generation_time=GENERATION)
+    task_id = target.created()["id"]
+    plain = target.get(f"/v1/tasks/{task_id}").body
+    wrapped = target.get(f"/v1/tasks/{task_id}", headers={HEADER: "wrapped_in_data"}).must_be(200)
+    equal("wrapped", wrapped["data"]["id"], task_id)
+    more = target.get(f"/v1/tasks/{task_id}", headers={HEADER: "unknown_fields"}).must_be(200)
+    equal("further fields", "queue" in more and "worker" in more["task_info"], True)
+    equal("query", target.get(f"/v1/tasks/{task_id}").body, plain)
+    equal("credits", list(target.get(CREDITS, headers={HEADER: "wrapped_in_data"}).must_be(200)), ["code", "data"])
+    target.advance(GENERATION / 2)
+    equal("status", target.task(task_id, headers={HEADER: "unknown_status"})["status"], "reviewing")
+    reply = target.get("/v1/tasks/nonsense", headers={HEADER: "numeric_error_code"})
+    equal("older error", (reply.status, reply.json()["error"]["code"]), (400, 400))
+    reply = target.get("/v1/tasks/nonsense", headers={HEADER: "wrapped_in_data"})
+    equal("error", reply.json()["error"]["code"], "invalid_task_id")
+
+
+@rule(
+    id="creation.choice.clock",
+    claim="a clock that is moved by requests moves by that much with each, and by nothing else",
+    source="interface.md, control API, clock",
+    needs={"clock", "receiver"},
+)
+def clock(target: Target) -> None:
+    """Five seconds a request: the fourth poll sees the end, and its callback is there."""
+    target.control("PATCH", "/clock", {"per_request": 5})
+    began = target.now()
+    task_id = target.created(callback_url=HOOK)["id"]
+    states = [target.task(task_id)["status"] for _ in range(4)]
+    equal("states", states, ["processing", "processing", "processing", "completed"])
+    equal("seconds", round(target.now() - began, 3), 25)
+    equal("messages", len(target.control("GET", "/inbox/hook?wait=5&count=1")["messages"]), 1)
+    target.control("PATCH", "/clock", {"per_request": 0})
+    target.task(task_id)
+    equal("seconds", round(target.now() - began, 3), 25)
+
+
+@rule(
+    id="idempotency.same",
+    claim="the same order written otherwise is the same order: spaces, order of names, 10.0, defaults spelled out",
+    source="docs/fidelity.md (an assumption)",
+    needs={"mock"},
+)
+def same(target: Target) -> None:
+    """Five ways; a sixth is another order. A replay takes nothing from the queue."""
+    key = {"Idempotency-Key": "verify-0123456789-abcdef", "Content-Type": "application/json"}
+    bodies = (
+        b'{"model":"sora-2-beta-max","prompt":"x"}',
+        b' {"prompt" : "x",\n"model":"sora-2-beta-max"} ',
+        b'{"prompt":"x","model":"sora-2-beta-max","duration":10}',
+        b'{"duration":10.0,"prompt":"\\u0078","model":"sora-2-beta-max"}',
+    )
+    first = target.send("POST", CREATE, content=bodies[0], headers=key)
+    first.must_be(200)
+    target.control("DELETE", "/scenarios")
+    target.control("POST", "/scenarios", {"scenario": "slow"})
+    for body in bodies[1:]:
+        reply = target.send("POST", CREATE, content=body, headers=key)
+        equal("reply", (reply.status, reply.body), (200, first.body))
+        equal(HEADER, reply.headers.get("x-mock-scenario"), first.headers.get("x-mock-scenario"))
+    for other in (b'{"model":"sora-2-beta-max","prompt":"y"}', bodies[0][:-1] + b',"z":1}'):
+        target.send("POST", CREATE, content=other, headers=key).error(409, "idempotency_conflict")
+    equal("queue", len(target.control("GET", "/scenarios")["queue"]), 1)
+    target.send("POST", CREATE, content=b"{", headers=key).error(400, "invalid_request")
+    target.control("PATCH", "/account", {"remaining_credits": 0})
+    equal("replay without credit", target.send("POST", CREATE, content=bodies[0], headers=key).body, first.body)

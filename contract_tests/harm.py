@@ -1,0 +1,95 @@
+"""Harm that a mock does to its replies on request, for requests that arrive whole and for those that come in chunks."""
+
+import time
+from typing import Any
+
+from contract_tests.wire import BODY, Wire, head, order
+from sora_mock.verify.rule import Broken, equal, rule, true
+from sora_mock.verify.target import CREATE, CREDITS, Target
+
+SOURCE = "fixtures/scenarios/transport.toml"
+
+
+def requests(target: Target, scenario: str) -> tuple[bytes, bytes]:
+    """A creation with that scenario, as one packet's worth and in chunks."""
+    line = f"X-Mock-Scenario: {scenario}"
+    start = head(target, "POST", CREATE, "Content-Type: application/json", "Transfer-Encoding: chunked", line)
+    return order(target, line) + BODY, start + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+
+def tasks(target: Target) -> int:
+    """How many there are."""
+    found: list[Any] = target.control("GET", "/tasks")["tasks"]
+    return len(found)
+
+
+@rule(
+    id="hostile.harm.body",
+    claim="a reply can come broken, empty, or as a web page; its length is true, and the task exists",
+    source=SOURCE,
+    needs={"mock"},
+)
+def body(target: Target) -> None:
+    """Then the connection goes on."""
+    for number, scenario in enumerate(("malformed_json", "empty_body", "edge_html_error", "completed")):
+        for request in requests(target, scenario):
+            with Wire(target) as wire:
+                wire.send(request)
+                reply = wire.read()
+                is_page = scenario == "edge_html_error"
+                equal(f"status of {scenario}", reply.status, 524 if is_page else 200)
+                equal(f"empty with {scenario}", reply.body == b"", scenario == "empty_body")
+                equal(f"is page with {scenario}", reply.body.startswith(b"<!DOCTYPE html>"), is_page)
+                kind = "text/html; charset=UTF-8" if is_page else "application/json"
+                equal("content type", reply.headers.get("content-type"), kind)
+                equal(f"is JSON with {scenario}", _is_json(reply.body), scenario == "completed")
+                wire.send(head(target, "GET", CREDITS))
+                equal("next status", wire.read().status, 200)
+        equal(f"tasks after {scenario}", tasks(target), (2, 4, 4, 6)[number])
+
+
+def _is_json(data: bytes) -> bool:
+    return data.startswith(b"{") and data.endswith(b"}")
+
+
+@rule(
+    id="hostile.harm.lost",
+    claim="a connection can be reset before the request is handled or after it, or in the middle of the body",
+    source=SOURCE,
+    needs={"mock"},
+)
+def lost(target: Target) -> None:
+    """No task, then one for each request."""
+    for scenario, more in (("connection_reset", 0), ("response_lost", 1), ("truncated_body", 1)):
+        for request in requests(target, scenario):
+            count = tasks(target)
+            with Wire(target) as wire:
+                wire.send(request)
+                try:
+                    reply = wire.read()
+                except Broken:
+                    equal(f"something came with {scenario}", wire.got != b"", scenario == "truncated_body")
+                else:
+                    raise Broken(f"reply with {scenario}", reply.status, "none that is whole")
+            equal(f"tasks after {scenario}", tasks(target) - count, more)
+    target.get(CREDITS).must_be(200)
+
+
+@rule(
+    id="hostile.harm.slow",
+    claim="a reply can be held back for real seconds, whole or its body alone",
+    source=SOURCE,
+    needs={"mock"},
+)
+def slow(target: Target) -> None:
+    """Three tenths of a second; on a poll too."""
+    for scenario in ("slow_headers latency=0.3", "slow_body latency=0.3", "completed latency=0.3"):
+        for request in (*requests(target, scenario), head(target, "GET", CREDITS, f"X-Mock-Scenario: {scenario}")):
+            with Wire(target) as wire:
+                began = time.monotonic()
+                wire.send(request)
+                reply = wire.read()
+                took = time.monotonic() - began
+                equal("status", reply.status, 200)
+                reply.json()
+                true(f"seconds of {scenario}", 0.25 <= took < 3, took, "0.3")

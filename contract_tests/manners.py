@@ -1,0 +1,86 @@
+"""What can be wrong with a callback beside its receiver: it comes twice, late, early, or with more in it."""
+
+from contract_tests.callbacks import HOOK, RECEIVER, ages, messages
+from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.target import GENERATION, Target
+
+
+@rule(
+    id="callback.manner.again",
+    claim="a callback can come twice, late, or with fields that the query has not",
+    source="fixtures/scenarios/callbacks.toml",
+    needs=RECEIVER,
+)
+def manners(target: Target) -> None:
+    """A second later; a minute later; once."""
+    wanted: dict[str, list[float]] = {"duplicate": [0, 1], "late": [60], "extra_field": [0]}
+    for name, moments in wanted.items():
+        target.control("POST", "/reset", {})
+        target.prepare(target.key)
+        target.scenario(f"callback_{name}", generation_time=GENERATION)
+        task_id = target.created(callback_url=HOOK)["id"]
+        target.advance(GENERATION + 59.9)
+        equal(f"messages of {name} before", len(messages(target)), len([each for each in moments if each < 60]))
+        target.advance(600)
+        equal(f"ages of {name}", ages(target), moments)
+        equal("state", target.control("GET", "/deliveries")["deliveries"][0]["state"], "succeeded")
+        task = target.task(task_id)
+        for message in messages(target):
+            more = message["json"].keys() - task.keys()
+            equal(f"further fields of {name}", bool(more), name == "extra_field")
+
+
+@rule(
+    id="callback.manner.duplicate",
+    claim="a duplicate follows the first success, whatever came before it, and ends it whatever it is answered",
+    source="fixtures/scenarios/callbacks.toml",
+    needs=RECEIVER,
+)
+def duplicate(target: Target) -> None:
+    """Success at the second attempt; the duplicate is refused."""
+    replies = [{"status": status} for status in (500, 200, 500, 200)]
+    target.control("PUT", "/inbox/hook", {"replies": replies})
+    target.scenario("callback_duplicate", generation_time=GENERATION)
+    target.created(callback_url=HOOK)
+    target.advance(GENERATION + 600)
+    equal("ages", ages(target), [0, 1, 2])
+
+
+@rule(
+    id="callback.manner.order",
+    claim="two callbacks can change places; one alone waits a minute",
+    source="fixtures/scenarios/callbacks.toml",
+    needs=RECEIVER,
+)
+def changed_places(target: Target) -> None:
+    """The second of two tasks is reported first."""
+    target.scenario("callback_out_of_order", generation_time=GENERATION)
+    first = target.created(callback_url=HOOK)["id"]
+    target.advance(5)
+    second = target.created(callback_url=HOOK)["id"]
+    target.advance(GENERATION - 5)
+    equal("messages", messages(target), [])
+    target.advance(5)
+    equal("ids", [each["json"]["id"] for each in messages(target)], [second, first])
+    alone = target.created(callback_url=HOOK)["id"]
+    target.advance(GENERATION + 59)
+    equal("messages", len(messages(target)), 2)
+    target.advance(1)
+    equal("ids", [each["json"]["id"] for each in messages(target)], [second, first, alone])
+    target.advance(600)
+    equal("messages", len(messages(target)), 3)
+
+
+@rule(
+    id="callback.manner.before",
+    claim="a callback can come before the reply to the creation",
+    source="fixtures/scenarios/callbacks.toml",
+    needs=RECEIVER,
+)
+def before(target: Target) -> None:
+    """When the reply is there, so is the callback."""
+    target.scenario("callback_before_reply")
+    reply = target.create(callback_url=HOOK)
+    got = messages(target)
+    equal("ids", [each["json"]["id"] for each in got], [reply.must_be(200)["id"]])
+    true("status", got[0]["json"]["status"] == "completed", got[0]["json"], "completed")

@@ -1,0 +1,271 @@
+"""Callbacks as a receiver on this machine sees them: the bytes of the request, and what its answer does."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from contract_tests.callbacks import PROSE, RECEIVER
+from sora_mock.verify.rule import Unverified, equal, rule, true
+from sora_mock.verify.target import GENERATION, Target
+
+ROUTED = "https://hooks.example.com"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+LONGEST = 5.0
+
+
+@dataclass
+class Post:
+    """A request that came: header names in lower case."""
+
+    line: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Receiver:
+    """Answers bytes as they are, the last ones for ever, and closes after each; empty bytes are no answer."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = [*answers]
+        self.posts: list[Post] = []
+        self.first_bytes: list[bytes] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.origin = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self._run, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # closed alone it would still accept in the other thread
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    self._take(connection)
+                except (OSError, ValueError):
+                    continue
+
+    def _take(self, connection: socket.socket) -> None:
+        connection.settimeout(LONGEST)
+        data = connection.recv(65536)
+        self.first_bytes.append(data[:3])
+        while data[:1] != b"\x16" and b"\r\n\r\n" not in data:
+            data += _more(connection)
+        head, _, body = data.partition(b"\r\n\r\n")
+        line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
+        while len(body) < int(headers.get("content-length", 0)):
+            body += _more(connection)
+        self.posts.append(Post(line, headers, body))
+        connection.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+
+
+def _more(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ValueError("closed")
+    return data
+
+
+@contextmanager
+def receiving(target: Target, *answers: bytes, scheme: str = "http", path: str = "") -> Iterator[Receiver]:
+    """A receiver to which callbacks to `ROUTED` are sent. Raises Unverified where the target runs elsewhere."""
+    if urlsplit(target.url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise Unverified("the target runs elsewhere and cannot reach a receiver on this machine")
+    with Receiver(*answers) as receiver:
+        target.control("PUT", "/callback-routes", {ROUTED: f"{scheme}://{receiver.origin}{path}"})
+        yield receiver
+
+
+def delivery(target: Target, wait: float = GENERATION + 60, url: str = f"{ROUTED}/video") -> Any:
+    """The delivery of a new task's callback after its end; the task's id is in it."""
+    target.created(callback_url=url)
+    target.advance(wait)
+    return target.control("GET", "/deliveries")["deliveries"][0]
+
+
+def outcome(target: Target, wait: float = GENERATION + 60) -> tuple[str, list[int | None]]:
+    """The state of a new task's delivery and the status of each attempt."""
+    found = delivery(target, wait)
+    return found["state"], [attempt["status"] for attempt in found["attempts"]]
+
+
+@rule(
+    id="callback.wire.request",
+    claim="a callback is one POST of JSON to the path and query of callback_url, with its length and the host's name",
+    source=PROSE,
+    needs=RECEIVER,
+)
+def request(target: Target) -> None:
+    """Byte for byte what the query says."""
+    with receiving(target, OK) as receiver:
+        found = delivery(target, url=f"{ROUTED}/a/video.php?x=1&y=%20z")
+        equal("state", found["state"], "succeeded")
+        equal("posts", len(receiver.posts), 1)
+        post = receiver.posts[0]
+        equal("request line", post.line, "POST /a/video.php?x=1&y=%20z HTTP/1.1")
+        wanted = {
+            "host": receiver.origin,
+            "content-type": "application/json",
+            "content-length": str(len(post.body)),
+            "connection": "close",
+        }
+        equal("headers", {name: post.headers.get(name) for name in wanted}, wanted)
+        true("user agent", post.headers.get("user-agent", "").startswith("sora-mock/"), post.headers, "sora-mock/...")
+        equal("authorization", post.headers.get("authorization"), None)
+        equal("body", post.body, target.get(f"/v1/tasks/{found['task_id']}").body)
+        attempt = found["attempts"][0]
+        equal("attempt", (attempt["number"], attempt["status"], attempt["error"]), (1, 200, None))
+
+
+@rule(
+    id="callback.wire.address",
+    claim="a path that is left out is /, credentials become Basic authorization, case and own port are one origin",
+    source=f"{PROSE}; interface.md, callback URLs",
+    needs=RECEIVER,
+)
+def address(target: Target) -> None:
+    """Five ways to write one origin, and one that is another."""
+    with receiving(target, OK, path="/") as receiver:
+        for url in ("https://u%40:p%3As@hooks.example.com", "HTTPS://HOOKS.example.com:443/?a=1", f"{ROUTED}/#x"):
+            equal(f"state for {url}", delivery(target, url=url)["state"], "succeeded")
+        lines = [post.line for post in receiver.posts]
+        equal("lines", lines, ["POST / HTTP/1.1", "POST /?a=1 HTTP/1.1", "POST / HTTP/1.1"])
+        authorizations = [post.headers.get("authorization") for post in receiver.posts]
+        equal("authorization", authorizations, ["Basic dUA6cDpz", None, None])
+        target.control("PUT", "/callback-routes", {ROUTED: f"http://me:you@{receiver.origin}/base"})
+        delivery(target, url="https://u:p@hooks.example.com/x")
+        delivery(target, url=f"{ROUTED}/y?z")
+        equal("lines", [post.line for post in receiver.posts[3:]], ["POST /base/x HTTP/1.1", "POST /base/y?z HTTP/1.1"])
+        equal("authorization", receiver.posts[4].headers.get("authorization"), "Basic bWU6eW91")
+        equal("authorization", receiver.posts[3].headers.get("authorization"), "Basic bWU6eW91")
+
+
+@rule(
+    id="callback.wire.route",
+    claim="a route stands for exactly one origin, and lets a callback go where the service would not",
+    source="interface.md, control API, callback-routes",
+    needs=RECEIVER,
+)
+def route(target: Target) -> None:
+    """An internal address that is routed is accepted; another port is another origin."""
+    with receiving(target, OK) as receiver:
+        routes = {
+            "https://10.0.0.1:8443": f"http://{receiver.origin}",
+            "https://[fc00::1]": f"http://{receiver.origin}",
+        }
+        target.control("PUT", "/callback-routes", routes)
+        target.create(callback_url="https://10.0.0.1/x").error(400, "invalid_request")
+        target.create(callback_url="https://[fc00::1]:444/x").error(400, "invalid_request")
+        for url in ("https://10.0.0.1:8443/a", "https://[FC00::1]/b"):
+            found = delivery(target, url=url)
+            equal(f"state for {url}", found["state"], "succeeded")
+            true("note", receiver.origin in (found.get("note") or receiver.origin), found, "where it went")
+        equal("lines", [post.line for post in receiver.posts], ["POST /a HTTP/1.1", "POST /b HTTP/1.1"])
+
+
+ANSWERS: dict[str, tuple[bytes, bool]] = {
+    "204": (b"HTTP/1.1 204 Fine\r\n\r\n", True),
+    "http_1_0": (b"HTTP/1.0 200 OK\r\n\r\nfine", True),
+    "early": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, True),
+    "large": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000, True),
+    "chunked": (b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", True),
+    "cut": (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc", True),
+    "redirect": (b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n", False),
+    "permanent": (b"HTTP/1.1 308 Gone\r\nLocation: https://example.com/\r\nContent-Length: 0\r\n\r\n", False),
+    "404": (b"HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno", False),
+    "garbage": (b"this is no HTTP\r\n\r\n", False),
+    "silence": (b"", False),
+    "flood": (b"HTTP/1.1 102 Wait\r\n\r\n" * 40 + OK, False),
+}
+
+
+@rule(
+    id="callback.wire.answers",
+    claim="a 2xx is a success whatever surrounds it; anything else, or nothing, is tried again and never followed",
+    source=f"{PROSE}: any 2xx is success; docs/fidelity.md for redirects and bodies that break off",
+    needs=RECEIVER,
+)
+def answers(target: Target) -> None:
+    """Twelve answers, each followed by a good one."""
+    for name, (answer, counts) in ANSWERS.items():
+        with receiving(target, answer, OK) as receiver:
+            state, statuses = outcome(target)
+            equal(f"state after {name}", state, "succeeded")
+            equal(f"attempts after {name}", len(statuses), 1 if counts else 2)
+            equal(f"requests after {name}", {post.line for post in receiver.posts}, {"POST /video HTTP/1.1"})
+            equal(f"last status after {name}", statuses[-1] in (200, 202, 204), True)
+
+
+@rule(
+    id="callback.wire.nobody",
+    claim="a receiver that is not there, speaks no TLS or has no name is tried four times, each with the reason",
+    source=f"{PROSE}; docs/fidelity.md: a name that cannot be resolved is a failed attempt",
+    needs=RECEIVER,
+)
+def nobody(target: Target) -> None:
+    """Refused, without TLS, unknown."""
+    with receiving(target, OK, scheme="https") as receiver:
+        _fails(target, f"{ROUTED}/video", "tls")
+        # the bytes of a ClientHello, sent in clear to nobody
+        equal("first bytes", {first[:2] for first in receiver.first_bytes}, {b"\x16\x03"})
+        equal("connections", len(receiver.first_bytes), 4)
+    _fails(target, f"{ROUTED}/video", "refused")
+    _fails(target, "https://no-such-name.invalid/video", "name")
+    _fails(target, "https://no-such-name.invalid./video", "name")
+
+
+def _fails(target: Target, url: str, reason: str) -> None:
+    found = delivery(target, url=url)
+    equal(f"state for {url}", found["state"], "failed")
+    numbers = [attempt["number"] for attempt in found["attempts"]]
+    equal(f"attempts for {url}", numbers, [1, 2, 3, 4])
+    for attempt in found["attempts"]:
+        equal(f"status for {url}", attempt["status"], None)
+        true(f"error for {url}", (attempt["error"] or "").startswith(reason + ":"), attempt, reason)
+
+
+@rule(
+    id="callback.wire.rebinding",
+    claim="a name that leads to an internal address is not connected to, though it looked public",
+    source=f"{PROSE}: internal addresses are prohibited; asked when connecting",
+    needs=RECEIVER,
+)
+def rebinding(target: Target) -> None:
+    """The machine's own name, where it has one that leads to itself."""
+    if urlsplit(target.url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise Unverified("the target runs elsewhere: nobody knows what names lead to there")
+    name = next((each for each in (socket.gethostname(), "ip6-loopback", "ip6-localhost") if _is_own(each)), None)
+    if name is None:
+        raise Unverified("this machine has no name that leads to an internal address")
+    with Receiver(OK) as receiver:
+        port = receiver.origin.rpartition(":")[2]
+        found = delivery(target, url=f"https://{name}:{port}/video")
+        equal("state", found["state"], "failed")
+        errors = {str(attempt["error"]).partition(":")[0] for attempt in found["attempts"]}
+        equal("errors", errors, {"internal_address"})
+        equal("connections", len(receiver.first_bytes), 0)
+
+
+def _is_own(name: str) -> bool:
+    try:
+        found = {str(address[0]) for *_, address in socket.getaddrinfo(name, None)}
+    except OSError:
+        return False
+    return bool(found) and all(each.startswith(("127.", "10.", "192.168.", "::1")) for each in found)

@@ -1,0 +1,196 @@
+"""Runs the suite against one blind change after the other, each in a process of its own, and tells which it sees."""
+
+import argparse
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time  # noqa: TID251  # measures real seconds
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.contract.mutation import Site, mutant, sample
+from tests.contract.mutation_scope import SCOPES, SOURCES
+
+if TYPE_CHECKING:
+    from sora_mock.verify.rule import Rule
+
+LONGEST: Final = 180.0
+"""Real seconds for one change; a server that does not answer by then is caught."""
+
+BROAD: Final = (
+    *("auth.key.works", "creation.shape", "creation.queried", "money.completed.10", "callback.body.completed"),
+    *("link.video", "life.progress.bounds", "idempotency.replay", "callback.schedule", "hostile.size.above"),
+)
+"""Rules that touch much, tried first."""
+
+CAUGHT, NO_START, HUNG, SURVIVED = "caught", "no start", "hung", "survived"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a change.
+
+    rule: the first that was red, twice; why: what it said. unverified: rules that told nothing.
+    """
+
+    outcome: str
+    rule: str = ""
+    why: str = ""
+    unverified: int = 0
+    seconds: float = 0.0
+
+
+class Changed(MetaPathFinder, Loader):
+    """An import hook that gives one module of the package another tree."""
+
+    def __init__(self, file: str, tree: ast.Module) -> None:
+        self.name = "sora_mock." + file.removesuffix(".py").replace("/", ".")
+        self.path = str(SOURCES / file)
+        self.tree = tree
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """The changed module, and no other."""
+        is_meant = fullname == self.name
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self) if is_meant else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the tree, never what is cached."""
+        exec(compile(self.tree, self.path, "exec"), module.__dict__)
+
+
+def judge(site: Site | None) -> Outcome:
+    """Runs the suite in this process against a mock with the change, none for the mock as it is; until the first red.
+
+    Nothing of the package may have been imported yet.
+    """
+    if site is not None:
+        sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
+    areas = SCOPES[site.file].areas if site is not None else ()
+    try:
+        from sora_mock import data
+        from sora_mock.domain.contract import Contract
+        from sora_mock.server import MockServer
+        from sora_mock.verify import live, runner
+        from sora_mock.verify.target import Session
+
+        server = MockServer(port=0, seed=1).__enter__()
+        session = Session(server.url, live.connect(), Contract(data.contract_document()), True, 0, 30.0)
+    except Exception as problem:
+        return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
+    unverified = 0
+    for rule in sorted(runner.load_rules(), key=lambda rule: _rank(rule, areas)):
+        result = runner.check(session, rule)
+        # a machine under load may be late once
+        if result.outcome == runner.FAILED and runner.check(session, rule).outcome == runner.FAILED:
+            return Outcome(CAUGHT, rule.id, result.reason[:200], unverified)
+        unverified += result.outcome == runner.UNVERIFIED
+    return Outcome(SURVIVED, unverified=unverified)
+
+
+def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, int, int]:
+    """The rule of ten real seconds last, those that touch much first, then those of the areas, then the others."""
+    broad = BROAD.index(rule.id) if rule.id in BROAD else len(BROAD)
+    return rule.id == "callback.timeout", broad, areas.index(rule.area) if rule.area in areas else len(areas)
+
+
+def hunt(site: Site) -> Outcome:
+    """Judges one change in a process of its own."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "tests.contract.mutation_run", "--judge", json.dumps(asdict(site))]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=LONGEST, cwd=Path(__file__).resolve().parents[2]
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(HUNG, why=f"no end within {LONGEST:g} s", seconds=LONGEST)
+    lines = done.stdout.splitlines()
+    found = json.loads(lines[-1]) if lines else asdict(Outcome(NO_START, why=done.stderr[-200:]))
+    return Outcome(**{**found, "seconds": time.monotonic() - began})
+
+
+def hunt_all(chosen: Sequence[Site], jobs: int) -> Iterator[tuple[Site, Outcome]]:
+    """One outcome for each, in their order."""
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from zip(chosen, pool.map(hunt, chosen), strict=True)
+
+
+def row(number: int, site: Site, outcome: Outcome) -> str:
+    """One line: what was changed, and what came of it."""
+    seen = outcome.rule or (f"{outcome.unverified} unverified" if outcome.unverified else "")
+    place = f"{site.file}:{site.line} {site.place}"
+    change = f"{number:4} {site.name} {outcome.outcome:9} {place}  [{site.kind}]  {mutant(site)[1]}"
+    return f"{change}  |  {seen} {outcome.why} ({outcome.seconds:.1f} s)"
+
+
+def summary(outcomes: Sequence[tuple[Site, Outcome]], seconds: float) -> str:
+    """The share that the suite sees, by file too, and without those that do not even start."""
+    ends = Counter(outcome.outcome for _, outcome in outcomes)
+    files = Counter(site.file for site, _ in outcomes)
+    survived = Counter(site.file for site, outcome in outcomes if outcome.outcome == SURVIVED)
+    total, left = len(outcomes), ends[SURVIVED]
+    started = total - ends[NO_START]
+    lines = ["", *(f"{file:26} {count - survived[file]:4} of {count:4}" for file, count in files.items()), ""]
+    lines.append(", ".join(f"{count} {name}" for name, count in sorted(ends.items())))
+    lines.append(f"{total - left} of {total} caught ({100 * (total - left) / total:.1f} %)")
+    if started:
+        lines.append(
+            f"without those that do not start {started - left} of {started} ({100 * (started - left) / started:.1f} %)"
+        )
+    lines.append(f"{seconds:.0f} s")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 whatever the share is; 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another draw (1)")
+    parser.add_argument("--count", type=int, default=200, metavar="N", help="changes that are drawn (200)")
+    parser.add_argument("--only", action="append", default=[], metavar="FILE", help="of these, those in FILE")
+    parser.add_argument("--number", action="append", default=[], metavar="NAME", help="of these, the one of that name")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
+    parser.add_argument("--list", action="store_true", help="prints the changes and runs nothing")
+    parser.add_argument("--judge", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.judge:
+        _judge_and_leave(Site(**json.loads(options.judge)))
+    if any(file not in SCOPES for file in options.only):
+        parser.error(f"--only: expected one of {', '.join(SCOPES)}")
+    drawn = sample(options.seed, options.count)
+    numbers = {site: number for number, site in enumerate(drawn, 1)}
+    chosen = [site for site in drawn if _is_wanted(site, numbers[site], options)]
+    if not chosen:
+        parser.error("no change of the draw is left")
+    if options.list:
+        print("\n".join(f"{numbers[s]:4} {s.name} {s.file}:{s.line} [{s.kind}]  {mutant(s)[1]}" for s in chosen))
+        return 0
+    began, outcomes = time.monotonic(), []
+    for site, outcome in hunt_all(chosen, options.jobs):
+        outcomes.append((site, outcome))
+        print(row(numbers[site], site, outcome), flush=True)
+    print(summary(outcomes, time.monotonic() - began))
+    return 0
+
+
+def _is_wanted(site: Site, number: int, options: argparse.Namespace) -> bool:
+    named = not options.number or site.name in options.number or str(number) in options.number
+    return named and (not options.only or site.file in options.only)
+
+
+def _judge_and_leave(site: Site) -> None:
+    print(json.dumps(asdict(judge(site))), flush=True)
+    # not in good manners: a server that does not answer would not end either
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
