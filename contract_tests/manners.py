@@ -80,7 +80,10 @@ def changed_places(target: Target) -> None:
 def before(target: Target) -> None:
     """When the reply is there, so is the callback."""
     target.scenario("callback_before_reply")
+    target.control("PUT", "/inbox/hook", {"replies": [{"status": 200, "delay": 0.3}]})
     reply = target.create(callback_url=HOOK)
+    states = [each["state"] for each in target.control("GET", "/deliveries")["deliveries"]]
+    equal("states of the delivery when the reply is there", states, ["succeeded"])
     got = messages(target)
     equal("ids", [each["json"]["id"] for each in got], [reply.must_be(200)["id"]])
     true("status", got[0]["json"]["status"] == "completed", got[0]["json"], "completed")

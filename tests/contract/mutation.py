@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -155,6 +156,9 @@ KINDS: Final[dict[str, Callable[[ast.AST], Iterator[ast.AST]]]] = {
 }
 """By name: what a node can be changed to."""
 
+UNCHANGED: Final = "unchanged"
+"""The kind of a change that is none: what the suite says of it is a false alarm."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -179,7 +183,8 @@ def _with(node: Any, **fields: Any) -> Any:
     return changed
 
 
-def sites(file: str, seed: int) -> list[Site]:
+@cache
+def sites(file: str, seed: int) -> tuple[Site, ...]:
     """Every place of a file that is in scope. The names depend on the seed, and their order is the draw."""
     found: list[Site] = []
     seen: Counter[str] = Counter()
@@ -192,7 +197,7 @@ def sites(file: str, seed: int) -> list[Site]:
                 seen[text] += 1
                 name = sha256(f"{text} {seen[text]}".encode()).hexdigest()[:8]
                 found.append(Site(name, file, getattr(node, "lineno", 0), place, kind, number))
-    return found
+    return tuple(found)
 
 
 def sample(seed: int, count: int, files: Sequence[str] = ()) -> list[Site]:
@@ -204,6 +209,8 @@ def sample(seed: int, count: int, files: Sequence[str] = ()) -> list[Site]:
 def mutant(site: Site) -> tuple[ast.Module, str]:
     """The file's tree with the change, and what was changed into what."""
     tree = _tree(site.file)
+    if site.kind == UNCHANGED:
+        return tree, UNCHANGED
     nodes = [node for node, _ in _walk(tree, "")]
     node = nodes[site.node]
     others = list(KINDS[site.kind](node))
@@ -261,7 +268,7 @@ def _is_silent(node: ast.AST) -> bool:
             return any(_PROSE.search(str(part)) for part in parts)
         case ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.FunctionDef(name="__repr__"):
             return True
-        case ast.Call(func=ast.Name(id="print" | "cast")):
+        case ast.Call(func=ast.Name(id="print" | "cast")) | ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
             return True
         case ast.Assign(targets=[ast.Name(id="__slots__")]):
             return True

@@ -68,14 +68,13 @@ class Changed(MetaPathFinder, Loader):
         exec(compile(self.tree, self.path, "exec"), module.__dict__)
 
 
-def judge(site: Site | None) -> Outcome:
-    """Runs the suite in this process against a mock with the change, none for the mock as it is; until the first red.
+def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
+    """Runs the suite, or the rules of these patterns, against a mock with the change in this process, to the first red.
 
     Nothing of the package may have been imported yet.
     """
-    if site is not None:
-        sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
-    areas = SCOPES[site.file].areas if site is not None else ()
+    sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
+    areas = SCOPES[site.file].areas
     try:
         from sora_mock import data
         from sora_mock.domain.contract import Contract
@@ -88,7 +87,8 @@ def judge(site: Site | None) -> Outcome:
     except Exception as problem:
         return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
     unverified = 0
-    for rule in sorted(runner.load_rules(), key=lambda rule: _rank(rule, areas)):
+    rules = runner.matching(runner.load_rules(), only, ())
+    for rule in sorted(rules, key=lambda rule: _rank(rule, areas)):
         result = runner.check(session, rule)
         # a machine under load may be late once
         if result.outcome == runner.FAILED and runner.check(session, rule).outcome == runner.FAILED:
@@ -103,10 +103,10 @@ def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, int, int]:
     return rule.id == "callback.timeout", broad, areas.index(rule.area) if rule.area in areas else len(areas)
 
 
-def hunt(site: Site) -> Outcome:
+def hunt(site: Site, only: Sequence[str] = ()) -> Outcome:
     """Judges one change in a process of its own."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "tests.contract.mutation_run", "--judge", json.dumps(asdict(site))]
+    command = [sys.executable, "-m", "tests.contract.mutation_run", "--judge", json.dumps([asdict(site), *only])]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=LONGEST, cwd=Path(__file__).resolve().parents[2]
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--judge", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.judge:
-        _judge_and_leave(Site(**json.loads(options.judge)))
+        _judge_and_leave(*json.loads(options.judge))
     if any(file not in SCOPES for file in options.only):
         parser.error(f"--only: expected one of {', '.join(SCOPES)}")
     drawn = sample(options.seed, options.count)
@@ -186,8 +186,8 @@ def _is_wanted(site: Site, number: int, options: argparse.Namespace) -> bool:
     return named and (not options.only or site.file in options.only)
 
 
-def _judge_and_leave(site: Site) -> None:
-    print(json.dumps(asdict(judge(site))), flush=True)
+def _judge_and_leave(site: dict[str, Any], *only: str) -> None:
+    print(json.dumps(asdict(judge(Site(**site), only))), flush=True)
     # not in good manners: a server that does not answer would not end either
     os._exit(0)
 

@@ -1,0 +1,90 @@
+"""The blind changes: drawn the same each time, made where behaviour is, seen by the suite where they matter."""
+
+import ast
+from dataclasses import replace
+
+import pytest
+
+from tests.contract import mutation, mutation_run
+from tests.contract.mutation import Site, mutant, sample, sites
+from tests.contract.mutation_scope import SCOPES, SOURCES
+
+RULES = ("life.moments", "life.end.exact", "money.completed.10", "auth.key.works")
+
+
+def place(kind: str, change: str, file: str, where: str = "") -> Site:
+    """The place of this change, whatever else it could have been changed to."""
+    for site in sites(file, 1):
+        # the name draws among the changes that are possible
+        for name in (f"{number:08x}" for number in range(4)):
+            if (site.kind, site.place) == (kind, where) and mutant(replace(site, name=name))[1] == change:
+                return replace(site, name=name)
+    raise AssertionError(change)
+
+
+def test_a_seed_draws_the_same_places_and_another_one_others() -> None:
+    assert sample(1, 30) == sample(1, 30)
+    assert sample(1, 30) == sample(1, 60)[:30]
+    assert {site.node for site in sample(2, 30)} != {site.node for site in sample(1, 30)}
+
+
+def test_there_are_places_in_every_file_and_each_change_is_one() -> None:
+    for file in SCOPES:
+        tree = ast.dump(ast.parse((SOURCES / file).read_text(encoding="utf-8")))
+        found = sites(file, 1)
+        assert found
+        for site in found[::40]:
+            changed, what = mutant(site)
+            compile(changed, file, "exec")
+            assert ast.dump(changed) != tree, what
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ('"""What it is."""\n', set()),
+        ("def f(x: int = 3) -> Literal['a']:\n    return g(x)\n", {"constant", "result"}),
+        ("raise ValueError('two words')\n", {"removal"}),
+        ("print('x', 1)\nassert x == 1\n", set()),
+        (
+            "if a < b and c:\n    x += 1\n",
+            {"boolean", "comparison", "condition", "branch", "arithmetic", "constant", "removal"},
+        ),
+        ("Kind = Literal['a', 'b']\nclass A(B, frozen=True):\n    __slots__ = ('a',)\n", set()),
+        ("x = min(a, b)\n", {"call"}),
+        ("x = -y\n", {"sign"}),
+    ],
+)
+def test_what_nobody_can_see_is_no_place(text: str, kinds: set[str]) -> None:
+    nodes = [node for node, _ in mutation._walk(ast.parse(text), "")]
+    assert {kind for kind, change in mutation.KINDS.items() for node in nodes if next(change(node), None)} == kinds
+
+
+def test_a_task_that_ends_late_is_seen_by_a_rule_about_its_life() -> None:
+    late = place("comparison", "now >= plan.ended_at  ->  now > plan.ended_at", "domain/lifecycle.py", "status")
+    outcome = mutation_run.hunt(late, RULES)
+    assert (outcome.outcome, outcome.rule.split(".")[0]) == (mutation_run.CAUGHT, "life")
+
+
+def test_an_unchanged_copy_is_not_caught() -> None:
+    unchanged = Site("0" * 8, "domain/lifecycle.py", 0, "", mutation.UNCHANGED, 0)
+    assert mutation_run.hunt(unchanged, RULES).outcome == mutation_run.SURVIVED
+
+
+def test_a_module_that_cannot_be_imported_is_a_class_of_its_own() -> None:
+    site = place("constant", "'64:ff9b::/96'  ->  ''", "domain/callback_url.py")
+    outcome = mutation_run.hunt(site, RULES)
+    assert (outcome.outcome, outcome.rule) == (mutation_run.NO_START, "")
+
+
+def test_a_mock_whose_control_api_fails_is_not_merely_unverified() -> None:
+    site = place("removal", "self.template = self.first_template()  ->  pass", "emulator.py", "Emulator.__init__")
+    assert mutation_run.hunt(site, RULES).outcome == mutation_run.CAUGHT
+
+
+def test_the_share_counts_what_did_not_start_apart() -> None:
+    drawn = sample(1, 4)
+    ends = (mutation_run.CAUGHT, mutation_run.NO_START, mutation_run.HUNG, mutation_run.SURVIVED)
+    text = mutation_run.summary([(site, mutation_run.Outcome(end)) for site, end in zip(drawn, ends, strict=True)], 1.0)
+    assert "3 of 4 caught (75.0 %)" in text
+    assert "without those that do not start 2 of 3 (66.7 %)" in text
