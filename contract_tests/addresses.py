@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from sora_mock.verify.rule import Broken, rule
+from sora_mock.verify.rule import Broken, rule, true
 from sora_mock.verify.target import Target
 
 SOURCE = "published contract, prose of callback_url; the ranges and spellings are an assumption (docs/fidelity.md)"
@@ -13,6 +13,21 @@ INTERNAL_V4 = (
     *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15"),
     *("198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
 )
+KINDS = {
+    **{"0.0.0.0": "unspecified", "10.0.0.0": "private", "100.64.0.0": "carrier-grade NAT", "127.0.0.0": "loopback"},
+    **{
+        "168.63.129.16": "cloud metadata",
+        "169.254.0.0": "link-local",
+        "172.16.0.0": "private",
+        "192.0.0.0": "reserved",
+    },
+    **{"192.0.2.0": "reserved", "192.88.99.0": "reserved", "192.168.0.0": "private", "198.18.0.0": "reserved"},
+    **{"198.51.100.0": "reserved", "203.0.113.0": "reserved", "224.0.0.0": "multicast", "240.0.0.0": "reserved"},
+    **{"[::]": "unspecified", "[::1]": "loopback", "[fc00::]": "private", "[fe80::]": "link-local"},
+    **{"[fec0::]": "site-local", "[ff00::]": "multicast", "[2001::]": "Teredo", "[2001:1::]": "reserved"},
+    **{"[2001:db8::]": "reserved", "[3fff::]": "reserved", "[4000::]": "reserved", "[2002:a00::]": "private"},
+    **{"[::ffff:169.254.1.1]": "link-local", "[64:ff9b::7f00:1]": "loopback"},
+}
 INTERNAL_V6 = ("::/128", "::1/128", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")
 RESERVED_V6 = ("2001::/23", "2001:db8::/32", "3fff::/20")
 
@@ -72,6 +87,22 @@ def v6(target: Target) -> None:
 
 
 @rule(
+    id="callback.address.reason",
+    claim="a mock says of an internal address what it is",
+    source=SOURCE,
+    needs={"mock"},
+)
+def reason(target: Target) -> None:
+    """The address and its kind stand at the end of the message; of a name that it is internal."""
+    for host, kind in KINDS.items():
+        error = target.create(callback_url=f"https://{host}/").error(400, "invalid_request", None, None, "callback_url")
+        true(f"message for {host}", error["message"].endswith(f" is {kind}"), error, f"... is {kind}")
+    for url in ("https://localhost/", "http://hooks.example.com/", "https:///x"):
+        error = target.create(callback_url=url).error(400, "invalid_request", None, None, "callback_url")
+        true(f"message for {url}", error["message"].startswith("callback_url must "), error, "what it must be")
+
+
+@rule(
     id="callback.address.embedded",
     claim="an IPv4 address inside an IPv6 one counts as that address",
     source=SOURCE,
@@ -84,6 +115,12 @@ def embedded(target: Target) -> None:
     refuses(target, "https://[2002:a00:1::808:808]/", "https://[64:ff9b:1::8.8.8.8]/")
     accepts(target, "https://[::ffff:8.8.8.8]/", "https://[64:ff9b::8.8.8.8]/", "https://[2002:808:808::]/")
     accepts(target, "https://[2002:808:808::a00:1]/", "https://[::ffff:9.255.255.255]/")
+    # one address alone is internal here: every bit counts
+    for number in range(-1, 2):
+        address = IPv4Address(int(IPv4Address("168.63.129.16")) + number)
+        high, low = int(address) >> 16, int(address) & 0xFFFF
+        urls = [f"https://[::ffff:{address}]/", f"https://[64:ff9b::{address}]/", f"https://[2002:{high:x}:{low:x}::]/"]
+        (accepts if number else refuses)(target, *urls)
 
 
 SPELLINGS = {

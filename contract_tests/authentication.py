@@ -130,3 +130,16 @@ def no_access(target: Target) -> None:
 def key_works(target: Target) -> None:
     """The balance can be read."""
     target.get(CREDITS).must_be(200)
+
+
+@rule(
+    id="auth.scheme.spaces",
+    claim="between the scheme and the key may stand several spaces",
+    source="RFC 9110, 11.4; published contract, securitySchemes",
+    needs={"mock"},
+)
+def spaces(target: Target) -> None:
+    """One or more; a key that has a space in it is none."""
+    target.get(CREDITS, authorization=f"Bearer    {target.key}").must_be(200)
+    target.get(CREDITS, authorization=f"Bearer{target.key}").error(401, "unauthorized")
+    target.get(CREDITS, authorization=f"Bearer x {target.key}").error(401, "unauthorized")

@@ -37,7 +37,8 @@ def kept(target: Target) -> None:
 def ended(target: Target) -> None:
     """Nothing comes after it."""
     closing = head(target, "GET", CREDITS, "Connection: close")
-    for request in (closing, head(target, "GET", CREDITS, version="1.0"), order(target, "Connection: close") + BODY):
+    old = [head(target, "GET", CREDITS, *lines, version="1.0") for lines in ((), ("Connection: keep-alive",))]
+    for request in (closing, *old, order(target, "Connection: close") + BODY):
         with Wire(target) as wire:
             wire.send(request)
             reply = wire.read()
@@ -231,3 +232,22 @@ def head_method(target: Target) -> None:
                 "> 0",
             )
             equal("next status", wire.read().status, 200)
+
+
+@rule(
+    id="hostile.connection.nesting",
+    claim="of objects and lists in any mixture 64 levels are accepted, 65 are not, however wide they are",
+    source="interface.md, bad bodies",
+    needs={"mock"},
+)
+def nesting(target: Target) -> None:
+    """The order itself is the first level; a thousand brackets side by side are two."""
+    start = BODY[:-1] + b',"x":'
+    for size, status in ((63, 200), (64, 400), (65, 400)):
+        for opened, closed in ((b"[", b"]"), (b'{"a":', b"}"), (b'[0,{"a":', b"}]")):
+            pairs = size if len(opened) < 8 else size // 2
+            inner = opened * pairs + (b"[]" if pairs < size and pairs * 2 < size else b"0") + closed * pairs
+            reply = target.send("POST", CREATE, content=start + inner + b"}")
+            equal(f"status of {size} levels of {opened!r}", reply.status, status)
+    wide = b"[" + b",".join([b'[{"a":1}]'] * 500) + b"]"
+    equal("status of a wide body", target.send("POST", CREATE, content=start + wide + b"}").status, 200)

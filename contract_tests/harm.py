@@ -5,16 +5,17 @@ from typing import Any
 
 from contract_tests.wire import BODY, Wire, head, order
 from sora_mock.verify.rule import Broken, equal, rule, true
-from sora_mock.verify.target import CREATE, CREDITS, Target
+from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
 
 SOURCE = "fixtures/scenarios/transport.toml"
 
 
-def requests(target: Target, scenario: str) -> tuple[bytes, bytes]:
-    """A creation with that scenario, as one packet's worth and in chunks."""
+def requests(target: Target, scenario: str) -> tuple[list[bytes], ...]:
+    """A creation with that scenario: whole, in chunks, and with its body in a packet of its own."""
     line = f"X-Mock-Scenario: {scenario}"
     start = head(target, "POST", CREATE, "Content-Type: application/json", "Transfer-Encoding: chunked", line)
-    return order(target, line) + BODY, start + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    return [order(target, line) + BODY], [start + chunks], [order(target, line), BODY]
 
 
 def tasks(target: Target) -> int:
@@ -34,7 +35,7 @@ def body(target: Target) -> None:
     for number, scenario in enumerate(("malformed_json", "empty_body", "edge_html_error", "completed")):
         for request in requests(target, scenario):
             with Wire(target) as wire:
-                wire.send(request)
+                wire.send(*request)
                 reply = wire.read()
                 is_page = scenario == "edge_html_error"
                 equal(f"status of {scenario}", reply.status, 524 if is_page else 200)
@@ -45,7 +46,7 @@ def body(target: Target) -> None:
                 equal(f"is JSON with {scenario}", _is_json(reply.body), scenario == "completed")
                 wire.send(head(target, "GET", CREDITS))
                 equal("next status", wire.read().status, 200)
-        equal(f"tasks after {scenario}", tasks(target), (2, 4, 4, 6)[number])
+        equal(f"tasks after {scenario}", tasks(target), (3, 6, 6, 9)[number])
 
 
 def _is_json(data: bytes) -> bool:
@@ -64,7 +65,7 @@ def lost(target: Target) -> None:
         for request in requests(target, scenario):
             count = tasks(target)
             with Wire(target) as wire:
-                wire.send(request)
+                wire.send(*request)
                 try:
                     reply = wire.read()
                 except Broken:
@@ -82,14 +83,35 @@ def lost(target: Target) -> None:
     needs={"mock"},
 )
 def slow(target: Target) -> None:
-    """Three tenths of a second; on a poll too."""
-    for scenario in ("slow_headers latency=0.3", "slow_body latency=0.3", "completed latency=0.3"):
-        for request in (*requests(target, scenario), head(target, "GET", CREDITS, f"X-Mock-Scenario: {scenario}")):
+    """On a creation and on a poll."""
+    for scenario in ("slow_headers latency=0.15", "slow_body latency=0.15", "completed latency=0.15"):
+        for request in (*requests(target, scenario), [head(target, "GET", CREDITS, f"X-Mock-Scenario: {scenario}")]):
             with Wire(target) as wire:
                 began = time.monotonic()
-                wire.send(request)
+                wire.send(*request)
                 reply = wire.read()
                 took = time.monotonic() - began
                 equal("status", reply.status, 200)
                 reply.json()
-                true(f"seconds of {scenario}", 0.25 <= took < 3, took, "0.3")
+                true(f"seconds of {scenario}", 0.14 <= took < 3, took, "0.15")
+
+
+@rule(
+    id="hostile.harm.polls",
+    claim="replies to polls and files can come to harm too; what is about a callback harms none",
+    source="interface.md, choosing what happens: on any request",
+    needs={"mock"},
+)
+def polls(target: Target) -> None:
+    """The task's own course is not touched."""
+    task_id = target.created()["id"]
+    target.advance(GENERATION)
+    link = target.task(task_id)["results"][0]
+    for path in (f"/v1/tasks/{task_id}", CREDITS, link[link.index("/", 8) :]):
+        plain = target.get(path).body
+        for scenario in ("malformed_json", "empty_body", "edge_html_error"):
+            reply = target.get(path, headers={"X-Mock-Scenario": scenario})
+            equal(f"{path} is the same with {scenario}", reply.body == plain, False)
+            equal("status", reply.status, 524 if scenario == "edge_html_error" else 200)
+        for scenario in ("callback_before_reply", "callback_duplicate", "slow"):
+            equal(f"body with {scenario}", target.get(path, headers={"X-Mock-Scenario": scenario}).body, plain)

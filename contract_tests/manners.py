@@ -72,6 +72,37 @@ def changed_places(target: Target) -> None:
 
 
 @rule(
+    id="callback.manner.held",
+    claim="a callback that waits for another one waits until that one is delivered or given up",
+    source="fixtures/scenarios/callbacks.toml",
+    needs=RECEIVER,
+)
+def held(target: Target) -> None:
+    """The other one fails once, then four times; a task that is not over is not reported for it."""
+    for failures, moments in ((1, [0, 1, 1]), (4, [0, 1, 3, 7, 7])):
+        target.control("POST", "/reset", {})
+        target.prepare(target.key)
+        replies = [{"status": 500}] * failures + [{"status": 200}]
+        target.control("PUT", "/inbox/hook", {"replies": replies})
+        target.scenario("callback_out_of_order", generation_time=GENERATION)
+        first = target.created(callback_url=HOOK)["id"]
+        target.scenario("completed", generation_time=GENERATION)
+        target.created(callback_url=HOOK)
+        target.advance(GENERATION + 30)
+        equal("ages", ages(target), moments)
+        equal("last id", messages(target)[-1]["json"]["id"], first)
+    target.control("PUT", "/inbox/hook", {"replies": [{"status": 200}]})
+    target.scenario("callback_out_of_order", generation_time=100)
+    slow = target.created(callback_url=HOOK)["id"]
+    target.scenario("completed", generation_time=GENERATION)
+    target.created(callback_url=HOOK)
+    target.advance(99)
+    equal("messages of the slow task", [each for each in messages(target) if each["json"]["id"] == slow], [])
+    target.advance(61.1)
+    equal("messages of the slow task", len([each for each in messages(target) if each["json"]["id"] == slow]), 1)
+
+
+@rule(
     id="callback.manner.before",
     claim="a callback can come before the reply to the creation",
     source="fixtures/scenarios/callbacks.toml",

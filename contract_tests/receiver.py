@@ -64,7 +64,7 @@ class Receiver:
     def _take(self, connection: socket.socket) -> None:
         connection.settimeout(LONGEST)
         data = connection.recv(65536)
-        self.first_bytes.append(data[:3])
+        self.first_bytes.append(data)
         while data[:1] != b"\x16" and b"\r\n\r\n" not in data:
             data += _more(connection)
         head, _, body = data.partition(b"\r\n\r\n")
@@ -158,6 +158,43 @@ def address(target: Target) -> None:
 
 
 @rule(
+    id="callback.wire.spelling",
+    claim="a receiver is reached by name, and by its address however it is written",
+    source="docs/callbacks.md: the name is resolved once, every address tried",
+    needs=RECEIVER,
+)
+def spelling(target: Target) -> None:
+    """The Host header keeps what was written."""
+    with receiving(target, OK) as receiver:
+        port = receiver.origin.rpartition(":")[2]
+        for host in ("localhost", "LOCALHOST", "127.1", "2130706433", "0x7f.0.0.1", "127.0.0.1."):
+            target.control("PUT", "/callback-routes", {ROUTED: f"http://{host}:{port}"})
+            equal(f"state with {host}", delivery(target)["state"], "succeeded")
+            equal("Host", receiver.posts[-1].headers.get("host", "").lower(), f"{host}:{port}".lower())
+
+
+@rule(
+    id="callback.wire.inbox",
+    claim="what an inbox gets has the same headers, and its own name as the host",
+    source="docs/callbacks.md, the built-in inbox and the rules",
+    needs=RECEIVER,
+)
+def inbox(target: Target) -> None:
+    """The path is the name: whole, decoded, without slashes around it; without one it is `default`."""
+    paths = {"/hook": "hook", "": "default", "/": "default", "/a/b/": "a/b", "/x%20y?q=1": "x%20y", "//c": "c"}
+    for path, name in paths.items():
+        for host in ("inbox.sora-mock.test", "INBOX.sora-mock.test.") if path == "/hook" else ("inbox.sora-mock.test",):
+            before = len(target.control("GET", f"/inbox/{name}")["messages"])
+            equal(f"state for {host}{path}", delivery(target, url=f"https://{host}{path}")["state"], "succeeded")
+            got = target.control("GET", f"/inbox/{name}")["messages"]
+            equal(f"messages of {name}", len(got), before + 1)
+    headers = {each: got[-1]["headers"].get(each) for each in ("host", "content-type", "content-length")}
+    wanted = {"host": "inbox.sora-mock.test", "content-type": "application/json"}
+    equal("headers", headers, {**wanted, "content-length": str(len(got[-1]["body"].encode()))})
+    true("user agent", got[-1]["headers"]["user-agent"].startswith("sora-mock/"), got[-1]["headers"], "sora-mock/...")
+
+
+@rule(
     id="callback.wire.route",
     claim="a route stands for exactly one origin, and lets a callback go where the service would not",
     source="interface.md, control API, callback-routes",
@@ -176,8 +213,17 @@ def route(target: Target) -> None:
         for url in ("https://10.0.0.1:8443/a", "https://[FC00::1]/b"):
             found = delivery(target, url=url)
             equal(f"state for {url}", found["state"], "succeeded")
-            true("note", receiver.origin in (found.get("note") or receiver.origin), found, "where it went")
-        equal("lines", [post.line for post in receiver.posts], ["POST /a HTTP/1.1", "POST /b HTTP/1.1"])
+            note = str(found["note"])
+            # what the service would say stands behind it
+            told = note.startswith(
+                f"routed to http://{receiver.origin}; the service would refuse it: callback_url must"
+            )
+            true("note", told, note, "where it went, and that the service would refuse it")
+        target.control("PUT", "/callback-routes", {ROUTED: f"http://{receiver.origin}"})
+        equal("note", delivery(target)["note"], f"routed to http://{receiver.origin}")
+        equal("note", delivery(target, url="https://inbox.sora-mock.test/hook")["note"], None)
+        lines = [post.line for post in receiver.posts]
+        equal("lines", lines, ["POST /a HTTP/1.1", "POST /b HTTP/1.1", "POST /video HTTP/1.1"])
 
 
 ANSWERS: dict[str, tuple[bytes, bool]] = {
@@ -226,6 +272,11 @@ def nobody(target: Target) -> None:
         # the bytes of a ClientHello, sent in clear to nobody
         equal("first bytes", {first[:2] for first in receiver.first_bytes}, {b"\x16\x03"})
         equal("connections", len(receiver.first_bytes), 4)
+        # the name is asked for, where the route has one (RFC 6066, 3)
+        port = receiver.origin.rpartition(":")[2]
+        target.control("PUT", "/callback-routes", {ROUTED: f"https://localhost:{port}"})
+        _fails(target, f"{ROUTED}/video", "tls")
+        true("server name", b"\x00\x09localhost\x00" in receiver.first_bytes[-1], receiver.first_bytes[-1], "localhost")
     _fails(target, f"{ROUTED}/video", "refused")
     _fails(target, "https://no-such-name.invalid/video", "name")
     _fails(target, "https://no-such-name.invalid./video", "name")

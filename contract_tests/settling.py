@@ -92,3 +92,33 @@ def speed(target: Target) -> None:
     target.control("PATCH", "/clock", {"frozen": False, "speed": 60})
     after = int(target.get("/v1/credits").headers.get("retry-after", "0"))
     true("Retry-After", 50 <= after <= 60, after, "at most 60")
+
+
+@rule(
+    id="money.reset",
+    claim="an account that is reset begins anew: no tasks, no use, no queue, nothing remembered, another first task",
+    source="interface.md, control API, reset",
+    needs={"mock", "ledger"},
+)
+def reset(target: Target) -> None:
+    """Twice, and another account keeps its own."""
+    other = target.other_account()
+    kept = target.created(key=other)["id"]
+    key = {"Idempotency-Key": "verify-0123456789-abcdef"}
+    for _ in range(2):
+        task_id = target.create(headers=key, callback_url="https://inbox.sora-mock.test/hook").must_be(200)["id"]
+        target.advance(GENERATION)
+        path = target.task(task_id)["results"][0].partition("/files/")[2]
+        target.control("POST", "/reset", {})
+        target.get(f"/v1/tasks/{task_id}").error(404, "task_not_found")
+        target.get(f"/files/{path}", key=None).error(404, "file_not_found")
+        for name, call in (("tasks", "/tasks"), ("deliveries", "/deliveries"), ("messages", "/inbox/hook")):
+            equal(name, target.control("GET", call)[name], [])
+        equal("queue", target.control("GET", "/scenarios")["queue"], [])
+        equal("used", target.balance()[1], 0)
+        target.prepare(target.key)
+        equal("replayed", target.create(headers=key).headers.get("idempotency-replayed"), None)
+        equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 1)
+        target.control("POST", "/reset", {})
+        target.prepare(target.key)
+    target.task(kept, key=other)
