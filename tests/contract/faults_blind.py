@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Awaitable
 from hashlib import sha256
-from ipaddress import IPv6Network
+from ipaddress import IPv6Network, ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +12,9 @@ import msgspec
 
 from sora_mock import callbacks, emulator, protocol
 from sora_mock.callbacks import Callbacks
-from sora_mock.delivery import sender
+from sora_mock.delivery import resolver, sender
 from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
+from sora_mock.domain import contract as contract_room
 from sora_mock.domain import delivery as delivery_room
 from sora_mock.domain import task as task_room
 from sora_mock.domain.errors import ApiError
@@ -23,7 +24,7 @@ from sora_mock.domain.task import LINK_LIFETIME, Video
 from sora_mock.emulator import Emulator
 from sora_mock.protocol import Protocol
 from sora_mock.selection import Selector
-from sora_mock.store import Due
+from sora_mock.store import Due, Store
 from sora_mock.web import api, files
 from sora_mock.web import faults as harm
 from sora_mock.web.answers import respond
@@ -53,6 +54,19 @@ part("local names are public", "callback.address.names", callback_url, "_INTERNA
 part("any letter in a host", "callback.address.form", callback_url, "_FORBIDDEN", re.compile(r"\s"))
 
 
+def _plain_refusal(address: Any) -> str | None:
+    return "callback_url is internal" if callback_url._internal(address) else None
+
+
+def _one_space(header: bytes) -> str:
+    scheme, _, key = header.decode("latin-1").partition(" ")
+    return key if scheme.lower() == "bearer" else ""
+
+
+part("internal without a kind", "callback.address.reason", callback_url, "address_refusal", _plain_refusal)
+part("one space alone", "auth.scheme.spaces", emulator, "bearer_key", _one_space)
+
+
 # --- callbacks on the wire ---
 def _without_login(headers: Any, *more: Any) -> Any:
     return [line for line in headers(*more) if line[0] != "Authorization"]
@@ -67,11 +81,26 @@ async def _no_reason(post: Any, *args: Any, **more: Any) -> Any:
     return replace(result, error=result.error and "it failed")
 
 
+def _plain_address(host: str) -> Any:
+    try:
+        return ip_address(host)
+    except ValueError:
+        raise resolver.UnknownHost(host) from None
+
+
 part("no query", "callback.wire.request", sender, "_target", lambda url: url.path)
 around("no credentials", "callback.wire.address", sender, "_headers", _without_login)
 around("ports do not count", "callback.wire.route", delivery_room, "origin_of", _one_port)
 part("1xx for ever", "callback.wire.answers", sender, "MOST_EARLY", 10**6)
 around("no reason", "callback.wire.nobody", sender.Sender, "post", _no_reason)
+part("addresses as they are written", "callback.wire.spelling", resolver, "_literal", _plain_address)
+part(
+    "one folder of inboxes",
+    "callback.wire.inbox",
+    delivery_room,
+    "unquote",
+    lambda path: path.strip("/").partition("/")[0],
+)
 part("addresses unchecked", "callback.wire.rebinding", sender, "address_refusal", lambda address: None)
 
 
@@ -129,6 +158,7 @@ around("later parts are lost", "hostile.connection.parts", Protocol, "on_body", 
 part("upgrades as the parser says", "hostile.connection.upgrade", Protocol, "_parsed", _parsed)
 around("no 100", "hostile.connection.continue", Protocol, "on_headers_complete", _not_expected)
 part("trailers without end", "hostile.connection.trailer", protocol, "MOST_SILENT", 10**9)
+part("64 levels are too deep", "hostile.connection.nesting", contract_room, "_depth", lambda value: 65)
 part("half of the head", "hostile.connection.head", protocol, "LARGEST_HEAD", 32 * 1024)
 part(
     "silence after garbage",
@@ -251,6 +281,13 @@ def _clock_seconds(take: Any, self: Any, call: Any, account: Any, now: float, *,
         raise self._too_many(int(int(error.headers[0][1]) * account.clock.speed)) from None
 
 
+def _nothing(forget: Any, self: Any, key: str) -> None:
+    account = self.accounts.get(key)
+    if account is not None:
+        account.queue = ()
+
+
+around("a reset keeps the tasks", "money.reset", Store, "forget", _nothing)
 around("Retry-After of the account", "rate.speed", Emulator, "_take_token", _clock_seconds)
 
 
@@ -290,6 +327,13 @@ around("callbacks as ever", "creation.choice.shapes", Emulator, "callback_body",
 around("each request counts twice", "creation.choice.clock", Emulator, "_arrived", _twice)
 part("bytes compared", "idempotency.same", Emulator, "_fingerprint", lambda s, call, _: sha256(call.body).digest())
 
+
+def _let_go_at_once(attempted: Any, self: Any, account: Any, delivery: Any, attempt: Any) -> None:
+    attempted(self, account, delivery, attempt)
+    self._let_go(account, delivery, attempt.ended_at)
+
+
+around("let go too early", "callback.manner.held", Callbacks, "attempted", _let_go_at_once)
 part("not that late", "callback.manner.again", callbacks, "LATE", 30.0)
 part("a slow duplicate", "callback.manner.duplicate", delivery_room, "DUPLICATE_AFTER", 5.0)
 part("held for ever", "callback.manner.order", Callbacks, "_let_go", lambda *_: None)
@@ -313,4 +357,5 @@ async def _at_once(receive: Any, seconds: float) -> bool:
 
 part("unbroken", "hostile.harm.body", harm, "broken", lambda answer: answer)
 part("uncut", "hostile.harm.lost", harm, "_truncate", _whole)
+around("polls unharmed", "hostile.harm.polls", Scenario, "touches", lambda f, self, operation: bool(self.status))
 part("no delay", "hostile.harm.slow", harm, "hold", _at_once)
