@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from contract_tests.links import DAY, fetch, finished
+from contract_tests.wire import BODY, Wire, order
 from sora_mock.data import data_folder
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
@@ -150,6 +151,11 @@ def origin(target: Target) -> None:
         target.advance(GENERATION)
         link = target.task(task_id, headers={"Host": "another.example"})["results"][0]
         equal(f"origin with Host: {host}", link.partition("/files/")[0], f"http://{shown}")
+    with Wire(target) as wire:
+        wire.send(order(target).replace(b"HTTP/1.1\r\nHost: localhost", b"HTTP/1.0") + BODY)
+        equal("status without Host", wire.read().status, 200)
+    link = target.control("GET", "/tasks")["tasks"][0]["mock"]["result_url"]
+    equal("origin without Host", link.partition("/files/")[0], f"http://{own}")
 
 
 @rule(

@@ -25,6 +25,9 @@ def kept(target: Target) -> None:
             equal("connection", reply.headers.get("connection"), None)
         wire.send(good + wrong + order(target) + BODY + wrong + good)
         equal("statuses", [wire.read().status for _ in range(5)], [200, 404, 200, 404, 200])
+        # the first takes its time, the others wait for it
+        wire.send(head(target, "GET", CREDITS, "X-Mock-Scenario: slow_headers latency=0.2") + wrong + good)
+        equal("statuses", [wire.read().status for _ in range(3)], [200, 404, 200])
     equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 2)
 
 
@@ -61,6 +64,8 @@ def parts(target: Target) -> None:
     equal("prompts", len(target.control("GET", "/tasks")["tasks"]), 3)
     sent = [each["request"] for each in target.control("GET", "/requests")["requests"] if each["method"] == "POST"]
     equal("bodies", sent, [ORDER, ORDER, ORDER])
+    long = head(target, "GET", CREDITS, f"X: {'x' * 9000}", f"Y: {'y' * 9000}")
+    equal("status of a long head", statuses(target, [long[:7000], long[7000:14000], long[14000:]], 1), [200])
     # the second request begins before the first one's body is there
     rest = BODY[9:] + head(target, "GET", CREDITS)
     equal("statuses", statuses(target, [start + BODY[:9], rest], 2), [200, 200])

@@ -1,6 +1,7 @@
 """Callbacks as a receiver on this machine sees them: the bytes of the request, and what its answer does."""
 
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from sora_mock.verify.target import GENERATION, Target
 ROUTED = "https://hooks.example.com"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
+RESET = b"(the connection is reset)"
 LONGEST = 5.0
 
 
@@ -73,7 +75,12 @@ class Receiver:
         while len(body) < int(headers.get("content-length", 0)):
             body += _more(connection)
         self.posts.append(Post(line, headers, body))
-        connection.sendall(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == RESET:
+            # lingering for 0 s is what turns the close into a reset
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            connection.sendall(answer)
 
 
 def _more(connection: socket.socket) -> bytes:
@@ -261,12 +268,12 @@ def answers(target: Target) -> None:
 
 @rule(
     id="callback.wire.nobody",
-    claim="a receiver that is not there, speaks no TLS or has no name is tried four times, each with the reason",
+    claim="a receiver that is absent, silent, without TLS or without a name is tried four times, each with the reason",
     source=f"{PROSE}; docs/fidelity.md: a name that cannot be resolved is a failed attempt",
     needs=RECEIVER,
 )
 def nobody(target: Target) -> None:
-    """Refused, without TLS, unknown."""
+    """Without TLS, refused, reset, silent, no HTTP, unknown."""
     with receiving(target, OK, scheme="https") as receiver:
         _fails(target, f"{ROUTED}/video", "tls")
         # the bytes of a ClientHello, sent in clear to nobody
@@ -278,6 +285,9 @@ def nobody(target: Target) -> None:
         _fails(target, f"{ROUTED}/video", "tls")
         true("server name", b"\x00\x09localhost\x00" in receiver.first_bytes[-1], receiver.first_bytes[-1], "localhost")
     _fails(target, f"{ROUTED}/video", "refused")
+    for answer, reason in ((RESET, "connection"), (b"", "protocol"), (b"no HTTP\r\n\r\n", "protocol")):
+        with receiving(target, answer):
+            _fails(target, f"{ROUTED}/video", reason)
     _fails(target, "https://no-such-name.invalid/video", "name")
     _fails(target, "https://no-such-name.invalid./video", "name")
 

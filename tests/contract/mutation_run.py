@@ -33,7 +33,7 @@ BROAD: Final = (
 )
 """Rules that touch much, tried first."""
 
-CAUGHT, NO_START, HUNG, SURVIVED = "caught", "no start", "hung", "survived"
+CAUGHT, NO_START, NOT_LET_IN, HUNG, SURVIVED = "caught", "no start", "not let in", "hung", "survived"
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,17 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
     sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
     areas = SCOPES[site.file].areas
     try:
-        from sora_mock import data
-        from sora_mock.domain.contract import Contract
         from sora_mock.server import MockServer
-        from sora_mock.verify import live, runner
-        from sora_mock.verify.target import Session
+        from sora_mock.verify import command, runner
 
         server = MockServer(port=0, seed=1).__enter__()
-        session = Session(server.url, live.connect(), Contract(data.contract_document()), True, 0, 30.0)
     except Exception as problem:
         return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
+    try:
+        session = command.opened(server.url, argparse.Namespace(seed=0)).__enter__()
+    except Exception as problem:
+        # here `sora-mock verify` ends with exit code 2 or 5
+        return Outcome(NOT_LET_IN, why=f"{problem}"[:200])
     unverified = 0
     rules = runner.matching(runner.load_rules(), only, ())
     for rule in sorted(rules, key=lambda rule: _rank(rule, areas)):
@@ -128,7 +129,7 @@ def row(number: int, site: Site, outcome: Outcome) -> str:
     """One line: what was changed, and what came of it."""
     seen = outcome.rule or (f"{outcome.unverified} unverified" if outcome.unverified else "")
     place = f"{site.file}:{site.line} {site.place}"
-    change = f"{number:4} {site.name} {outcome.outcome:9} {place}  [{site.kind}]  {mutant(site)[1]}"
+    change = f"{number:4} {site.name} {outcome.outcome:10} {place}  [{site.kind}]  {mutant(site)[1]}"
     return f"{change}  |  {seen} {outcome.why} ({outcome.seconds:.1f} s)"
 
 

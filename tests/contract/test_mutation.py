@@ -9,6 +9,9 @@ from tests.contract import mutation, mutation_run
 from tests.contract.mutation import Site, mutant, sample, sites
 from tests.contract.mutation_scope import SCOPES, SOURCES
 
+BY_HAND = (
+    "return msgspec.structs.replace(self, processing_at=started, ended_at=now, outcome=outcome,...  ->  return None"
+)
 RULES = ("life.moments", "life.end.exact", "money.completed.10", "auth.key.works")
 
 
@@ -77,9 +80,14 @@ def test_a_module_that_cannot_be_imported_is_a_class_of_its_own() -> None:
     assert (outcome.outcome, outcome.rule) == (mutation_run.NO_START, "")
 
 
-def test_a_mock_whose_control_api_fails_is_not_merely_unverified() -> None:
+def test_a_mock_that_does_not_let_the_suite_in_is_caught_before_the_first_rule() -> None:
     site = place("removal", "self.template = self.first_template()  ->  pass", "emulator.py", "Emulator.__init__")
-    assert mutation_run.hunt(site, RULES).outcome == mutation_run.CAUGHT
+    assert mutation_run.hunt(site, RULES).outcome == mutation_run.NOT_LET_IN
+
+
+def test_a_mock_that_cannot_be_steered_is_not_merely_unverified() -> None:
+    site = place("result", BY_HAND, "domain/plan.py", "Plan.ending")
+    assert mutation_run.hunt(site, ("life.finished",)).outcome == mutation_run.CAUGHT
 
 
 def test_the_share_counts_what_did_not_start_apart() -> None:
