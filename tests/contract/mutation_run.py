@@ -83,7 +83,9 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
     except Exception as problem:
         return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
     try:
-        session = command.opened(server.url, argparse.Namespace(seed=0)).__enter__()
+        # kept, because its end closes the client
+        opened = command.opened(server.url, argparse.Namespace(seed=0))
+        session = opened.__enter__()
     except Exception as problem:
         # here `sora-mock verify` ends with exit code 2 or 5
         return Outcome(NOT_LET_IN, why=f"{problem}"[:200])
