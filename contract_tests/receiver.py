@@ -1,116 +1,14 @@
 """Callbacks as a receiver on this machine sees them: the bytes of the request, and what its answer does."""
 
 import socket
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from threading import Thread
-from types import TracebackType
-from typing import Any, Self
 from urllib.parse import urlsplit
 
 from contract_tests.callbacks import PROSE, RECEIVER
+from contract_tests.listener import OK, RESET, ROUTED, Receiver, delivery, outcome, receiving
 from sora_mock.verify.rule import Unverified, equal, rule, true
-from sora_mock.verify.target import GENERATION, Target
+from sora_mock.verify.target import Target
 
-ROUTED = "https://hooks.example.com"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
-RESET = b"(the connection is reset)"
-LONGEST = 5.0
-
-
-@dataclass
-class Post:
-    """A request that came: header names in lower case."""
-
-    line: str
-    headers: dict[str, str]
-    body: bytes
-
-
-class Receiver:
-    """Answers bytes as they are, the last ones for ever, and closes after each; empty bytes are no answer."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = [*answers]
-        self.posts: list[Post] = []
-        self.first_bytes: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.origin = f"127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._run, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # closed alone it would still accept in the other thread
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                try:
-                    self._take(connection)
-                except (OSError, ValueError):
-                    continue
-
-    def _take(self, connection: socket.socket) -> None:
-        connection.settimeout(LONGEST)
-        data = connection.recv(65536)
-        self.first_bytes.append(data)
-        while data[:1] != b"\x16" and b"\r\n\r\n" not in data:
-            data += _more(connection)
-        head, _, body = data.partition(b"\r\n\r\n")
-        line, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
-        while len(body) < int(headers.get("content-length", 0)):
-            body += _more(connection)
-        self.posts.append(Post(line, headers, body))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer == RESET:
-            # lingering for 0 s is what turns the close into a reset
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        else:
-            connection.sendall(answer)
-
-
-def _more(connection: socket.socket) -> bytes:
-    data = connection.recv(65536)
-    if not data:
-        raise ValueError("closed")
-    return data
-
-
-@contextmanager
-def receiving(target: Target, *answers: bytes, scheme: str = "http", path: str = "") -> Iterator[Receiver]:
-    """A receiver to which callbacks to `ROUTED` are sent. Raises Unverified where the target runs elsewhere."""
-    if urlsplit(target.url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise Unverified("the target runs elsewhere and cannot reach a receiver on this machine")
-    with Receiver(*answers) as receiver:
-        target.control("PUT", "/callback-routes", {ROUTED: f"{scheme}://{receiver.origin}{path}"})
-        yield receiver
-
-
-def delivery(target: Target, wait: float = GENERATION + 60, url: str = f"{ROUTED}/video") -> Any:
-    """The delivery of a new task's callback after its end; the task's id is in it."""
-    target.created(callback_url=url)
-    target.advance(wait)
-    return target.control("GET", "/deliveries")["deliveries"][0]
-
-
-def outcome(target: Target, wait: float = GENERATION + 60) -> tuple[str, list[int | None]]:
-    """The state of a new task's delivery and the status of each attempt."""
-    found = delivery(target, wait)
-    return found["state"], [attempt["status"] for attempt in found["attempts"]]
+UNKNOWN = "no-such-name.invalid"
 
 
 @rule(
@@ -268,12 +166,12 @@ def answers(target: Target) -> None:
 
 @rule(
     id="callback.wire.nobody",
-    claim="a receiver that is absent, silent, without TLS or without a name is tried four times, each with the reason",
-    source=f"{PROSE}; docs/fidelity.md: a name that cannot be resolved is a failed attempt",
+    claim="a receiver that is absent, silent or speaks no TLS is tried four times, each with the reason",
+    source=f"{PROSE}; docs/callbacks.md, errors of an attempt",
     needs=RECEIVER,
 )
 def nobody(target: Target) -> None:
-    """Without TLS, refused, reset, silent, no HTTP, unknown."""
+    """Without TLS, refused, reset, silent, no HTTP."""
     with receiving(target, OK, scheme="https") as receiver:
         _fails(target, f"{ROUTED}/video", "tls")
         # the bytes of a ClientHello, sent in clear to nobody
@@ -288,8 +186,20 @@ def nobody(target: Target) -> None:
     for answer, reason in ((RESET, "connection"), (b"", "protocol"), (b"no HTTP\r\n\r\n", "protocol")):
         with receiving(target, answer):
             _fails(target, f"{ROUTED}/video", reason)
-    _fails(target, "https://no-such-name.invalid/video", "name")
-    _fails(target, "https://no-such-name.invalid./video", "name")
+
+
+@rule(
+    id="callback.wire.name",
+    claim="a name that has no address is a failed attempt like any other, tried four times",
+    source="docs/fidelity.md: a name that cannot be resolved is a failed attempt",
+    needs=RECEIVER,
+)
+def no_name(target: Target) -> None:
+    """With a last dot and without; where the machine's resolver tells the truth."""
+    if _leads_to(UNKNOWN):
+        raise Unverified(f"the resolver of this machine has an address for {UNKNOWN}")
+    for host in (UNKNOWN, UNKNOWN + "."):
+        _fails(target, f"https://{host}/video", "name")
 
 
 def _fails(target: Target, url: str, reason: str) -> None:
@@ -324,9 +234,13 @@ def rebinding(target: Target) -> None:
         equal("connections", len(receiver.first_bytes), 0)
 
 
-def _is_own(name: str) -> bool:
+def _leads_to(name: str) -> set[str]:
     try:
-        found = {str(address[0]) for *_, address in socket.getaddrinfo(name, None)}
+        return {str(address[0]) for *_, address in socket.getaddrinfo(name, None)}
     except OSError:
-        return False
+        return set()
+
+
+def _is_own(name: str) -> bool:
+    found = _leads_to(name)
     return bool(found) and all(each.startswith(("127.", "10.", "192.168.", "::1")) for each in found)

@@ -101,6 +101,7 @@ part(
     "unquote",
     lambda path: path.strip("/").partition("/")[0],
 )
+around("names fail without a word", "callback.wire.name", sender.Sender, "post", _no_reason)
 part("addresses unchecked", "callback.wire.rebinding", sender, "address_refusal", lambda address: None)
 
 
