@@ -265,7 +265,7 @@ def running(target: Target) -> None:
     late = retried[1]["at"] - retried[0]["at"]
     true("seconds between the attempts", 1 <= late < 101, late, "1 and what the machine needs")
     target.control("PATCH", "/clock", {"speed": 1})
-    target.scenario("completed", generation_time=0.2)
+    target.scenario("completed", generation_time=0.01)
     target.created(callback_url="https://inbox.sora-mock.test/prompt")
     message = target.control("GET", "/inbox/prompt?wait=5&count=1")["messages"][0]
     late = message["at"] - target.control("GET", "/tasks")["tasks"][0]["mock"]["ended_at"]

@@ -15,7 +15,6 @@ from sora_mock.verify.target import GENERATION, Target
 
 ROUTED = "https://hooks.example.com"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-FAILED = b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"
 RESET = b"(the connection is reset)"
 LONGEST = 5.0
 
