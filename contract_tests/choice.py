@@ -4,7 +4,7 @@ from typing import Any
 
 from contract_tests.callbacks import HOOK, messages
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule
-from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
+from sora_mock.verify.target import CREATE, CREDITS, GENERATION, ORDER, Target
 
 SOURCE = "interface.md, choosing what happens"
 TASK = "/v1/tasks/task-unified-1000000000-00000000"
@@ -109,17 +109,40 @@ def refusals(target: Target) -> None:
     task_id = target.created()["id"]
     for name, (status, code, other) in REFUSALS.items():
         reply = target.create(headers={HEADER: name})
-        reply.error(status, code)
+        # what the contract does not document is the service's own fault
+        reply.error(status, code, "api_error" if status >= 500 else None)
         equal(HEADER, reply.headers.get("x-mock-scenario"), name)
         for path in (f"/v1/tasks/{task_id}", CREDITS):
             polled = target.get(path, headers={HEADER: name})
-            polled.error(status, other)
+            polled.error(status, other, "api_error" if status >= 500 else None)
             for each in (reply, polled):
                 equal(f"Retry-After of {status}", each.headers.get("retry-after"), "60" if status == 429 else None)
     reply = target.create(headers={HEADER: "bad_gateway message='not today' status=504 code=odd"})
     reply.error(504, "odd", "api_error", "not today")
     equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 1)
     equal("balance", target.balance(), (1000 - TEN_SECONDS, 0))
+
+
+@rule(
+    id="route.query_string",
+    claim="what stands behind a question mark is ignored, and percent signs in a path are read",
+    source="RFC 3986, 2.3 and 3.4; no operation documents a query",
+    needs={"mock"},
+)
+def query_string(target: Target) -> None:
+    """On every operation and on a file; a sign more is another path."""
+    task_id = target.send("POST", f"{CREATE}?duration=15", body=ORDER).must_be(200)["id"]
+    equal("price", target.balance()[0], round(1000 - TEN_SECONDS, 4))
+    for path in (f"/v1/tasks/{task_id}?x=1", f"/v1/tasks/{task_id.replace('-', '%2D')}", f"/v1/tasks/{task_id}?"):
+        equal(f"id of {path}", target.get(path).must_be(200)["id"], task_id)
+    for path in (f"{CREDITS}?a=b&c", "/v1/c%72edits", f"{CREDITS}?"):
+        target.get(path).must_be(200)
+    target.advance(GENERATION)
+    link = target.task(task_id)["results"][0]
+    path = link[link.index("/", 8) :]
+    equal("status of the file", target.get(f"{path}?download=1", key=None).status, 200)
+    for path in (f"{CREDITS}%3Fa", f"{CREDITS}%20", f"/v1/tasks/{task_id}%2F"):
+        equal(f"status of {path}", target.get(path).status, 404)
 
 
 @rule(

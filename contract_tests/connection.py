@@ -185,15 +185,15 @@ def broken(target: Target) -> None:
     needs={"mock"},
 )
 def endless(target: Target) -> None:
-    """Sixteen MiB are announced, nine are sent; then four, whole."""
+    """Sixteen MiB are announced, one byte more than eight is sent; then eight, whole."""
     start = head(target, "POST", CREATE, f"Content-Length: {16 * MIB}")
     with Wire(target) as wire:
-        wire.send(start + BODY + b" " * (9 * MIB - len(BODY)))
+        wire.send(start + BODY + b" " * (8 * MIB + 1 - len(BODY)))
         reply = wire.read()
         reply.error(413, "request_too_large", "invalid_request_error")
         equal("connection", reply.headers.get("connection"), "close")
     with Wire(target) as wire:
-        wire.send(start.replace(b"16777216", b"4194304") + b" " * 4 * MIB)
+        wire.send(start.replace(b"16777216", b"8388608") + b" " * 8 * MIB)
         wire.read().error(413, "request_too_large", "invalid_request_error")
         wire.send(head(target, "GET", CREDITS))
         equal("status", wire.read().status, 200)

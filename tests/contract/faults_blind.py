@@ -319,6 +319,7 @@ def _never_overridden(take: Any, *args: Any, overridden: bool) -> None:
     take(*args, overridden=False)
 
 
+part("question marks in paths", "route.query_string", protocol, "_PLAIN_PATH", re.compile(rb"/v1/[^ ]*"))
 part("tokens unread", "creation.choice.strength", Selector, "by_token", lambda self, prompt: None)
 around("unknown scenarios pass", "creation.choice.unknown", Selector, "by_header", _lenient)
 around("keys are stronger", "creation.choice.keys", Emulator, "_take_token", _never_overridden)
