@@ -6,6 +6,7 @@ from contract_tests import (
     creation,
     envelope,
     fields,
+    generated,
     hostile,
     idempotency,
     life,
@@ -28,5 +29,6 @@ AREAS = (
     callbacks,
     idempotency,
     hostile,
+    generated,
 )
 """The files of rules, cheap and basic ones first."""

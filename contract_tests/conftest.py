@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from sora_mock.verify import command, runner
-from sora_mock.verify.flags import credits_
+from sora_mock.verify.flags import MAX_EXAMPLES, count, credits_
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import Session
 
@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--surprise-credits", type=credits_, help="part of them for what should be refused")
     group.addoption("--api-key-env", default="EVOLINK_API_KEY", help="variable of the live key")
     group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
+    group.addoption("--max-examples", type=count, default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})")
     group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
     group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
 
@@ -34,6 +35,7 @@ def _options(config: pytest.Config, url: str) -> argparse.Namespace:
         surprise_credits=config.getoption("--surprise-credits"),
         api_key_env=config.getoption("--api-key-env"),
         seed=config.getoption("--contract-seed"),
+        max_examples=config.getoption("--max-examples"),
         ledger=None,
         record=None,
     )

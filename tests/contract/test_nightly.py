@@ -56,7 +56,7 @@ def test_every_command_is_accepted(arguments: list[str]) -> None:
 def test_the_budget_of_the_week_buys_every_curated_rule_that_can_be_bought() -> None:
     options = _parser().parse_args(commands()[1])
     chosen = runner.matching(runner.load_rules(), options.only, options.skip)
-    bought, others = runner.affordable(chosen, options.max_credits - options.surprise_credits, False)
+    bought, others, _ = runner.affordable(chosen, options.max_credits - options.surprise_credits, False)
     assert any(rule.price for rule in bought)
     assert [each.rule.id for each in others if "credits" in each.reason and not each.rule.needs] == []
 

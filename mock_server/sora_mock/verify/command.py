@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +13,8 @@ from sora_mock import data
 from sora_mock.client import Client, Unreachable
 from sora_mock.domain.contract import Contract
 from sora_mock.verify import evidence, live, report, runner
+from sora_mock.verify.flags import MAX_EXAMPLES
+from sora_mock.verify.progress import Progress
 from sora_mock.verify.rule import FIFTEEN_SECONDS, Rule
 from sora_mock.verify.runner import FAILED, UNVERIFIED, Result
 from sora_mock.verify.target import Session
@@ -56,12 +58,13 @@ def _run(options: argparse.Namespace) -> int:
     except evidence.BadEvidence as problem:
         raise _Stop(USAGE, str(problem)) from None
     with opened(url, options) as session:
-        results = _results(session, rules, options)
+        results = _results(session, rules, options, known)
         if not session.answered and any(result.outcome == FAILED for result in results):
             raise _Stop(UNREACHABLE, f"{url} never answered")
         kind = "mock" if session.control else "live"
-    known = evidence.updated(known, results, kind)
+    known = _keep(options.evidence, known, results, kind)
     repeat = f"sora-mock verify {url}" + (f" --seed {options.seed}" if options.seed else "")
+    repeat += f" --max-examples {options.max_examples}" if options.max_examples != MAX_EXAMPLES else ""
     finished = report.Report(url, kind, options.seed, repeat, results, known)
     _write(finished, options)
     return BROKEN if finished.counts[FAILED] else FINE
@@ -90,10 +93,10 @@ def opened(url: str, options: Any) -> Iterator[Session]:
             raise _Stop(UNREACHABLE, str(problem)) from None
         except live.NotAService as problem:
             raise _Stop(USAGE, str(problem)) from None
-        contract = Contract(data.contract_document())
+        contract, count = Contract(data.contract_document()), options.max_examples
         if control:
             _ask_leave(url)
-            yield Session(url, http, contract, True, options.seed, LONGEST_RULE[True])
+            yield Session(url, http, contract, True, options.seed, LONGEST_RULE[True], max_examples=count)
             return
         if not os.environ.get(options.api_key_env):
             raise _Stop(USAGE, f"{url} has no control API, so it is the live service: {options.api_key_env} is not set")
@@ -102,7 +105,7 @@ def opened(url: str, options: Any) -> Iterator[Session]:
         try:
             with live.guarded(_guard_flags(url, options)) as guard_url:
                 surprise = _surprise(options) >= FIFTEEN_SECONDS
-                yield Session(guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise)
+                yield Session(guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise, count)
         except live.NoGuard as problem:
             raise _Stop(USAGE, str(problem)) from None
 
@@ -138,28 +141,41 @@ def _guard_flags(url: str, options: Any) -> list[str]:
 
 
 def chosen_rules(session: Session, rules: Sequence[Rule], options: Any) -> tuple[list[Rule], list[Result]]:
-    """The rules that run, and those that cannot, with the reason."""
+    """The rules that run, and those that cannot, with the reason; the session learns what a greedy one may spend."""
     if session.control:
         return list(rules), []
-    return runner.affordable(rules, max(0.0, options.max_credits - _surprise(options)), session.surprise)
+    budget = max(0.0, options.max_credits - _surprise(options))
+    chosen, others, session.spare = runner.affordable(rules, budget, session.surprise)
+    return chosen, others
 
 
-def _results(session: Session, rules: Sequence[Rule], options: Any) -> list[Result]:
+def _keep(path: Path | None, known: evidence.Evidence, results: Sequence[Result], kind: str) -> evidence.Evidence:
+    """What is known after this run. Raises _Stop for a file that cannot be written."""
+    if path is None:
+        return evidence.updated(known, results, kind)
+    try:
+        return evidence.keep(path, results, kind)
+    except (evidence.BadEvidence, OSError) as problem:
+        raise _Stop(USAGE, f"cannot write the evidence file {path}: {problem}") from None
+
+
+def _results(session: Session, rules: Sequence[Rule], options: Any, known: evidence.Evidence) -> list[Result]:
     chosen, others = chosen_rules(session, rules, options)
     if not session.control:
         if options.only and not chosen:
             raise _Stop(BUDGET, f"none of the rules of --only can be bought: {others[0].reason}")
         if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
             raise _Stop(BUDGET, f"{options.max_credits:g} credits cannot buy a single rule")
-    printing = Lock()
+    kind = "mock" if session.control else "live"
+    print(report.HEADING, flush=True)
+    with Progress(len(rules), sys.stderr) as progress:
 
-    def tell(result: Result) -> None:
-        with printing:
-            print(report.row(result), flush=True)
+        def tell(result: Result) -> None:
+            progress.step(report.row(result, kind, known), failed=result.outcome == FAILED)
 
-    for result in others:
-        tell(result)
-    found = runner.run(session, chosen, tell, LONGEST_RUN[session.control])
+        for result in others:
+            tell(result)
+        found = runner.run(session, chosen, tell, LONGEST_RUN[session.control])
     by_id = {result.rule.id: result for result in [*found, *others]}
     return [by_id[rule.id] for rule in rules]
 
@@ -175,8 +191,6 @@ def _write(finished: report.Report, options: argparse.Namespace) -> None:
         for path, text in texts:
             if path is not None:
                 path.write_text(text(finished), encoding="utf-8", errors="backslashreplace")
-        if options.evidence is not None:
-            evidence.write(options.evidence, finished.evidence)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:

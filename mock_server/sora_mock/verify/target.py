@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sora_mock.client import Client
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
+from sora_mock.verify.flags import MAX_EXAMPLES
 from sora_mock.verify.reply import Exchange, Reply, reply_text, shown_text
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Rule, Unverified, true
 
@@ -39,7 +40,8 @@ class Session:
     """What the rules of one run share.
 
     control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
-    refused. answered: whether anything ever answered. shared: the one creation of the live service.
+    refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
+    its price. answered: whether anything ever answered. shared: the one creation of the live service.
     """
 
     url: str
@@ -49,6 +51,8 @@ class Session:
     seed: int
     patience: float
     surprise: bool = False
+    max_examples: int = MAX_EXAMPLES
+    spare: float = 0.0
     answered: bool = False
     shared: Reply | None = None
     lock: Lock = field(default_factory=Lock)
@@ -68,7 +72,7 @@ class Target:
         self.exchanges: list[Exchange] = []
         self.key = self.other_key("own") if self.is_mock else PLACEHOLDER
         self.over_at = time.monotonic() + session.patience
-        self._purse = rule.price
+        self._purse = rule.price + (session.spare if rule.greedy else 0)
         if self.is_mock:
             self.prepare(self.key)
 
