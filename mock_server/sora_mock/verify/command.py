@@ -59,8 +59,6 @@ def _run(options: argparse.Namespace) -> int:
         raise _Stop(USAGE, str(problem)) from None
     with opened(url, options) as session:
         results = _results(session, rules, options, known)
-        if not session.answered and any(result.outcome == FAILED for result in results):
-            raise _Stop(UNREACHABLE, f"{url} never answered")
         kind = "mock" if session.control else "live"
     known = _keep(options.evidence, known, results, kind)
     repeat = f"sora-mock verify {url}" + (f" --seed {options.seed}" if options.seed else "")

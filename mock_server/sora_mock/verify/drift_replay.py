@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from sora_mock.client import Client, Unreachable
-from sora_mock.verify.drift_compare import Difference, differences
-from sora_mock.verify.drift_recording import UNREADABLE, Answered, Exchange, read_json
+from sora_mock.verify.drift_compare import Difference, Reply, differences
+from sora_mock.verify.drift_recording import UNREADABLE, Exchange, read_json
 from sora_mock.verify.target import CREATE, ORDER
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class Replay:
         key = _key(exchange)
         self._route_callback(exchange, key)
         yield from self._prepare_task(exchange, key)
-        status, kind, content = self._send(exchange, key)
-        body = read_json(content)
-        self._learn(exchange, key, body)
-        told = exchange.json()
+        found = self._send(exchange, key)
+        self._learn(exchange, key, found.body)
+        told = Reply(recorded.status, dict(recorded.headers), exchange.json())
         if recorded.body.size is not None:
-            told = body = UNREADABLE  # the end of it was not kept
-        yield from differences((recorded.status, _media_type(recorded), told), (status, kind, body))
+            # the end of it was not kept
+            told, found = told._replace(body=UNREADABLE), found._replace(body=UNREADABLE)
+        yield from differences(told, found)
 
     # --- what surrounds the request ---
 
@@ -128,8 +128,7 @@ class Replay:
     def _stand_in(self, recorded_id: str, key: str) -> None:
         """A task for one that the recording polls but did not create."""
         headers = [("authorization", f"Bearer {key}"), ("content-type", "application/json")]
-        _, _, content = self._sent("POST", CREATE, headers, json.dumps(ORDER).encode())
-        body = read_json(content)
+        body = self._sent("POST", CREATE, headers, json.dumps(ORDER).encode()).body
         if isinstance(body, dict) and isinstance(body.get("id"), str):
             self._names[recorded_id], self._owners[recorded_id] = body["id"], key
 
@@ -147,7 +146,7 @@ class Replay:
 
     # --- the request ---
 
-    def _send(self, exchange: Exchange, key: str | None) -> tuple[int, str, bytes]:
+    def _send(self, exchange: Exchange, key: str | None) -> Reply:
         target = exchange.target
         # the longest first: a path may hold what is itself a name
         for recorded in sorted(self._names, key=len, reverse=True):
@@ -168,7 +167,7 @@ class Replay:
             headers.append(("x-mock-scenario", forced))
         return self._sent(exchange.method, target, headers, exchange.request.body.content())
 
-    def _sent(self, method: str, target: str, headers: list[tuple[str, str]], content: bytes) -> tuple[int, str, bytes]:
+    def _sent(self, method: str, target: str, headers: list[tuple[str, str]], content: bytes) -> Reply:
         import httpx
 
         try:
@@ -177,7 +176,7 @@ class Replay:
             answer = self.http.request(method, url, headers=encoded, content=content or None)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise NoAnswer(f"{self.url} gave no answer to {method} {target[:80]}: {problem!r}") from None
-        return answer.status_code, answer.headers.get("content-type", "").partition(";")[0].strip(), answer.content
+        return Reply(answer.status_code, answer.headers, read_json(answer.content))
 
 
 def _key(exchange: Exchange) -> str | None:
@@ -219,8 +218,3 @@ def _outcome(told: Any) -> dict[str, Any] | None:
 def _links(body: dict[str, Any]) -> list[str]:
     results = body.get("results")
     return [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
-
-
-def _media_type(reply: Answered) -> str:
-    found = next((value for name, value in reply.headers if name == "content-type"), "")
-    return found.partition(";")[0].strip()

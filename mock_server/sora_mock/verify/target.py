@@ -41,7 +41,7 @@ class Session:
 
     control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
     refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
-    its price. answered: whether anything ever answered. shared: the one creation of the live service.
+    its price. shared: the one creation of the live service.
     """
 
     url: str
@@ -53,7 +53,6 @@ class Session:
     surprise: bool = False
     max_examples: int = MAX_EXAMPLES
     spare: float = 0.0
-    answered: bool = False
     shared: Reply | None = None
     lock: Lock = field(default_factory=Lock)
     secrets: tuple[str, ...] = ()
@@ -236,9 +235,10 @@ class Target:
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             self._remember(asked, f"(no answer: {type(problem).__name__}: {problem})")
             raise Broken("answer", f"none ({type(problem).__name__}: {problem})", "an answer") from None
-        self.session.answered = True
         reply = Reply(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
         self._remember(asked, reply_text(reply))
+        if reply.headers.get(GUARDED) == "guard_no_reply":
+            raise Broken("answer", f"none: {reply.body[:300].decode('utf-8', 'replace')}", "an answer")
         if GUARDED in reply.headers:
             raise Unverified(f"the guard did not let it through: {reply.body[:200].decode('utf-8', 'replace')}")
         if not self.is_mock and reply.status == 429:
