@@ -11,36 +11,9 @@ from typing import Any
 
 import pytest
 
-from sora_mock.app import create_app
-from sora_mock.server import MockServer
-from tests.verify.live import REAL, environment
+from tests.verify.live import REAL, Posing, environment, posing_app
 
 DEADLINE = 120.0
-UNITS = 10_000
-
-
-class Posing:
-    """A mock whose control API is hidden. kill_guards: of this process, when the first creation arrives."""
-
-    direct = None
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.kill_guards = False
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["path"].startswith("/__mock"):
-            scope = {**scope, "path": "/hidden"}
-        if self.kill_guards and scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
-            # only a body that may cost something is worth the crash
-            for pid in guards():
-                os.kill(pid, signal.SIGKILL)
-        await self.app(scope, receive, send)
-
-    @property
-    def spent(self) -> float:
-        """Credits of all tasks that were ever made."""
-        return float(sum(task.price for task in self.app.emulator.store.tasks.values())) / UNITS
 
 
 def guards() -> list[int]:
@@ -49,16 +22,16 @@ def guards() -> list[int]:
 
 
 @pytest.fixture
-def posing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Posing]]:
-    made: list[Posing] = []
+def service() -> Iterator[tuple[str, Posing]]:
+    with posing_app() as made:
+        yield made
 
-    def make(settings: Any) -> Posing:
-        made.append(Posing(create_app(settings)))
-        return made[0]
 
-    monkeypatch.setattr("sora_mock.server.create_app", make)
-    with MockServer(port=0, seed=1, generation_time=(0.0, 0.0)) as server:
-        yield server.url, made[0]
+def kill_guards(scope: Any) -> None:
+    """The guard dies when it has sent the first creation on."""
+    if scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
+        for pid in guards():
+            os.kill(pid, signal.SIGKILL)
 
 
 def verify(url: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -79,9 +52,9 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 @pytest.mark.parametrize(("budget", "least"), [("0", 0.0), ("6", 5.76), ("50", 40.0)])
 def test_what_the_tasks_cost_never_exceeds_the_budget(
-    posing: tuple[str, Posing], budget: str, least: float, tmp_path: Path
+    service: tuple[str, Posing], budget: str, least: float, tmp_path: Path
 ) -> None:
-    url, front = posing
+    url, front = service
     code, out, err = ended(verify(url, "--max-credits", budget, "--json", str(tmp_path / "report.json")))
     assert code == 0, out + err
     assert least <= front.spent <= float(budget)
@@ -91,8 +64,8 @@ def test_what_the_tasks_cost_never_exceeds_the_budget(
     assert REAL not in out + err + (tmp_path / "report.json").read_text()
 
 
-def test_two_runs_at_once_share_the_cap_of_their_ledger(posing: tuple[str, Posing], tmp_path: Path) -> None:
-    url, front = posing
+def test_two_runs_at_once_share_the_cap_of_their_ledger(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
     flags = ("--max-credits", "30", "--ledger", str(tmp_path / "spent.jsonl"))
     runs = [verify(url, *flags) for _ in range(2)]
     for run in runs:
@@ -101,36 +74,29 @@ def test_two_runs_at_once_share_the_cap_of_their_ledger(posing: tuple[str, Posin
     assert 11.52 <= front.spent <= 30
 
 
-def test_kill_9_of_the_guard_in_between_gives_no_money_back(posing: tuple[str, Posing], tmp_path: Path) -> None:
-    url, front = posing
+def test_kill_9_of_the_guard_in_between_gives_no_money_back(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
     flags = ("--max-credits", "12", "--ledger", str(tmp_path / "spent.jsonl"), "--only", "money.price.*")
-    front.kill_guards = True
+    front.before = kill_guards
     code, out, _ = ended(verify(url, *flags))
     assert code == 1, out
     assert front.spent == 5.76
-    front.kill_guards = False
+    front.before = lambda scope: None
     ended(verify(url, *flags))
     ended(verify(url, *flags))
     assert front.spent <= 12
 
 
-def test_a_target_that_drops_connections_costs_no_more_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Posing] = []
-
-    def make(settings: Any) -> Posing:
-        made.append(Posing(create_app(settings)))
-        return made[0]
-
-    monkeypatch.setattr("sora_mock.server.create_app", make)
-    with MockServer(port=0, seed=1, scenario="response_lost") as server:
-        code, out, _ = ended(verify(server.url, "--max-credits", "20", "--surprise-credits", "0"))
-    assert code == 1
-    assert "no usable reply" in out
-    assert 5.76 <= made[0].spent <= 20
+def test_a_target_that_drops_connections_costs_no_more_than_the_budget() -> None:
+    with posing_app(scenario="response_lost") as (url, front):
+        code, out, _ = ended(verify(url, "--max-credits", "20", "--surprise-credits", "0"))
+        assert code == 1
+        assert "no usable reply" in out
+        assert 5.76 <= front.spent <= 20
 
 
-def test_a_recording_of_the_run_replays_without_a_difference(posing: tuple[str, Posing], tmp_path: Path) -> None:
-    url, _ = posing
+def test_a_recording_of_the_run_replays_without_a_difference(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, _ = service
     file = tmp_path / "exchanges.jsonl"
     flags = ("--max-credits", "12", "--surprise-credits", "0", "--record", str(file), "--skip", "generated.*")
     code, out, err = ended(verify(url, *flags))
@@ -147,8 +113,8 @@ def test_a_recording_of_the_run_replays_without_a_difference(posing: tuple[str, 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_ledger_that_is_none_is_one_line_and_nothing_is_sent(posing: tuple[str, Posing], tmp_path: Path) -> None:
-    url, front = posing
+def test_a_ledger_that_is_none_is_one_line_and_nothing_is_sent(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
     file = tmp_path / "notes.txt"
     file.write_text("my notes")
     code, _, err = ended(verify(url, "--max-credits", "6", "--ledger", str(file)))
