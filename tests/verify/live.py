@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Timer
 from typing import Any
 
@@ -56,10 +56,13 @@ def posing_app(change: Change | None = None, **settings: Any) -> Iterator[tuple[
         made.append(Posing(create_app(settings), change))
         return made[0]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sora_mock.server.create_app", make)
-        with MockServer(port=0, seed=1, **{"generation_time": (0.0, 0.0), **settings}) as server:
-            yield server.url, made[0]
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # for the start alone: servers that come later are themselves
+            patch.setattr("sora_mock.server.create_app", make)
+            server = MockServer(port=0, seed=1, **{"generation_time": (0.0, 0.0), **settings})
+            stack.enter_context(server)
+        yield server.url, made[0]
 
 
 @contextmanager
