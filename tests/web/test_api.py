@@ -216,7 +216,7 @@ def test_a_query_tells_no_scenario(api: Api) -> None:
 
 
 def test_mock_headers_can_be_left_out() -> None:
-    with serving(mock_headers=False) as api:
+    with serving(no_mock_headers=True) as api:
         responses = [api.create(headers={"Idempotency-Key": "order-2025-09-06-0001"}) for _ in range(2)]
     assert [response.status_code for response in responses] == [200, 200]
     assert not any(name.startswith("x-mock") for response in responses for name in response.headers)
