@@ -34,7 +34,13 @@ class ServerProcess:
         # -P: what lies in the folder is not to be imported in the place of our modules
         command = [sys.executable, "-P", "-m", __name__, "--host", "127.0.0.1", "--port", "0", "--quiet", *flags]
         self.process = subprocess.Popen(  # noqa: S603  # our own module
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
+            command,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            # Ctrl-C at the prompt of a debugger is not meant for it
+            start_new_session=True,
         )
         self.url = self._ready(deadline)
 
@@ -54,7 +60,8 @@ class ServerProcess:
             self.process.kill()
         self.process.wait(GRACE)
         reader.join(GRACE)
-        reason = self._last_line() if lines else f"it was not ready within {deadline:g} s"
+        said = re.sub(r"^sora-mock( serve)?: ", "", self._last_line())
+        reason = said if lines else f"it was not ready within {deadline:g} s"
         self.stop()
         raise StartError(reason or f"it ended with exit code {self.process.returncode}")
 

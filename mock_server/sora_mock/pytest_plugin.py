@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("sora_mock_args", "sora_mock_env"):
         try:
             config.getini(name)
-        except (TypeError, ValueError) as problem:
+        except (TypeError, ValueError, pytest.UsageError) as problem:
             raise pytest.UsageError(f"{name} in {config.inipath}: {problem}") from None
 
 
