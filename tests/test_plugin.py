@@ -12,6 +12,7 @@ import pytest
 
 from sora_mock.account import Account, Refused
 from sora_mock.client import Unreachable, wait
+from sora_mock.process import ServerProcess, StartError
 from sora_mock.server import MockServer
 from tests.conftest import ORDER, Api
 
@@ -45,7 +46,7 @@ class Suite:
 
     def run(self, *flags: str) -> "Ran":
         done = subprocess.run(
-            self.command(*flags), cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            self.command(*flags), cwd=self.folder, capture_output=True, text=True, timeout=120, check=False
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
@@ -313,7 +314,7 @@ def test_a_server_that_does_not_start_is_one_line_for_each_test_that_needs_it(
             """,
             f"sora_mock_args = {flag}".replace("PORT", port),
         )
-        ran = suite.run("-n", "1")
+        ran = suite.run()
     assert ran.counts == "1 passed, 2 errors"
     assert ran.text.splitlines().count(f"sora-mock: the server did not start: {said}".replace("PORT", port)) == 2
     assert "Traceback" not in ran.text
@@ -393,6 +394,11 @@ def test_a_server_that_dies_is_one_line_for_each_test_after_it(suite: Suite) -> 
     # the journal of the one, the reason of the other
     assert re.fullmatch(r"the server at http://127.0.0.1:\d+ was killed by signal 9", ended[0])
     assert any(re.fullmatch(r"sora-mock: the server at http://127.0.0.1:\d+ was killed by signal 9", e) for e in ended)
+
+
+def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"it was not ready within 0\.001 s"):
+        ServerProcess([], tmp_path, deadline=0.001)
 
 
 def ended(connection: socket.socket) -> bool:

@@ -3,6 +3,7 @@
 `python -m sora_mock.process` is the child: `sora-mock serve` with one rule more, it stops when its standard input does.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -58,7 +59,8 @@ class ServerProcess:
             return found[0].decode()
         if not lines:
             self.process.kill()
-        self.process.wait(GRACE)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE)
         reader.join(GRACE)
         said = re.sub(r"^sora-mock( serve)?: ", "", self._last_line())
         reason = said if lines else f"it was not ready within {deadline:g} s"
@@ -70,9 +72,10 @@ class ServerProcess:
         code = self.process.poll()
         if code is None:
             return None
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        if code < 0:
+            return f"the server at {self.url} was killed by signal {-code}"
         last = self._last_line()
-        return f"the server at {self.url} {how}{f': {last}' if last else ''}"
+        return f"the server at {self.url} ended with exit code {code}{f': {last}' if last else ''}"
 
     def _last_line(self) -> str:
         if self._said.closed:
