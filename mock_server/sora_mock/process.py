@@ -57,13 +57,14 @@ class ServerProcess:
         found = re.search(rb'http://[^\s"]+', lines[0]) if lines else None
         if found is not None:
             return found[0].decode()
-        if not lines:
+        late = not lines
+        if late:
             self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(GRACE)
         reader.join(GRACE)
         said = re.sub(r"^sora-mock( serve)?: ", "", self._last_line())
-        reason = said if lines else f"it was not ready within {deadline:g} s"
+        reason = f"it was not ready within {deadline:g} s" if late else said
         self.stop()
         raise StartError(reason or f"it ended with exit code {self.process.returncode}")
 
