@@ -78,7 +78,7 @@ def sora_mock_url(pytestconfig: pytest.Config) -> str:
     try:
         return _session(pytestconfig).url
     except NoServer as problem:
-        pytest.fail(f"sora-mock: {problem}", pytrace=False)
+        raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def sora_mock(request: pytest.FixtureRequest, sora_mock_url: str) -> "Iterator[A
             request.node.stash[ACCOUNT] = account
             yield account
     except NoServer as problem:
-        pytest.fail(f"sora-mock: {problem}", pytrace=False)
+        raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
 
 
 @pytest.hookimpl(wrapper=True)
