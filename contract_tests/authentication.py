@@ -1,7 +1,6 @@
 """Who may call: a key on every operation, and the key before anything else."""
 
 from collections.abc import Callable
-from typing import Any
 
 from sora_mock.verify.reply import Reply
 from sora_mock.verify.rule import equal, rule
@@ -22,17 +21,20 @@ REQUESTS: dict[str, Callable[..., Reply]] = {
     "query": lambda target, **more: target.get(TASK, **more),
     "credits": lambda target, **more: target.get(CREDITS, **more),
 }
-WRONG: dict[str, tuple[str, dict[str, Any]]] = {
-    "none": ("no key at all", {"key": None}),
-    "wrong": ("a key that nobody was given", {"key": WRONG_KEY}),
-    "empty": ("an empty key", {"authorization": "Bearer"}),
-    "basic": ("another scheme", {"authorization": "Basic d3Jvbmc6a2V5"}),
-    "bare": ("a key without a scheme", {"authorization": WRONG_KEY}),
+WRONG: dict[str, tuple[str, str | None]] = {
+    "none": ("no key at all", None),
+    "wrong": ("a key that nobody was given", f"Bearer {WRONG_KEY}"),
+    "empty": ("an empty key", "Bearer"),
+    "basic": ("another scheme", "Basic d3Jvbmc6a2V5"),
+    "bare": ("a key without a scheme", WRONG_KEY),
+    "good_basic": ("the right key under another scheme", "Basic {key}"),
+    "good_bare": ("the right key without a scheme", "{key}"),
 }
+"""What is claimed of each, and the header Authorization."""
 
 
 def _declare(operation: str, case: str) -> None:
-    claim, more = WRONG[case]
+    claim, header = WRONG[case]
 
     @rule(
         id=f"auth.{operation}.{case}",
@@ -40,9 +42,13 @@ def _declare(operation: str, case: str) -> None:
         source=SOURCES[operation],
     )
     def check(target: Target) -> None:
-        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
-        reply = REQUESTS[operation](target, **more)
-        reply.error(401, "unauthorized", "authentication_error", message)
+        authorization = None if header is None else header.format(key=target.key)
+        _is_unauthorized(REQUESTS[operation](target, key=None, authorization=authorization), operation)
+
+
+def _is_unauthorized(reply: Reply, operation: str) -> None:
+    message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
+    reply.error(401, "unauthorized", "authentication_error", message)
 
 
 for _operation in REQUESTS:
@@ -102,8 +108,7 @@ def scheme_case(target: Target) -> None:
 def expired(target: Target) -> None:
     """On creation, query and credits."""
     for operation, send in REQUESTS.items():
-        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
-        send(target, key="sk-mock-expired-verify").error(401, "unauthorized", "authentication_error", message)
+        _is_unauthorized(send(target, key="sk-mock-expired-verify"), operation)
     target.send("POST", CREATE, key="sk-mock-expired-verify", body=ORDER).error(401, "unauthorized")
 
 

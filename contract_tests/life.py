@@ -210,9 +210,11 @@ def _is_failed(view: Any, code: str) -> None:
     equal("progress", view["progress"], 0)
     equal("results are there", "results" in view, False)
     equal("can_cancel", view["task_info"]["can_cancel"], False)
-    equal("error.code", view["error"]["code"], code)
-    equal("error.type", view["error"]["type"], "task_error")
-    true("error.message", view["error"]["message"], view["error"], "a message")
+    error = view["error"]
+    true("error", isinstance(error, dict), error, "an object")
+    equal("error.code", error["code"], code)
+    equal("error.type", error["type"], "task_error")
+    true("error.message", error["message"], error, "a message")
 
 
 @rule(

@@ -14,7 +14,7 @@ from sora_mock import cli
 from sora_mock.app import create_app
 from sora_mock.server import MockServer
 from sora_mock.verify import live
-from tests.contract.faults import Faulty, status
+from tests.contract.faults.answering import Faulty, status
 
 KEY = "sk-the-live-key"
 
