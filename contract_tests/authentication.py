@@ -56,36 +56,19 @@ for _operation in REQUESTS:
         _declare(_operation, _case)
 
 
-@rule(
-    id="auth.before.task_id",
-    claim="a wrong key is refused before a bad task id is",
-    source=SOURCES["query"],
-)
-def before_task_id(target: Target) -> None:
-    """401, not 400."""
-    target.get("/v1/tasks/nonsense", key=WRONG_KEY).error(401, "unauthorized")
+def _before(name: str, claim: str, operation: str, send: Callable[[Target], Reply], needs: set[str]) -> None:
+    @rule(id=f"auth.before.{name}", claim=f"a wrong key is refused {claim}", source=SOURCES[operation], needs=needs)
+    def check(target: Target) -> None:
+        _is_unauthorized(send(target), operation)
 
 
-@rule(
-    id="auth.before.valid_body",
-    claim="a wrong key is refused with a valid body too",
-    source=SOURCES["create"],
-    needs={"mock"},
-)
-def before_valid_body(target: Target) -> None:
-    """401, and no task."""
-    target.create(key=WRONG_KEY).error(401, "unauthorized", "authentication_error", CREATION_MESSAGE)
+def _get_nonsense(target: Target) -> Reply:
+    return target.get("/v1/tasks/nonsense", key=WRONG_KEY)
 
 
-@rule(
-    id="auth.before.fields",
-    claim="a wrong key is refused before a bad field is",
-    source=SOURCES["create"],
-    needs={"mock"},
-)
-def before_fields(target: Target) -> None:
-    """401, not 400."""
-    target.create(key=WRONG_KEY, duration=11).error(401, "unauthorized")
+_before("task_id", "before a bad task id is", "query", _get_nonsense, set())
+_before("valid_body", "with a valid body too", "create", lambda target: target.create(key=WRONG_KEY), {"mock"})
+_before("fields", "before a bad field is", "create", lambda t: t.create(key=WRONG_KEY, duration=11), {"mock"})
 
 
 @rule(
