@@ -1,5 +1,7 @@
 """Credits: what is reserved, charged and given back, and that nothing else ever is."""
 
+from typing import Any
+
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, equal, rule
 from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
 
@@ -59,7 +61,7 @@ def options(target: Target) -> None:
         equal(f"price with {list(fields)}", target.created(**fields)["usage"]["credits_reserved"], TEN_SECONDS)
 
 
-def _settled(name: str, scenario: str, seconds: int, claim: str, **override: float) -> None:
+def _settled(name: str, scenario: str, seconds: int, claim: str, **override: Any) -> None:
     price = PRICES[seconds]
 
     @rule(
