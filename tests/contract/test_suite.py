@@ -11,8 +11,9 @@ from sora_mock import data
 from sora_mock.domain.contract import Contract
 from sora_mock.server import MockServer
 from sora_mock.verify import live, runner
-from sora_mock.verify.rule import Rule
-from sora_mock.verify.target import Session
+from sora_mock.verify.reply import Reply
+from sora_mock.verify.rule import Broken, Check, Rule
+from sora_mock.verify.target import Session, Target
 from tests.contract.faults.planting import answers
 
 RULES = {rule.id: rule for rule in runner.load_rules()}
@@ -45,6 +46,28 @@ def test_the_way_to_change_answers_changes_none_by_itself(monkeypatch: pytest.Mo
     answers(lambda answer: None)(monkeypatch)
     with MockServer(port=0, seed=1) as server:
         assert broken(server.url, [rule for rule in RULES.values() if rule.id != "callback.timeout"]) == []
+
+
+def test_a_field_that_is_missing_breaks_the_rule_that_reads_it() -> None:
+    with pytest.raises(Broken, match=r"field progress: got an object without it: \{'status': 'pending'\}"):
+        Reply(200, {}, b'{"task": {"status": "pending"}}').json()["task"]["progress"]
+
+
+def _reads_a_list(target: Target) -> None:
+    Reply(200, {}, b"[]").json()["status"]
+
+
+def _reads_another_status(target: Target) -> None:
+    Reply(500, {}, b"{}").must_be(200)
+
+
+@pytest.mark.parametrize(("check", "tripped"), [(_reads_a_list, True), (_reads_another_status, False)])
+def test_a_rule_that_cannot_read_an_answer_is_told_from_one_that_is_broken(check: Check, tripped: bool) -> None:
+    rule = Rule("some.rule", "claim", "source", 0, frozenset(), False, check)
+    session = Session("http://127.0.0.1:1", live.connect(), Contract(data.contract_document()), False, 0, 60.0)
+    with session.http:
+        result = runner.check(session, rule)
+    assert (result.outcome, result.tripped) == (runner.FAILED, tripped)
 
 
 def test_the_server_imports_nothing_of_the_suite() -> None:
