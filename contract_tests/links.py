@@ -111,9 +111,10 @@ def _boxes(film: bytes) -> list[bytes]:
 )
 def before(target: Target) -> None:
     """Even for who knows the link."""
-    task_id = target.created()["id"]
-    task = next(each for each in target.control("GET", "/tasks")["tasks"] if each["id"] == task_id)
-    path = path_of(task["mock"]["result_url"])
+    target.created()
+    tasks = target.control("GET", "/tasks")["tasks"]
+    equal("tasks", len(tasks), 1)
+    path = path_of(tasks[0]["mock"]["result_url"])
     target.advance(GENERATION - 1)
     equal("status", fetch(target, path).status, 404)
     target.advance(1)
@@ -226,7 +227,9 @@ def head(target: Target) -> None:
 )
 def unknown(target: Target) -> None:
     """Another name, another account, another day."""
-    path = finished(target)
+    _, link = completed(target)
+    true("link", LINK.fullmatch(link), link, LINK.pattern)
+    path = path_of(link)
     name = path[-36:-4]
     for wrong in (path.replace(name, "0" * 32), path.replace(path.split("/")[2], "A" * 18), path.replace("/20", "/19")):
         equal("status", fetch(target, wrong).status, 404)

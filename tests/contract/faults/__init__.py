@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.contract.faults import access, callbacks, links, money, orders, planting, replies
+from tests.contract.faults import access, bodies, callbacks, fields, links, money, planting, replies
 
 FAULTS: Final = tuple(
     planting.of(
@@ -11,8 +11,8 @@ FAULTS: Final = tuple(
         access.KEYS,
         access.FOREIGN,
         access.LIMITS,
-        orders.FIELDS,
-        orders.BODIES,
+        fields.FIELDS,
+        bodies.BODIES,
         replies.ENVELOPES,
         replies.CREATIONS,
         replies.LIVES,
