@@ -26,13 +26,17 @@ AT_ONCE = 4
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones."""
+    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones.
+
+    tripped: the rule failed over an answer of a shape that it did not expect, not over what it claims.
+    """
 
     rule: Rule
     outcome: str
     reason: str = ""
     seconds: float = 0.0
     exchanges: Sequence[Exchange] = field(default=())
+    tripped: bool = False
 
 
 def load_rules() -> list[Rule]:
@@ -110,7 +114,7 @@ def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None],
 def check(session: Session, rule: Rule) -> Result:
     """Runs one rule; whatever it raises is its outcome."""
     began = time.monotonic()
-    target = None
+    target, tripped = None, False
     try:
         target = Target(session, rule)
         rule.check(target)
@@ -120,10 +124,10 @@ def check(session: Session, rule: Rule) -> Result:
     except Unverified as problem:
         outcome, reason = UNVERIFIED, str(problem)
     except Unreachable as problem:
-        outcome, reason = FAILED, f"the control API did not answer: {problem}"
+        outcome, reason, tripped = FAILED, f"the control API did not answer: {problem}", True
     except Exception as problem:
         # an answer of a shape that the rule did not expect: a missing field, a list for an object
         place = traceback.extract_tb(problem.__traceback__)[-1]
-        outcome, reason = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)"
+        outcome, reason, tripped = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)", True
     seconds = time.monotonic() - began
-    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]))
+    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]), tripped)

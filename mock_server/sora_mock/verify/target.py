@@ -154,9 +154,9 @@ class Target:
         self.control("DELETE", "/scenarios", None, key)
         self.control("POST", "/scenarios", {"scenario": name, "times": None, "override": override}, key)
 
-    def advance(self, seconds: float) -> float:
+    def advance(self, seconds: float, key: str | None = _OWN) -> float:
         """Moves the account's clock; its moment afterwards."""
-        return float(self.control("POST", "/clock/advance", {"seconds": seconds})["now"])
+        return float(self.control("POST", "/clock/advance", {"seconds": seconds}, key)["now"])
 
     def now(self) -> float:
         """The account's moment."""
