@@ -13,7 +13,7 @@ import yaml
 
 from sora_mock.cli import _parser
 from sora_mock.verify import runner
-from tests.contract.faults import status
+from tests.contract.faults.answering import status
 from tests.verify.live import REAL, environment, posing
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "examples" / "nightly.yml"

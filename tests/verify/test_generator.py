@@ -17,7 +17,7 @@ from sora_mock.verify import live, runner
 from sora_mock.verify.generator import described
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import PLACEHOLDER, Session
-from tests.contract.faults import Answer, Change, Faulty, creation, status, task
+from tests.contract.faults.answering import Answer, Change, Faulty, creation, status, task
 
 RULES = {rule.id: rule for rule in runner.load_rules() if rule.area == runner.GENERATED}
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.contract.faults import access, bodies, callbacks, fields, links, money, planting, replies
+from tests.contract.faults import access, bodies, callbacks, fields, generated, links, money, planting, replies
 
 FAULTS: Final = tuple(
     planting.of(
@@ -19,6 +19,7 @@ FAULTS: Final = tuple(
         money.CREDIT,
         money.REPLAYS,
         links.LINKS,
+        generated.GENERATED,
     )
 )
 """All of them; the one that takes longest stands first."""
