@@ -49,6 +49,8 @@ def exchanges(client: httpx.Client, control: Client) -> None:
     client.get("/v1/nothing")
     client.post(CREATE, content=b"{")
     client.post(CREATE, json={**ORDER, "duration": 11})
+    # a good key under another scheme is refused before the body is looked at
+    client.post(CREATE, content=b"{", headers={"Authorization": "Basic contract-live"})
     for headers in ({"Authorization": "Bearer nonsense"}, {"Authorization": ""}):
         client.get("/v1/credits", headers=headers)
     for scenario in ("rate_limited", "service_unavailable", "insufficient_quota"):

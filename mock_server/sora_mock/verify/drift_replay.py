@@ -20,7 +20,7 @@ INBOX: Final = "drift"
 
 _NOT_SENT_AGAIN: Final = {"host", "content-length", "accept-encoding", "connection", "transfer-encoding", "expect"}
 _CREDENTIALS: Final = {"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"}
-_FORCED: Final = {401: "unauthorized", 429: "rate_limited", 500: "internal_error", 502: "bad_gateway"}
+_FORCED: Final = {429: "rate_limited", 500: "internal_error", 502: "bad_gateway"}
 _FORCED_ON_CREATION: Final = {402: "insufficient_quota", 403: "model_access_denied"}
 """Refusals that depend on the account or the day, not on the request: the mock is told to give them too."""
 
@@ -180,11 +180,14 @@ class Replay:
 
 
 def _key(exchange: Exchange) -> str | None:
-    """What the request carries on the mock. Another's key counts as wrong where the service refused it."""
+    """What the request carries on the mock. A key that the service refused counts as wrong, whoever's it is.
+
+    It may have expired, or come under another scheme than Bearer, which a recording does not tell.
+    """
     if exchange.key == "none":
         return None
     refused = exchange.reply is not None and exchange.reply.status == 401
-    if exchange.key == "invalid" or (exchange.key == "other" and refused):
+    if exchange.key == "invalid" or refused:
         return WRONG_KEY
     return ACCOUNTS[exchange.key]
 
@@ -192,7 +195,7 @@ def _key(exchange: Exchange) -> str | None:
 def _forced(exchange: Exchange) -> str | None:
     """The scenario of the mock that gives the recorded refusal; None where the request alone decides."""
     status = exchange.reply.status if exchange.reply else 200
-    if exchange.key != "live" and status in (401, 402, 403):
+    if exchange.key != "live" and status in (402, 403):
         return None
     if status > 502:
         return f"service_unavailable status={status}"
