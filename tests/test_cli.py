@@ -52,7 +52,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return self.ready.split()[-1]
+        return str(json.loads(self.ready)["url"]) if self.ready.startswith("{") else self.ready.split()[-1]
 
     def get(self, path: str, **headers: str) -> Any:
         request = urllib.request.Request(self.url + path, headers=headers)

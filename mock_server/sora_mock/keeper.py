@@ -47,7 +47,7 @@ def keep(channel: socket.socket, command: Sequence[str], own_group: bool, mask: 
     try:
         keeper.start(command, {**os.environ, **json.loads(variables)}, mask)
     except OSError as problem:
-        missing = isinstance(problem, (FileNotFoundError, NotADirectoryError))
+        missing = not command[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
         _complain(f"cannot run {command[0]!r}: {'command not found' if missing else problem.strerror}")
         return NOT_FOUND if missing else NOT_EXECUTABLE
     channel.send(STARTED)
@@ -81,10 +81,11 @@ class _Keeper:
 
         group = 0 if self.own_group else None
         # what was opened for the command, as by a shell's <(...), stays open; what is ours closes by itself
-        child = subprocess.Popen(  # noqa: S603  # to run what the user typed is what this is for
+        self.child = subprocess.Popen(  # noqa: S603  # to run what the user typed is what this is for
             command, env=environment, process_group=group, preexec_fn=prepare, close_fds=False
         )
-        self.pid = child.pid
+        # kept: a Popen that is forgotten takes the exit code with it
+        self.pid = self.child.pid
 
     def wait(self) -> int:
         """Passes signals on until the command ends, then ends what it left."""

@@ -35,7 +35,7 @@ LONGEST: Final = 200
 """Characters that are shown of what a client sent."""
 
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/_.~-]*")
-_TASK: Final = re.compile(rf"{ID_PREFIX}\d{{10}}-[a-z0-9]{{8}}")
+_TASK: Final = re.compile(rb"%b\d{10}-[a-z0-9]{8}" % ID_PREFIX.encode())
 
 RED, GREEN, YELLOW, CYAN, DIM = "31", "32", "33", "36", "2"
 
@@ -147,6 +147,9 @@ def printable(text: str) -> str:
     return shown if len(shown) <= LONGEST else shown[:LONGEST] + "..."
 
 
+_word: Final = lru_cache(maxsize=256)(printable)
+
+
 def _visible(text: str) -> str:
     if text.isprintable():
         return text
@@ -155,7 +158,8 @@ def _visible(text: str) -> str:
 
 def _path(path: str) -> str:
     """As it was on the wire, so that a space in it does not look like the end of a column."""
-    path = redacted(path[: 2 * LONGEST])
+    if "sk-" in path or len(path) > LONGEST:
+        path = redacted(path[: 2 * LONGEST])
     if not _PLAIN_PATH.fullmatch(path):
         path = quote(path, safe="/:@!$&'()*+,;=~-._", errors="replace")
     return path if len(path) <= LONGEST else path[:LONGEST] + "..."
@@ -169,15 +173,15 @@ def _request(record: Record) -> dict[str, Any]:
     """
     call, answer = record.call, record.answer
     is_json = answer.media_type is JSON
-    task = _TASK.search(call.path) or (_TASK.search(answer.body.decode("utf-8", "replace")) if is_json else None)
+    task = _TASK.search(call.path.encode()) if call.method == "GET" else _TASK.search(answer.body)
     return {
         "event": "request",
         "at": round(call.at, 6),
-        "method": printable(call.method),
+        "method": _word(call.method),
         "path": _path(call.path),
         "status": status_sent(answer),
-        "scenario": None if call.scenario is None else printable(call.scenario),
-        "task": None if task is None else task[0],
+        "scenario": None if call.scenario is None else _word(call.scenario),
+        "task": None if task is None else task[0].decode(),
         "duration_ms": round((record.seconds + answer.latency) * 1000, 3),
         "error": _message(answer.body) if is_json and answer.status >= 400 else None,
     }
@@ -192,7 +196,8 @@ def _message(body: bytes) -> str | None:
 
 
 def _attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
-    """What is shown of a callback attempt. error: its class alone. host: of the address that the client gave."""
+    """What is shown of a callback attempt. host: of the address that the client gave. detail: of the error."""
+    error, _, detail = (attempt.error or "").partition(": ")
     return {
         "event": "callback",
         "at": round(attempt.at, 6),
@@ -200,7 +205,8 @@ def _attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
         "task": delivery.task_id,
         "attempt": attempt.number,
         "status": attempt.status,
-        "error": None if attempt.error is None else printable(attempt.error.partition(":")[0]),
+        "error": printable(error) or None,
+        "detail": printable(detail) or None,
         "host": printable(urlsplit(delivery.url).hostname or ""),
         "seconds": attempt.seconds,
     }
@@ -233,35 +239,29 @@ class _Text:
         return f"sora-mock: {shown}\n"
 
     def _request(self, fields: dict[str, Any]) -> str:
-        task = fields["task"]
-        known = task is None or task in fields["path"]
-        words = [
-            *self._start(fields, f"{fields['duration_ms']:.2f} ms"),
-            f"{fields['method']:4} {fields['path']}",
-            self._in(CYAN, fields["scenario"] or ""),
-            "" if known else task,
-            self._in(_tone(fields["status"]), fields["error"] or ("" if fields["status"] else "connection reset")),
-        ]
-        return "  ".join(filter(None, words)) + "\n"
+        line = self._start(fields, f"{fields['duration_ms']:8.2f} ms")
+        line += f"{fields['method']:6} {fields['path']}"
+        if fields["scenario"] is not None:
+            line += f"  {self._in(CYAN, fields['scenario'])}"
+        if fields["task"] is not None and fields["method"] != "GET":
+            line += f"  {fields['task']}"
+        error = fields["error"] if fields["status"] else "connection reset"
+        return f"{line}  {self._in(_tone(fields['status']), error)}\n" if error else line + "\n"
 
     def _callback(self, fields: dict[str, Any]) -> str:
-        words = [
-            *self._start(fields, f"{fields['seconds']:.3f} s "),
-            f"callback {fields['delivery']} attempt {fields['attempt']} to {fields['host']}",
-            self._in(RED, fields["error"] or ""),
-        ]
-        return "  ".join(filter(None, words)) + "\n"
+        line = self._start(fields, f"{fields['seconds']:8.3f} s ")
+        line += f"callback {fields['delivery']} attempt {fields['attempt']} to {fields['host']}"
+        error = ": ".join(filter(None, (fields["error"], fields["detail"])))
+        return f"{line}  {self._in(RED, error)}\n" if error else line + "\n"
 
-    def _start(self, fields: dict[str, Any], duration: str) -> tuple[str, str, str]:
+    def _start(self, fields: dict[str, Any], duration: str) -> str:
         """Moment, status and duration, which stand below each other."""
-        at = fields["at"]
+        at, status = fields["at"], fields["status"]
         moment = f"{_time_of_day(int(at))}.{int(at % 1 * 1000):03}"
-        status = fields["status"]
-        return (
-            self._in(DIM, moment),
-            self._in(_tone(status), str(status or "---")),
-            self._in(DIM, f"{duration:>11}"),
-        )
+        shown = "---" if status is None else str(status)
+        if self.colour:
+            moment, shown, duration = self._in(DIM, moment), self._in(_tone(status), shown), self._in(DIM, duration)
+        return f"{moment}  {shown}  {duration}  "
 
     def _in(self, tone: str, text: str) -> str:
         return f"\x1b[{tone}m{text}\x1b[0m" if self.colour and text else text
