@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from sora_mock.calls import JSON
+from sora_mock.calls import JSON, Answer
 from sora_mock.domain.delivery import Attempt, Delivery
 from sora_mock.domain.task import ID_PREFIX
 from sora_mock.journal import Record, redacted, status_sent
@@ -172,8 +172,6 @@ def _request(record: Record) -> dict[str, Any]:
     asked for. duration_ms: real, with the time for which the answer is held back. error: the message of a refusal.
     """
     call, answer = record.call, record.answer
-    is_json = answer.media_type is JSON
-    task = _TASK.search(call.path.encode()) if call.method == "GET" else _TASK.search(answer.body)
     return {
         "event": "request",
         "at": round(call.at, 6),
@@ -181,16 +179,26 @@ def _request(record: Record) -> dict[str, Any]:
         "path": _path(call.path),
         "status": status_sent(answer),
         "scenario": None if call.scenario is None else _word(call.scenario),
-        "task": None if task is None else task[0].decode(),
-        "duration_ms": round((record.seconds + answer.latency) * 1000, 3),
-        "error": _message(answer.body) if is_json and answer.status >= 400 else None,
+        "task": _task(_TASK.search(call.path.encode()) if call.method == "GET" else _TASK.search(answer.body)),
+        "duration_ms": round(_duration_ms(record), 3),
+        "error": _message(answer),
     }
 
 
-def _message(body: bytes) -> str | None:
-    """What an error envelope says."""
+def _task(found: re.Match[bytes] | None) -> str | None:
+    return None if found is None else found[0].decode()
+
+
+def _duration_ms(record: Record) -> float:
+    return (record.seconds + record.answer.latency) * 1000
+
+
+def _message(answer: Answer) -> str | None:
+    """What the error envelope of a refusal says."""
+    if answer.status < 400 or answer.media_type is not JSON:
+        return None
     try:
-        return printable(str(msgspec.json.decode(body)["error"]["message"]))
+        return printable(str(msgspec.json.decode(answer.body)["error"]["message"]))
     except (msgspec.MsgspecError, KeyError, TypeError):
         return None
 
@@ -212,14 +220,12 @@ def _attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _fields(event: Event) -> dict[str, Any]:
-    if isinstance(event, Record):
-        return _request(event)
-    return _attempt(*event) if isinstance(event, tuple) else event
-
-
 def _json_line(event: Event) -> str:
-    return msgspec.json.encode(_fields(event)).decode() + "\n"
+    if isinstance(event, Record):
+        fields = _request(event)
+    else:
+        fields = _attempt(*event) if isinstance(event, tuple) else event
+    return msgspec.json.encode(fields).decode() + "\n"
 
 
 class _Text:
@@ -230,35 +236,36 @@ class _Text:
 
     def line(self, event: Event) -> str:
         """The line of one event; of a traceback all of them."""
-        fields = _fields(event)
-        if fields["event"] == "request":
-            return self._request(fields)
-        if fields["event"] == "callback":
-            return self._callback(fields)
-        shown = "\n".join(map(_visible, fields["text"].splitlines()))
+        if isinstance(event, Record):
+            return self._request(event)
+        if isinstance(event, tuple):
+            return self._callback(_attempt(*event))
+        shown = "\n".join(map(_visible, event["text"].splitlines()))
         return f"sora-mock: {shown}\n"
 
-    def _request(self, fields: dict[str, Any]) -> str:
-        line = self._start(fields, f"{fields['duration_ms']:8.2f} ms")
-        line += f"{fields['method']:6} {fields['path']}"
-        if fields["scenario"] is not None:
-            line += f"  {self._in(CYAN, fields['scenario'])}"
-        if fields["task"] is not None and fields["method"] != "GET":
-            line += f"  {fields['task']}"
-        error = fields["error"] if fields["status"] else "connection reset"
-        return f"{line}  {self._in(_tone(fields['status']), error)}\n" if error else line + "\n"
+    def _request(self, record: Record) -> str:
+        # not by way of the fields, which would cost as much again
+        call, status = record.call, status_sent(record.answer)
+        start = self._start(call.at, status, f"{_duration_ms(record):8.2f} ms")
+        line = f"{start}{_word(call.method):6} {_path(call.path)}"
+        if call.scenario is not None:
+            line += "  " + self._in(CYAN, _word(call.scenario))
+        if call.method != "GET" and (task := _TASK.search(record.answer.body)):
+            line += "  " + task[0].decode()
+        error = "connection reset" if status is None else _message(record.answer)
+        return f"{line}  {self._in(_tone(status), error)}\n" if error else line + "\n"
 
     def _callback(self, fields: dict[str, Any]) -> str:
-        line = self._start(fields, f"{fields['seconds']:8.3f} s ")
+        line = self._start(fields["at"], fields["status"], f"{fields['seconds']:8.3f} s ")
         line += f"callback {fields['delivery']} attempt {fields['attempt']} to {fields['host']}"
         error = ": ".join(filter(None, (fields["error"], fields["detail"])))
         return f"{line}  {self._in(RED, error)}\n" if error else line + "\n"
 
-    def _start(self, fields: dict[str, Any], duration: str) -> str:
+    def _start(self, at: float, status: int | None, duration: str) -> str:
         """Moment, status and duration, which stand below each other."""
-        at, status = fields["at"], fields["status"]
-        moment = f"{_time_of_day(int(at))}.{int(at % 1 * 1000):03}"
-        shown = "---" if status is None else str(status)
+        second = int(at)
+        moment = f"{_time_of_day(second)}.{int((at - second) * 1000):03}"
+        shown = str(status or "---")
         if self.colour:
             moment, shown, duration = self._in(DIM, moment), self._in(_tone(status), shown), self._in(DIM, duration)
         return f"{moment}  {shown}  {duration}  "
