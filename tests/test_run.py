@@ -195,6 +195,12 @@ def test_a_failure_shows_the_last_requests_without_keys(tmp_path: Path) -> None:
     assert "Invalid task ID" in lines[-1]
 
 
+def test_requests_are_shown_though_the_command_has_reset_the_journal(tmp_path: Path) -> None:
+    reset = "import urllib.request; urllib.request.urlopen(os.environ['SORA_MOCK_URL'] + '/__mock/reset', b'')"
+    lines = running(tmp_path, *python(f"{ASK}{reset}; sys.exit(3)", "/v1/credits")).stderr.splitlines()
+    assert ["/v1/credits" in line for line in lines] == [False, True]
+
+
 def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
     [line] = running(tmp_path, *python("raise SystemExit(3)")).stderr.splitlines()
     assert "no request" in line

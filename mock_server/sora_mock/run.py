@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -103,9 +104,18 @@ def _serve(
     keys = None if settings.keys is None else (*settings.keys, api_key)
     server = MockServer(replace(settings, seed=seed, keys=keys))
     code, failure = BROKEN, None
+    # not the journals: a test suite may reset them
+    recent: deque[Record] = deque(maxlen=SHOWN)
+
+    def seen(record: Record) -> None:
+        recent.append(record)
+        if log:
+            terminal.request(record)
+
     try:
         with server:
             terminal.watch(server.app.emulator, requests=log)
+            server.app.emulator.on_request = seen
             own = {each.name: each.filled(server.url, api_key) for each in variables}
             child.start(_told(server.url, api_key, settings.control_token) | own)
             code = child.wait(numbers)
@@ -117,7 +127,7 @@ def _serve(
     if failure is not None:
         terminal.tell(failure)
     elif code and child.started and not settings.quiet:
-        _report(terminal, server.app.emulator.store.records(), code, seed, settings.seed is None)
+        _report(terminal, recent, code, seed, settings.seed is None)
     terminal.close()
     return code
 
@@ -128,18 +138,18 @@ def _told(url: str, api_key: str, token: str | None) -> dict[str, str]:
     return origins | secrets
 
 
-def _report(terminal: Terminal, records: Sequence[Record], code: int, seed: int, drawn: bool) -> None:
+def _report(terminal: Terminal, recent: Sequence[Record], code: int, seed: int, drawn: bool) -> None:
     """What a person needs first when the command has failed."""
     name = {128 + number: f" ({number.name})" for number in signal.Signals}.get(code, "")
     ended = f"the command ended with {code}{name}"
-    shown = records[-SHOWN:]
-    if not shown:
+    if not recent:
         terminal.tell(f"{ended}; no request has reached the server", exit_code=code, requests=0)
         return
-    some = f"its requests ({len(shown)})" if shown == records else f"the last {SHOWN} of its {len(records)} requests"
+    total = recent[-1].number
+    some = f"its requests ({total})" if total <= SHOWN else f"the last {SHOWN} of its {total} requests"
     repeat = f" (repeat this run with --seed {seed})" if drawn else ""
-    terminal.tell(f"{ended}; {some}{repeat}:", exit_code=code, requests=len(records), seed=seed)
-    for record in shown:
+    terminal.tell(f"{ended}; {some}{repeat}:", exit_code=code, requests=total, seed=seed)
+    for record in recent:
         terminal.request(record)
 
 
