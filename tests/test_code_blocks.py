@@ -1,6 +1,5 @@
 """Every code block of the README and of docs/ is executed: shell, Python, settings; what cannot be is named here."""
 
-import json
 import os
 import re
 import subprocess
@@ -175,13 +174,8 @@ def test_yaml_can_be_read(block: Block) -> None:
     assert yaml.safe_load(block.code)
 
 
-@pytest.mark.parametrize("block", of("json"))
-def test_json_can_be_read(block: Block) -> None:
-    assert json.loads(block.code)
-
-
 def test_no_block_is_of_a_language_that_nobody_executes() -> None:
-    known = {"sh", "python", "toml", "ini", "json"} | SHOWN
+    known = {"sh", "python", "toml", "ini"} | SHOWN
     assert [f"{block.page.name}:{block.line}" for block in BLOCKS if block.language not in known] == []
 
 

@@ -10,16 +10,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
 import uvicorn
 
-from sora_mock.account import Account
 from sora_mock.app import create_app
 from sora_mock.emulator import Emulator
 from sora_mock.options import Options, with_options
 from sora_mock.protocol import Protocol
 from sora_mock.settings import SettingError, Settings
+
+if TYPE_CHECKING:
+    from sora_mock.account import Account
 
 GRACE: Final = 1
 """Seconds that open requests get at the end."""
@@ -199,8 +201,11 @@ class MockServer:
         if failure is not None:
             raise failure
 
-    def account(self, key: str | None = None) -> Account:
+    def account(self, key: str | None = None) -> "Account":
         """The account of a key, as the pytest fixture gives it; by default one that nobody else has."""
+        # a server that is started from the command line never needs it
+        from sora_mock.account import Account
+
         return Account(self.url, key or f"sk-account-{next(self._accounts)}", token=self.settings.control_token)
 
     def __enter__(self) -> Self:
