@@ -30,9 +30,9 @@ def running(command: Sequence[str], stderr: int | None = None) -> Iterator[Runni
         assert process.stdout is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - began
-        if " ready on " not in line:
+        if "ready" not in line:
             sys.exit(f"{' '.join(command)[:200]} did not start: {line!r}")
-        yield Running(process, line.split()[-1], seconds)
+        yield Running(process, "http" + line.partition("http")[2].rstrip('"}\n'), seconds)
     finally:
         process.terminate()
         process.communicate()

@@ -30,15 +30,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="of each run (4)")
+    parser.add_argument("--log", choices=("text", "json"), help="with a line for each request (none)")
     parser.add_argument("kinds", nargs="*", default=["mix", "create", "poll"], help="mix, create, poll (all three)")
     options = parser.parse_args()
     for tool, package in (("wrk", "wrk"), ("taskset", "util-linux")):
         if shutil.which(tool) is None:
             sys.exit(f"{tool} is missing: apt-get install {package}")
     # tasks end during a run, so that polls see every status
-    flags = ("--quiet", "--credits", "unlimited", "--port", "0", "--generation-time", "1")
+    flags = ("--credits", "unlimited", "--port", "0", "--generation-time", "1")
+    log = ("--log-format", options.log) if options.log else ("--quiet",)
     with (
-        running(("taskset", "-c", "0", *MOCK, "serve", *flags)) as mock,
+        running(("taskset", "-c", "0", *MOCK, "serve", *flags, *log), subprocess.DEVNULL) as mock,
         running(("taskset", "-c", "0", *BARE, *replies(mock.url))) as bare,
     ):
         for kind in options.kinds:

@@ -11,6 +11,7 @@ from contract_tests import (
     creation,
     envelope,
     fields,
+    generated,
     harm,
     hostile,
     idempotency,
@@ -46,5 +47,6 @@ AREAS = (
     hostile,
     connection,
     harm,
+    generated,
 )
 """The files of rules, cheap and basic ones first."""

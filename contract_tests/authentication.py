@@ -1,7 +1,6 @@
 """Who may call: a key on every operation, and the key before anything else."""
 
 from collections.abc import Callable
-from typing import Any
 
 from sora_mock.verify.reply import Reply
 from sora_mock.verify.rule import equal, rule
@@ -22,17 +21,20 @@ REQUESTS: dict[str, Callable[..., Reply]] = {
     "query": lambda target, **more: target.get(TASK, **more),
     "credits": lambda target, **more: target.get(CREDITS, **more),
 }
-WRONG: dict[str, tuple[str, dict[str, Any]]] = {
-    "none": ("no key at all", {"key": None}),
-    "wrong": ("a key that nobody was given", {"key": WRONG_KEY}),
-    "empty": ("an empty key", {"authorization": "Bearer"}),
-    "basic": ("another scheme", {"authorization": "Basic d3Jvbmc6a2V5"}),
-    "bare": ("a key without a scheme", {"authorization": WRONG_KEY}),
+WRONG: dict[str, tuple[str, str | None]] = {
+    "none": ("no key at all", None),
+    "wrong": ("a key that nobody was given", f"Bearer {WRONG_KEY}"),
+    "empty": ("an empty key", "Bearer"),
+    "basic": ("another scheme", "Basic d3Jvbmc6a2V5"),
+    "bare": ("a key without a scheme", WRONG_KEY),
+    "good_basic": ("the right key under another scheme", "Basic {key}"),
+    "good_bare": ("the right key without a scheme", "{key}"),
 }
+"""What is claimed of each, and the header Authorization."""
 
 
 def _declare(operation: str, case: str) -> None:
-    claim, more = WRONG[case]
+    claim, header = WRONG[case]
 
     @rule(
         id=f"auth.{operation}.{case}",
@@ -40,9 +42,13 @@ def _declare(operation: str, case: str) -> None:
         source=SOURCES[operation],
     )
     def check(target: Target) -> None:
-        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
-        reply = REQUESTS[operation](target, **more)
-        reply.error(401, "unauthorized", "authentication_error", message)
+        authorization = None if header is None else header.format(key=target.key)
+        _is_unauthorized(REQUESTS[operation](target, key=None, authorization=authorization), operation)
+
+
+def _is_unauthorized(reply: Reply, operation: str) -> None:
+    message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
+    reply.error(401, "unauthorized", "authentication_error", message)
 
 
 for _operation in REQUESTS:
@@ -50,36 +56,19 @@ for _operation in REQUESTS:
         _declare(_operation, _case)
 
 
-@rule(
-    id="auth.before.task_id",
-    claim="a wrong key is refused before a bad task id is",
-    source=SOURCES["query"],
-)
-def before_task_id(target: Target) -> None:
-    """401, not 400."""
-    target.get("/v1/tasks/nonsense", key=WRONG_KEY).error(401, "unauthorized")
+def _before(name: str, claim: str, operation: str, send: Callable[[Target], Reply], needs: set[str]) -> None:
+    @rule(id=f"auth.before.{name}", claim=f"a wrong key is refused {claim}", source=SOURCES[operation], needs=needs)
+    def check(target: Target) -> None:
+        _is_unauthorized(send(target), operation)
 
 
-@rule(
-    id="auth.before.valid_body",
-    claim="a wrong key is refused with a valid body too",
-    source=SOURCES["create"],
-    needs={"mock"},
-)
-def before_valid_body(target: Target) -> None:
-    """401, and no task."""
-    target.create(key=WRONG_KEY).error(401, "unauthorized", "authentication_error", CREATION_MESSAGE)
+def _get_nonsense(target: Target) -> Reply:
+    return target.get("/v1/tasks/nonsense", key=WRONG_KEY)
 
 
-@rule(
-    id="auth.before.fields",
-    claim="a wrong key is refused before a bad field is",
-    source=SOURCES["create"],
-    needs={"mock"},
-)
-def before_fields(target: Target) -> None:
-    """401, not 400."""
-    target.create(key=WRONG_KEY, duration=11).error(401, "unauthorized")
+_before("task_id", "before a bad task id is", "query", _get_nonsense, set())
+_before("valid_body", "with a valid body too", "create", lambda target: target.create(key=WRONG_KEY), {"mock"})
+_before("fields", "before a bad field is", "create", lambda t: t.create(key=WRONG_KEY, duration=11), {"mock"})
 
 
 @rule(
@@ -102,8 +91,7 @@ def scheme_case(target: Target) -> None:
 def expired(target: Target) -> None:
     """On creation, query and credits."""
     for operation, send in REQUESTS.items():
-        message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
-        send(target, key="sk-mock-expired-verify").error(401, "unauthorized", "authentication_error", message)
+        _is_unauthorized(send(target, key="sk-mock-expired-verify"), operation)
     target.send("POST", CREATE, key="sk-mock-expired-verify", body=ORDER).error(401, "unauthorized")
 
 

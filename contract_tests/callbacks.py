@@ -92,6 +92,15 @@ def ages(target: Target) -> list[float]:
     return [round(message["at"] - end, 3) for message in messages(target)]
 
 
+def _reported(target: Target, statuses: list[int], wanted: list[float], state: str) -> None:
+    """Raises Broken unless a receiver that answers so gets attempts of these ages, and they come to this."""
+    replies(target, *statuses)
+    target.created(callback_url=HOOK)
+    target.advance(GENERATION + 3600)
+    equal("ages", ages(target), wanted)
+    equal("state", target.control("GET", "/deliveries")["deliveries"][0]["state"], state)
+
+
 @rule(id="callback.moment", claim="the callback comes when the task ends, and not before", source=PROSE, needs=RECEIVER)
 def moment(target: Target) -> None:
     """Nothing at 19.9 s, one at 20."""
@@ -167,12 +176,7 @@ def billing(target: Target) -> None:
 )
 def schedule(target: Target) -> None:
     """A receiver that always answers 500."""
-    replies(target, 500)
-    target.created(callback_url=HOOK)
-    target.advance(GENERATION + 3600)
-    equal("ages", ages(target), [0, 1, 3, 7])
-    delivery = target.control("GET", "/deliveries")["deliveries"][0]
-    equal("state", delivery["state"], "failed")
+    _reported(target, [500], [0, 1, 3, 7], "failed")
 
 
 @rule(id="callback.schedule.steps", claim="each retry comes at its moment, not before", source=PROSE, needs=RECEIVER)
@@ -205,10 +209,7 @@ def _status(status: int, counts: bool) -> None:
         needs=RECEIVER,
     )
     def check(target: Target) -> None:
-        replies(target, status, 200)
-        target.created(callback_url=HOOK)
-        target.advance(GENERATION + 60)
-        equal("ages", ages(target), [0] if counts else [0, 1])
+        _reported(target, [status, 200], [0] if counts else [0, 1], "succeeded")
 
 
 for _code in (200, 201, 202, 204, 206, 299):
@@ -225,11 +226,7 @@ def _recovers(failures: int, wanted: list[float]) -> None:
         needs=RECEIVER,
     )
     def check(target: Target) -> None:
-        replies(target, *[500] * failures, 204)
-        target.created(callback_url=HOOK)
-        target.advance(GENERATION + 60)
-        equal("ages", ages(target), wanted)
-        equal("state", target.control("GET", "/deliveries")["deliveries"][0]["state"], "succeeded")
+        _reported(target, [*[500] * failures, 204], wanted, "succeeded")
 
 
 _recovers(2, [0, 1, 3])

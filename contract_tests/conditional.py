@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from contract_tests.links import DAY, fetch, finished
+from contract_tests.links import DAY, completed, fetch, finished, path_of
 from contract_tests.wire import BODY, Wire, order
 from sora_mock.data import data_folder
 from sora_mock.verify.rule import equal, rule, true
@@ -18,7 +18,7 @@ from sora_mock.verify.target import GENERATION, Target
 )
 def none_match(target: Target) -> None:
     """Alone, weak, in a list, a star; another tag and half a tag."""
-    path = finished(target)[1]
+    path = finished(target)
     whole = fetch(target, path)
     tag = whole.headers.get("etag", "")
     true("etag", tag.startswith('"') and tag.endswith('"') and len(tag) > 8, tag, "an entity tag")
@@ -43,9 +43,9 @@ def none_match(target: Target) -> None:
 )
 def if_range(target: Target) -> None:
     """So that a download can be resumed."""
-    path = finished(target)[1]
+    path = finished(target)
     whole = fetch(target, path)
-    other = fetch(target, finished(target, duration=15)[1]).headers["etag"]
+    other = fetch(target, finished(target, duration=15)).headers["etag"]
     reply = fetch(target, path, Range="bytes=5-", If_Range=whole.headers["etag"])
     equal("status and body", (reply.status, reply.body), (206, whole.body[5:]))
     equal("etag", reply.headers.get("etag"), whole.headers["etag"])
@@ -71,7 +71,7 @@ def ranges(size: int) -> Iterator[tuple[str, int, int]]:
 )
 def edges(target: Target) -> None:
     """One byte, all bytes, more than there are, none."""
-    path = finished(target)[1]
+    path = finished(target)
     whole = fetch(target, path)
     size = len(whole.body)
     equal("accept-ranges", whole.headers.get("accept-ranges"), "bytes")
@@ -101,7 +101,7 @@ def edges(target: Target) -> None:
 )
 def method(target: Target) -> None:
     """And the file is still there."""
-    path = finished(target)[1]
+    path = finished(target)
     for name in ("POST", "PUT", "DELETE"):
         reply = target.send(name, path)
         reply.error(405, "method_not_allowed", "invalid_request_error")
@@ -117,7 +117,7 @@ def method(target: Target) -> None:
 )
 def paths(target: Target) -> None:
     """Other endings, folders, letters, lengths; the right name under another task's account or day."""
-    path = finished(target)[1]
+    path = finished(target)
     name = path[-36:-4]
     wrong = [path[:-4], path + "4", path[:-4] + ".mp3", path + "/", "/x" + path, path.replace("/videos/", "/images/")]
     wrong += [path.replace(name, name.upper()), path.replace(name, name[1:]), path.replace(name, "0" + name)]
@@ -166,7 +166,8 @@ def origin(target: Target) -> None:
 )
 def exact(target: Target) -> None:
     """Nothing in between; the query still names it."""
-    task_id, path = finished(target)
+    task_id, link = completed(target)
+    path = path_of(link)
     target.advance(DAY)
     for _ in range(2):
         fetch(target, path).error(404, "file_expired", "invalid_request_error")
@@ -204,7 +205,7 @@ def files(target: Target) -> None:
         for seconds in (10, 15):
             for clean, mark in ((True, ""), (False, "-watermark")):
                 wanted = (shipped / f"{shape}-{seconds}s{mark}.mp4").read_bytes()
-                path = finished(target, aspect_ratio=ratio, duration=seconds, remove_watermark=clean)[1]
+                path = finished(target, aspect_ratio=ratio, duration=seconds, remove_watermark=clean)
                 equal(f"file of {ratio}, {seconds} s{mark}", fetch(target, path).body == wanted, True)
     usual = (shipped / "landscape-10s.mp4").read_bytes()
-    equal("file of the usual order", fetch(target, finished(target)[1]).body == usual, True)
+    equal("file of the usual order", fetch(target, finished(target)).body == usual, True)

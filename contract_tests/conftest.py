@@ -6,12 +6,14 @@ Without a URL a mock is started.
 import argparse
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from sora_mock.verify import command, runner
-from sora_mock.verify.flags import credits_
+from sora_mock.verify import command, evidence, runner
+from sora_mock.verify.flags import MAX_EXAMPLES, count, credits_
 from sora_mock.verify.rule import Rule
+from sora_mock.verify.runner import Result
 from sora_mock.verify.target import Session
 
 
@@ -23,6 +25,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--surprise-credits", type=credits_, help="part of them for what should be refused")
     group.addoption("--api-key-env", default="EVOLINK_API_KEY", help="variable of the live key")
     group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
+    group.addoption("--max-examples", type=count, default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})")
+    group.addoption("--ledger", help="a ledger that several live runs share")
+    group.addoption("--record", help="the guard's recording of a live run")
+    group.addoption("--evidence", type=Path, help="keep what was proved when")
     group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
     group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
 
@@ -34,8 +40,9 @@ def _options(config: pytest.Config, url: str) -> argparse.Namespace:
         surprise_credits=config.getoption("--surprise-credits"),
         api_key_env=config.getoption("--api-key-env"),
         seed=config.getoption("--contract-seed"),
-        ledger=None,
-        record=None,
+        max_examples=config.getoption("--max-examples"),
+        ledger=config.getoption("--ledger"),
+        record=config.getoption("--record"),
     )
 
 
@@ -56,8 +63,22 @@ def contract_session(pytestconfig: pytest.Config) -> Iterator[Session]:
             from sora_mock.server import MockServer
 
             url = stack.enter_context(MockServer(port=0, seed=1)).url
-        options = _options(pytestconfig, command.target_url(url))
-        yield stack.enter_context(command.opened(options.url, options))
+        try:
+            options = _options(pytestconfig, command.target_url(url))
+            session = stack.enter_context(command.opened(options.url, options))
+        except command.Stop as stop:
+            pytest.exit(f"contract: {stop}", stop.code)
+        yield session
+
+
+@pytest.fixture(scope="session")
+def contract_results(pytestconfig: pytest.Config, contract_session: Session) -> Iterator[list[Result]]:
+    """What came of the rules so far; the evidence file learns it in the end."""
+    results: list[Result] = []
+    yield results
+    path = pytestconfig.getoption("--evidence")
+    if path is not None:
+        evidence.keep(path, results, "mock" if contract_session.control else "live")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """The reply to a creation, and the ids."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from contract_tests.shapes import fits
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule, true
@@ -11,101 +13,98 @@ REPLY = "published contract, VideoGenerationResponse"
 ID = re.compile(r"task-unified-\d{10}-[a-z0-9]{8}")
 
 
-@rule(
-    id="creation.shape",
-    claim="the reply has the shape VideoGenerationResponse",
-    source=REPLY,
-    price=TEN_SECONDS,
-    shared=True,
-)
-def shape(target: Target) -> None:
+RECORDED = "recorded reply (R)"
+Check = Callable[[Target, Any], None]
+
+
+def of_reply(name: str, claim: str, source: str = REPLY) -> Callable[[Check], Check]:
+    """Declares a rule on the reply to a creation; on the live service one creation serves all of them."""
+
+    def declare(check: Check) -> Check:
+        declared = rule(id=f"creation.{name}", claim=claim, source=source, price=TEN_SECONDS, shared=True)
+        declared(lambda target: check(target, target.shared()))
+        return check
+
+    return declare
+
+
+@of_reply("shape", "the reply has the shape VideoGenerationResponse")
+def shape(target: Target, reply: Any) -> None:
     """Every documented field."""
-    fits("VideoGenerationResponse", target.shared())
+    fits("VideoGenerationResponse", reply)
 
 
-@rule(
-    id="creation.fixed",
-    claim="model, object and type are those of a video",
-    source=REPLY,
-    price=TEN_SECONDS,
-    shared=True,
-)
-def fixed(target: Target) -> None:
+@of_reply("fixed", "model, object and type are those of a video")
+def fixed(target: Target, reply: Any) -> None:
     """Constants."""
-    reply = target.shared()
     equal("model", reply["model"], "sora-2-beta-max")
     equal("object", reply["object"], "video.generation.task")
     equal("type", reply["type"], "video")
 
 
-@rule(
-    id="creation.first_state",
-    claim="a new task is pending with progress 0, or just processing",
-    source=f"{REPLY}; recorded reply (R) for processing",
-    price=TEN_SECONDS,
-    shared=True,
+@of_reply(
+    "first_state",
+    "a new task is pending with progress 0, or just processing",
+    f"{REPLY}; {RECORDED} for processing",
 )
-def first_state(target: Target) -> None:
+def first_state(target: Target, reply: Any) -> None:
     """On a mock with its settings as they come: pending."""
-    reply = target.shared()
     state = (reply["status"], reply["progress"])
     allowed = [("pending", 0)] if target.is_mock else [("pending", 0), ("processing", 0), ("processing", 1)]
     true("status and progress", state in allowed, state, allowed)
 
 
-@rule(
-    id="creation.can_cancel",
-    claim="a new task can be cancelled",
-    source="recorded reply (R)",
-    price=TEN_SECONDS,
-    shared=True,
-)
-def can_cancel(target: Target) -> None:
+@of_reply("can_cancel", "a new task can be cancelled", RECORDED)
+def can_cancel(target: Target, reply: Any) -> None:
     """task_info.can_cancel."""
-    equal("can_cancel", target.shared()["task_info"]["can_cancel"], True)
+    equal("can_cancel", reply["task_info"]["can_cancel"], True)
 
 
-@rule(
-    id="creation.id",
-    claim="an id is task-unified-, ten digits that equal created, and eight of a-z0-9",
-    source="recorded reply (R)",
-    price=TEN_SECONDS,
-    shared=True,
-)
-def task_id(target: Target) -> None:
+@of_reply("id", "an id is task-unified-, ten digits that equal created, and eight of a-z0-9", RECORDED)
+def task_id(target: Target, reply: Any) -> None:
     """All ten real ids look like that."""
-    reply = target.shared()
     true("id", ID.fullmatch(reply["id"]), reply["id"], ID.pattern)
     equal("digits of the id", reply["id"][13:23], str(reply["created"]))
 
 
-@rule(
-    id="creation.usage",
-    claim="usage tells the rule, the group and the price: per_call, 5.76 for ten seconds",
-    source="service-facts, credits (D)",
-    price=TEN_SECONDS,
-    shared=True,
+@of_reply(
+    "usage",
+    "usage tells the rule, the group and the price: per_call, 5.76 for ten seconds",
+    "service-facts, credits (D)",
 )
-def usage(target: Target) -> None:
+def usage(target: Target, reply: Any) -> None:
     """The group is one of two."""
-    found = target.shared()["usage"]
+    found = reply["usage"]
     equal("billing_rule", found["billing_rule"], "per_call")
     equal("credits_reserved", found["credits_reserved"], TEN_SECONDS)
     true("user_group", found["user_group"] in ("default", "vip"), found["user_group"], "default or vip")
 
 
-@rule(
-    id="creation.created.now",
-    claim="created is the present second",
-    source=REPLY,
-    price=TEN_SECONDS,
-    shared=True,
-)
-def created_now(target: Target) -> None:
-    """Within a day, as the shared creation may be some minutes old and clocks differ; exact on a mock."""
+@of_reply("created.now", "created is the present second")
+def created_now(target: Target, reply: Any) -> None:
+    """Within an hour, as the shared creation may be some minutes old and clocks differ; exact on a mock."""
     now = target.now() if target.is_mock else datetime.now(UTC).timestamp()
-    created = target.shared()["created"]
+    created = reply["created"]
     true("created", abs(created - int(now)) <= (0 if target.is_mock else 3600), created, int(now))
+
+
+@of_reply(
+    "queried",
+    "a new task can be queried at once and says the same",
+    "published contract, description; service-facts, task query (D)",
+)
+def queried(target: Target, reply: Any) -> None:
+    """What does not change."""
+    task = target.task(reply["id"])
+    for name in ("id", "created", "model", "object", "type"):
+        equal(name, task.get(name), reply[name])
+
+
+@of_reply("key_order", "the keys of replies come in alphabetical order", RECORDED)
+def key_order(target: Target, reply: Any) -> None:
+    """Creation and query."""
+    for names in (list(reply), list(target.task(reply["id"]))):
+        equal("keys", names, sorted(names))
 
 
 @rule(
@@ -149,35 +148,6 @@ def video_duration(target: Target) -> None:
 def estimated_time(target: Target) -> None:
     """The mock knows it."""
     equal("estimated_time", target.created()["task_info"]["estimated_time"], int(GENERATION))
-
-
-@rule(
-    id="creation.queried",
-    claim="a new task can be queried at once and says the same",
-    source="published contract, description; service-facts, task query (D)",
-    price=TEN_SECONDS,
-    shared=True,
-)
-def queried(target: Target) -> None:
-    """What does not change."""
-    reply = target.shared()
-    task = target.task(reply["id"])
-    for name in ("id", "created", "model", "object", "type"):
-        equal(name, task.get(name), reply[name])
-
-
-@rule(
-    id="creation.key_order",
-    claim="the keys of replies come in alphabetical order",
-    source="recorded reply (R)",
-    price=TEN_SECONDS,
-    shared=True,
-)
-def key_order(target: Target) -> None:
-    """Creation and query."""
-    reply = target.shared()
-    for names in (list(reply), list(target.task(reply["id"]))):
-        equal("keys", names, sorted(names))
 
 
 @rule(

@@ -1,5 +1,6 @@
 """The life of a task, second by second on a clock that stands still between them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from contract_tests.shapes import fits
@@ -8,35 +9,99 @@ from sora_mock.verify.target import GENERATION, Target
 
 QUERY = "service-facts, task query (D)"
 ORDER = ("pending", "processing", "completed")
-SECONDS = int(GENERATION)
 
 
-def sweep(target: Target, seconds: int = SECONDS + 5, **fields: Any) -> list[Any]:
-    """What the query says at every second from the creation on."""
-    task_id = target.created(**fields)["id"]
+def sweep(target: Target) -> list[Any]:
+    """What the query says at every second from the creation to five seconds beyond the end."""
+    task_id = target.created()["id"]
     views = [target.task(task_id)]
-    for _ in range(seconds):
+    for _ in range(int(GENERATION) + 5):
         target.advance(1)
         views.append(target.task(task_id))
     return views
 
 
-@rule(id="life.shape", claim="at every second the task has the shape Task", source=QUERY, needs={"clock"})
-def shape(target: Target) -> None:
+Check = Callable[[list[Any]], None]
+
+
+def of_life(name: str, claim: str, source: str = QUERY) -> Callable[[Check], Check]:
+    """Declares a rule on what the query says of a task at every second from its creation to beyond its end."""
+
+    def declare(check: Check) -> Check:
+        declared = rule(id=f"life.{name}", claim=claim, source=source, needs={"clock"})
+        declared(lambda target: check(sweep(target)))
+        return check
+
+    return declare
+
+
+@of_life("shape", "at every second the task has the shape Task")
+def shape(views: list[Any]) -> None:
     """Also the conditions between status, results and error."""
-    for view in sweep(target):
+    for view in views:
         fits("Task", view)
 
 
-@rule(
-    id="life.order", claim="pending, processing, completed, in this order and each seen", source=QUERY, needs={"clock"}
-)
-def order(target: Target) -> None:
+@of_life("order", "pending, processing, completed, in this order and each seen")
+def order(views: list[Any]) -> None:
     """Never back, never another word."""
-    states = [view["status"] for view in sweep(target)]
+    states = [view["status"] for view in views]
     equal("states", list(dict.fromkeys(states)), list(ORDER))
     ranks = [ORDER.index(state) for state in states]
     equal("states", ranks, sorted(ranks))
+
+
+@of_life("progress.rises", "progress never falls")
+def progress_rises(views: list[Any]) -> None:
+    """And moves."""
+    progress = [view["progress"] for view in views]
+    equal("progress", progress, sorted(progress))
+    true("progress", len(set(progress)) > 5, progress, "several values")
+
+
+@of_life(
+    "progress.bounds",
+    "progress is 0 while pending, 1 to 99 while processing, 100 when completed",
+    f"{QUERY}; recorded reply (R)",
+)
+def progress_bounds(views: list[Any]) -> None:
+    """1 at the start of the processing."""
+    bounds = {"pending": (0, 0), "processing": (1, 99), "completed": (100, 100)}
+    for view in views:
+        low, high = bounds.get(view["status"], (0, -1))
+        true("progress", low <= view["progress"] <= high, (view["status"], view["progress"]), (low, high))
+    first = next((view["progress"] for view in views if view["status"] == "processing"), None)
+    equal("first progress", first, 1)
+
+
+@of_life("results", "results are there exactly when the task is completed")
+def results(views: list[Any]) -> None:
+    """Absent before, never null or empty."""
+    for view in views:
+        equal("results are there", "results" in view, view["status"] == "completed")
+    last = views[-1]["results"]
+    true("results", len(last) == 1 and last[0], last, "one link")
+
+
+@of_life("no_error", "a task that does not fail has no error")
+def no_error(views: list[Any]) -> None:
+    """Absent or null."""
+    for view in views:
+        equal("error", view.get("error"), None)
+
+
+@of_life("can_cancel", "can_cancel is true while the task is unfinished and false afterwards", "recorded reply (R)")
+def can_cancel(views: list[Any]) -> None:
+    """At every second."""
+    for view in views:
+        equal("can_cancel", view["task_info"]["can_cancel"], view["status"] in ("pending", "processing"))
+
+
+@of_life("immutable", "id, created, model, object and type never change")
+def immutable(views: list[Any]) -> None:
+    """From the first query on."""
+    for name in ("id", "created", "model", "object", "type"):
+        equal(name, {view[name] for view in views}, {views[0][name]})
 
 
 @rule(
@@ -61,39 +126,6 @@ def exact_end(target: Target) -> None:
     equal("status", target.task(task_id)["status"], "completed")
 
 
-@rule(id="life.progress.rises", claim="progress never falls", source=QUERY, needs={"clock"})
-def progress_rises(target: Target) -> None:
-    """And moves."""
-    progress = [view["progress"] for view in sweep(target)]
-    equal("progress", progress, sorted(progress))
-    true("progress", len(set(progress)) > 5, progress, "several values")
-
-
-@rule(
-    id="life.progress.bounds",
-    claim="progress is 0 while pending, 1 to 99 while processing, 100 when completed",
-    source=f"{QUERY}; recorded reply (R)",
-    needs={"clock"},
-)
-def progress_bounds(target: Target) -> None:
-    """1 at the start of the processing."""
-    bounds = {"pending": (0, 0), "processing": (1, 99), "completed": (100, 100)}
-    views = sweep(target)
-    for view in views:
-        low, high = bounds[view["status"]]
-        true("progress", low <= view["progress"] <= high, (view["status"], view["progress"]), (low, high))
-    first = next(view["progress"] for view in views if view["status"] == "processing")
-    equal("first progress", first, 1)
-
-
-@rule(id="life.results", claim="results are there exactly when the task is completed", source=QUERY, needs={"clock"})
-def results(target: Target) -> None:
-    """Absent before, never null or empty."""
-    for view in sweep(target):
-        equal("results are there", "results" in view, view["status"] == "completed")
-    true("results", len(view["results"]) == 1 and view["results"][0], view["results"], "one link")
-
-
 @rule(id="life.results.stay", claim="the result link never changes", source=QUERY, needs={"clock"})
 def results_stay(target: Target) -> None:
     """Over two days."""
@@ -103,38 +135,6 @@ def results_stay(target: Target) -> None:
     for step in (1, 86_400, 86_400):
         target.advance(step)
         equal("results", target.task(task_id)["results"], first)
-
-
-@rule(id="life.no_error", claim="a task that does not fail has no error", source=QUERY, needs={"clock"})
-def no_error(target: Target) -> None:
-    """Absent or null."""
-    for view in sweep(target):
-        equal("error", view.get("error"), None)
-
-
-@rule(
-    id="life.can_cancel",
-    claim="can_cancel is true while the task is unfinished and false afterwards",
-    source="recorded reply (R)",
-    needs={"clock"},
-)
-def can_cancel(target: Target) -> None:
-    """At every second."""
-    for view in sweep(target):
-        equal("can_cancel", view["task_info"]["can_cancel"], view["status"] in ("pending", "processing"))
-
-
-@rule(
-    id="life.immutable",
-    claim="id, created, model, object and type never change",
-    source=QUERY,
-    needs={"clock"},
-)
-def immutable(target: Target) -> None:
-    """From the creation on."""
-    views = sweep(target)
-    for name in ("id", "created", "model", "object", "type"):
-        equal(name, {view[name] for view in views}, {views[0][name]})
 
 
 @rule(id="life.final", claim="a completed task stays as it is", source=QUERY, needs={"clock"})
@@ -210,9 +210,11 @@ def _is_failed(view: Any, code: str) -> None:
     equal("progress", view["progress"], 0)
     equal("results are there", "results" in view, False)
     equal("can_cancel", view["task_info"]["can_cancel"], False)
-    equal("error.code", view["error"]["code"], code)
-    equal("error.type", view["error"]["type"], "task_error")
-    true("error.message", view["error"]["message"], view["error"], "a message")
+    error = view["error"]
+    true("error", isinstance(error, dict), error, "an object")
+    equal("error.code", error["code"], code)
+    equal("error.type", error["type"], "task_error")
+    true("error.message", error["message"], error, "a message")
 
 
 @rule(

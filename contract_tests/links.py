@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from sora_mock.verify.reply import Reply
 from sora_mock.verify.rule import equal, rule, true
@@ -13,12 +14,28 @@ LINK = re.compile(r"https?://[^/]+(/[^/]+)?/[A-Z0-9]{18}/videos/\d{4}/\d{2}/\d{2
 DAY = 86_400
 
 
-def finished(target: Target, **fields: Any) -> tuple[str, str]:
-    """The id and the link's path of a task that has just completed."""
+def completed(target: Target, **fields: Any) -> tuple[str, str]:
+    """The id and the link of a task that has just completed."""
     task_id = target.created(**fields)["id"]
     target.advance(GENERATION)
-    link = target.task(task_id)["results"][0]
-    return task_id, link[link.index("/", 8) :]
+    return task_id, link_of(target, task_id)
+
+
+def link_of(target: Target, task_id: str) -> str:
+    """The link of a completed task. Raises Broken where there is none."""
+    results = target.task(task_id)["results"]
+    true("results", isinstance(results, list) and results and isinstance(results[0], str), results, "a link")
+    return str(results[0])
+
+
+def path_of(link: str) -> str:
+    """What a link asks its server for."""
+    return urlsplit(link).path
+
+
+def finished(target: Target, **fields: Any) -> str:
+    """The path of the link of a task that has just completed."""
+    return path_of(completed(target, **fields)[1])
 
 
 def fetch(target: Target, path: str, method: str = "GET", **headers: str) -> Reply:
@@ -34,26 +51,56 @@ def fetch(target: Target, path: str, method: str = "GET", **headers: str) -> Rep
 )
 def form(target: Target) -> None:
     """UTC."""
-    task_id = target.created()["id"]
-    day = datetime.fromtimestamp(target.advance(GENERATION), UTC)
-    link = target.task(task_id)["results"][0]
+    _, link = completed(target)
     true("link", LINK.fullmatch(link), link, LINK.pattern)
-    true("day", f"/{day:%Y/%m/%d}/" in link, link, f"{day:%Y/%m/%d}")
+    _is_of(link, target.now())
+
+
+@rule(
+    id="link.day",
+    claim="the link of a task that runs over midnight UTC has the day of its completion",
+    source=f"{SOURCE}; which day is an assumption (docs/fidelity.md)",
+    needs={"clock"},
+)
+def day(target: Target) -> None:
+    """Created five seconds before midnight."""
+    target.advance(DAY - target.now() % DAY - 5)
+    _, link = completed(target)
+    _is_of(link, target.now())
+
+
+def _is_of(link: str, moment: float) -> None:
+    wanted = f"/{datetime.fromtimestamp(moment, UTC):%Y/%m/%d}/"
+    true("day of the link", wanted in link, link, wanted)
 
 
 @rule(
     id="link.video",
-    claim="the link answers 200 video/mp4 without a key, and the bytes are an MP4",
+    claim="the link answers 200 video/mp4 without a key, and the bytes are an MP4, whole to its end",
     source=SOURCE,
     needs={"clock"},
 )
 def video(target: Target) -> None:
-    """ftyp."""
-    reply = fetch(target, finished(target)[1])
+    """Box by box."""
+    reply = fetch(target, finished(target))
     equal("status", reply.status, 200)
     equal("content type", reply.headers.get("content-type"), "video/mp4")
     equal("content length", reply.headers.get("content-length"), str(len(reply.body)))
-    equal("bytes 4 to 8", reply.body[4:8], b"ftyp")
+    kinds = _boxes(reply.body)
+    equal("first box", kinds[0], b"ftyp")
+    true("boxes", {b"moov", b"mdat"} <= set(kinds), kinds, "the description of a film, and its pictures")
+
+
+def _boxes(film: bytes) -> list[bytes]:
+    """The kinds of the boxes that a file is made of, which have to end where it does (ISO/IEC 14496-12, 4.2)."""
+    place, kinds = 0, []
+    while place < len(film):
+        size = int.from_bytes(film[place : place + 4], "big")
+        fits_in = 8 <= size <= len(film) - place
+        true("box", fits_in, f"{size} bytes at {place} of {len(film)}", "a box that ends in the file")
+        kinds.append(film[place + 4 : place + 8])
+        place += size
+    return kinds
 
 
 @rule(
@@ -64,10 +111,10 @@ def video(target: Target) -> None:
 )
 def before(target: Target) -> None:
     """Even for who knows the link."""
-    task_id = target.created()["id"]
-    task = next(each for each in target.control("GET", "/tasks")["tasks"] if each["id"] == task_id)
-    link = task["mock"]["result_url"]
-    path = link[link.index("/", 8) :]
+    target.created()
+    tasks = target.control("GET", "/tasks")["tasks"]
+    equal("tasks", len(tasks), 1)
+    path = path_of(tasks[0]["mock"]["result_url"])
     target.advance(GENERATION - 1)
     equal("status", fetch(target, path).status, 404)
     target.advance(1)
@@ -82,7 +129,7 @@ def before(target: Target) -> None:
 )
 def lifetime(target: Target) -> None:
     """A second before and after."""
-    _, path = finished(target)
+    path = finished(target)
     target.advance(DAY - 1)
     equal("status", fetch(target, path).status, 200)
     target.advance(1.01)
@@ -101,8 +148,7 @@ def from_completion(target: Target) -> None:
     """First asked for an hour later."""
     task_id = target.created()["id"]
     target.advance(GENERATION + 3600)
-    link = target.task(task_id)["results"][0]
-    path = link[link.index("/", 8) :]
+    path = path_of(link_of(target, task_id))
     target.advance(DAY - 3600 - 1)
     equal("status", fetch(target, path).status, 200)
     target.advance(1.01)
@@ -126,7 +172,7 @@ def _range(name: str, header: str, first: int, end: int | None) -> None:
         needs={"clock"},
     )
     def check(target: Target) -> None:
-        _, path = finished(target)
+        path = finished(target)
         whole = fetch(target, path).body
         reply = fetch(target, path, Range=header)
         equal("status", reply.status, 206)
@@ -148,7 +194,7 @@ for _name, _case in RANGES.items():
 )
 def unsatisfiable(target: Target) -> None:
     """In the envelope."""
-    _, path = finished(target)
+    path = finished(target)
     size = len(fetch(target, path).body)
     reply = fetch(target, path, Range=f"bytes={size}-")
     equal("status", reply.status, 416)
@@ -158,7 +204,7 @@ def unsatisfiable(target: Target) -> None:
 @rule(id="link.range.ignored", claim="a range that cannot be read is ignored", source="RFC 9110, 14.2", needs={"clock"})
 def ignored(target: Target) -> None:
     """200 and the whole."""
-    _, path = finished(target)
+    path = finished(target)
     for header in ("bytes=5-2", "bytes=x", "seconds=1-2", "bytes=0-1,4-5"):
         equal("status", fetch(target, path, Range=header).status, 200)
 
@@ -166,7 +212,7 @@ def ignored(target: Target) -> None:
 @rule(id="link.head", claim="HEAD answers as GET does, without the bytes", source="RFC 9110, 9.3.2", needs={"clock"})
 def head(target: Target) -> None:
     """Length and type."""
-    _, path = finished(target)
+    path = finished(target)
     size = len(fetch(target, path).body)
     reply = fetch(target, path, "HEAD")
     found = (reply.status, reply.headers.get("content-length"), reply.headers.get("content-type"), reply.body)
@@ -181,7 +227,9 @@ def head(target: Target) -> None:
 )
 def unknown(target: Target) -> None:
     """Another name, another account, another day."""
-    _, path = finished(target)
+    _, link = completed(target)
+    true("link", LINK.fullmatch(link), link, LINK.pattern)
+    path = path_of(link)
     name = path[-36:-4]
     for wrong in (path.replace(name, "0" * 32), path.replace(path.split("/")[2], "A" * 18), path.replace("/20", "/19")):
         equal("status", fetch(target, wrong).status, 404)
@@ -190,7 +238,7 @@ def unknown(target: Target) -> None:
 @rule(id="link.differ", claim="two tasks have two links", source=SOURCE, needs={"clock"})
 def differ(target: Target) -> None:
     """Even of one moment."""
-    first, second = finished(target)[1], finished(target)[1]
+    first, second = finished(target), finished(target)
     true("links", first != second, first, "another one")
 
 
@@ -203,7 +251,7 @@ def differ(target: Target) -> None:
 def as_ordered(target: Target) -> None:
     """Eight orders, eight files."""
     files = {
-        fetch(target, finished(target, duration=d, aspect_ratio=a, remove_watermark=w)[1]).body
+        fetch(target, finished(target, duration=d, aspect_ratio=a, remove_watermark=w)).body
         for d in (10, 15)
         for a in ("16:9", "9:16")
         for w in (True, False)

@@ -1,10 +1,13 @@
 """Credits: what is reserved, charged and given back, and that nothing else ever is."""
 
+from typing import Any
+
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, equal, rule
 from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
 
 SOURCE = "service-facts, credits (D)"
 START = 1000.0
+PRICES = {10: TEN_SECONDS, 15: FIFTEEN_SECONDS}
 
 
 def has(target: Target, remaining: float, reserved: float, used: float) -> None:
@@ -36,8 +39,8 @@ def _price(seconds: int, price: float) -> None:
             has(target, START - price, price, 0)
 
 
-_price(10, TEN_SECONDS)
-_price(15, FIFTEEN_SECONDS)
+for _seconds, _credits in PRICES.items():
+    _price(_seconds, _credits)
 
 
 @rule(
@@ -58,59 +61,34 @@ def options(target: Target) -> None:
         equal(f"price with {list(fields)}", target.created(**fields)["usage"]["credits_reserved"], TEN_SECONDS)
 
 
-def _completed(seconds: int, price: float) -> None:
+def _settled(name: str, scenario: str, seconds: int, claim: str, **override: Any) -> None:
+    price = PRICES[seconds]
+
     @rule(
-        id=f"money.completed.{seconds}",
-        claim=f"a completed task of {seconds} s is charged {price}, at its completion and once",
-        source=f"{SOURCE}: reserved at creation, settled on completion",
+        id=f"money.{name}",
+        claim=claim,
+        source=f"{SOURCE}: reserved at creation, settled on completion, returned on failure",
         needs={"clock", "ledger"},
     )
     def check(target: Target) -> None:
+        target.scenario(scenario, generation_time=GENERATION, **override)
         task_id = target.created(duration=seconds)["id"]
         has(target, START - price, price, 0)
         target.advance(GENERATION - 0.5)
         has(target, START - price, price, 0)
+        charged = price if scenario == "completed" else 0
         target.advance(0.5)
-        has(target, START - price, 0, price)
+        has(target, START - charged, 0, charged)
         target.task(task_id)
         target.advance(86_400)
-        has(target, START - price, 0, price)
+        has(target, START - charged, 0, charged)
 
 
-_completed(10, TEN_SECONDS)
-_completed(15, FIFTEEN_SECONDS)
-
-
-@rule(
-    id="money.failed",
-    claim="a failed task gives everything back, when it fails",
-    source=f"{SOURCE}: returned on failure",
-    needs={"clock", "ledger"},
-)
-def failed(target: Target) -> None:
-    """Not before."""
-    target.scenario("failed", generation_time=GENERATION)
-    target.created(duration=15)
-    target.advance(GENERATION - 0.5)
-    has(target, START - FIFTEEN_SECONDS, FIFTEEN_SECONDS, 0)
-    target.advance(0.5)
-    has(target, START, 0, 0)
-    target.advance(86_400)
-    has(target, START, 0, 0)
-
-
-@rule(
-    id="money.moderated",
-    claim="a task that moderation fails gives everything back",
-    source=f"{SOURCE}: returned on failure",
-    needs={"clock", "ledger"},
-)
-def moderated(target: Target) -> None:
-    """As any failure."""
-    target.scenario("moderation_nudity", generation_time=GENERATION)
-    target.created()
-    target.advance(GENERATION)
-    has(target, START, 0, 0)
+for _seconds in PRICES:
+    _claim = f"a completed task of {_seconds} s is charged {PRICES[_seconds]}, at its completion and once"
+    _settled(f"completed.{_seconds}", "completed", _seconds, _claim)
+_settled("failed", "failed", 15, "a failed task gives everything back, when it fails and once")
+_settled("moderated", "moderation_nudity", 10, "a task that moderation fails gives everything back", at=1)
 
 
 @rule(
@@ -181,24 +159,22 @@ def _short(name: str, balance: float, seconds: int, enough: bool) -> None:
         reply = target.create(duration=seconds)
         if enough:
             reply.must_be(200)
-            has(
-                target,
-                balance - (TEN_SECONDS if seconds == 10 else FIFTEEN_SECONDS),
-                reply.json()["usage"]["credits_reserved"],
-                0,
-            )
+            has(target, balance - PRICES[seconds], PRICES[seconds], 0)
         else:
             reply.error(402, "insufficient_quota", "insufficient_quota", POOR)
             has(target, balance, 0, 0)
             equal("tasks", target.control("GET", "/tasks")["tasks"], [])
 
 
-_short("below_10", 5.7599, 10, False)
-_short("exact_10", 5.76, 10, True)
-_short("above_10", 5.7601, 10, True)
-_short("below_15", 8.6399, 15, False)
-_short("exact_15", 8.64, 15, True)
-_short("nothing", 0, 10, False)
+for _name, _balance, _seconds, _enough in (
+    ("below_10", 5.7599, 10, False),
+    ("exact_10", 5.76, 10, True),
+    ("above_10", 5.7601, 10, True),
+    ("below_15", 8.6399, 15, False),
+    ("exact_15", 8.64, 15, True),
+    ("nothing", 0, 10, False),
+):
+    _short(_name, _balance, _seconds, _enough)
 
 
 @rule(id="money.402.reserved", claim="what is reserved cannot be spent again", source=SOURCE, needs={"mock", "ledger"})

@@ -8,7 +8,7 @@ SOURCE = "service-facts, errors of the task query (D)"
 
 @rule(
     id="foreign.query",
-    claim="another account's task is answered 403 permission_denied, at every age",
+    claim="another account's task is answered 403 permission_denied, at every age by either clock",
     source=SOURCE,
     needs={"keys"},
 )
@@ -18,6 +18,7 @@ def foreign(target: Target) -> None:
     task_id = target.created()["id"]
     for step in (0, 5, GENERATION):
         target.advance(step)
+        target.advance(step, other)
         reply = target.get(f"/v1/tasks/{task_id}", key=other)
         message = "You don't have permission to access this task"
         reply.error(403, "permission_denied", "invalid_request_error", message)

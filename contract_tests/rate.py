@@ -1,5 +1,6 @@
 """The rate limit: 429, what it looks like on each operation, and when it is over."""
 
+from sora_mock.verify.reply import Reply
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, Target
 
@@ -10,6 +11,15 @@ TASK = "/v1/tasks/task-unified-1000000000-00000000"
 def limit(target: Target, text: str) -> None:
     """Sets the account's limit."""
     target.control("PATCH", "/account", {"rate_limit": text})
+
+
+def spend(target: Target, count: int) -> Reply:
+    """Reads the balance as often as it is let through, which is exactly so often; the first refusal."""
+    for _ in range(count):
+        target.get(CREDITS).must_be(200)
+    refusal = target.get(CREDITS)
+    refusal.error(429, "rate_limit_exceeded")
+    return refusal
 
 
 @rule(
@@ -56,17 +66,12 @@ def shared(target: Target) -> None:
 def refill(target: Target) -> None:
     """And not a second request."""
     limit(target, "6/minute")
-    for _ in range(6):
-        target.get(CREDITS).must_be(200)
-    reply = target.get(CREDITS)
-    reply.error(429, "rate_limit_exceeded")
-    after = reply.headers.get("retry-after", "")
+    after = spend(target, 6).headers.get("retry-after", "")
     true("Retry-After", after.isdigit() and 0 < int(after) <= 10, after, "whole seconds, 10 at most")
     target.advance(9.9 if int(after) == 10 else 0)
     target.get(CREDITS).error(429, "rate_limit_exceeded")
     target.advance(10)
-    target.get(CREDITS).must_be(200)
-    target.get(CREDITS).error(429, "rate_limit_exceeded")
+    spend(target, 1)
 
 
 @rule(
@@ -79,9 +84,7 @@ def full(target: Target) -> None:
     """An hour gives three."""
     limit(target, "3/minute")
     target.advance(3600)
-    for _ in range(3):
-        target.get(CREDITS).must_be(200)
-    target.get(CREDITS).error(429, "rate_limit_exceeded")
+    spend(target, 3)
 
 
 @rule(

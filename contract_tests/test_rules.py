@@ -7,11 +7,14 @@ from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import Session
 
 
-def test_rule(contract_rule: Rule, contract_session: Session, unaffordable: dict[str, str]) -> None:
+def test_rule(
+    contract_rule: Rule, contract_session: Session, unaffordable: dict[str, str], contract_results: list[runner.Result]
+) -> None:
     """The target keeps the rule."""
     if contract_rule.id in unaffordable:
         pytest.skip(unaffordable[contract_rule.id])
     result = runner.check(contract_session, contract_rule)
+    contract_results.append(result)
     if result.outcome == runner.UNVERIFIED:
         pytest.skip(result.reason)
     shown = "\n\n".join(f"{each.request}\n\n{each.reply}" for each in result.exchanges[-1:])

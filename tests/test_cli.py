@@ -52,7 +52,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return self.ready.split()[-1]
+        return str(json.loads(self.ready)["url"]) if self.ready.startswith("{") else self.ready.split()[-1]
 
     def get(self, path: str, **headers: str) -> Any:
         request = urllib.request.Request(self.url + path, headers=headers)
@@ -367,7 +367,7 @@ def test_version_is_printed(tmp_path: Path) -> None:
 def test_help_lists_the_commands(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert [name for name in ("serve", "wait", "contract", "--version") if name not in done.stdout] == []
+    assert [name for name in ("serve", "run", "wait", "contract", "--version") if name not in done.stdout] == []
 
 
 def test_help_of_serve_lists_every_flag(tmp_path: Path) -> None:

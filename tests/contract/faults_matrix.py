@@ -1,13 +1,14 @@
-"""Runs the suite against each planted fault, the fault's own rule first, until one turns red."""
+"""Plants each fault into a mock and runs the rules that have to catch it: which rule turned red under which fault."""
 
 import argparse
 import multiprocessing
 import sys
 import time  # noqa: TID251  # measures real seconds
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import pytest
 
@@ -17,22 +18,35 @@ from sora_mock.server import MockServer
 from sora_mock.verify import live, runner
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import Session
-from tests.contract.faults_more import FAULTS, GAPS, Fault
+from tests.contract.faults import FAULTS
 
 LONGEST = 180.0
 """Real seconds that the whole matrix may take."""
 
+SLOWEST = "callback.timeout"
+"""The rule that waits ten real seconds: it is tried last where any rule would do."""
+
 
 @dataclass(frozen=True)
 class Kill:
-    """What came of a fault. by: the id of the first red rule, None where all were kept; why: what it said."""
+    """What came of a fault.
+
+    red: the ids of its own rules that turned red, with what they said. kept: those that did not. tripped: those of the
+    red ones that met an answer which they cannot read, instead of stating their claim. other: a rule that is not its
+    own and turned red, asked for only where all its own were kept.
+    """
 
     name: str
-    own: str
-    by: str | None
-    why: str
-    seconds: float
-    tried: int
+    red: Mapping[str, str]
+    kept: tuple[str, ...] = ()
+    tripped: tuple[str, ...] = ()
+    other: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def killed(self) -> bool:
+        """Every rule that had to catch it has done so, by its claim."""
+        return bool(self.red) and not self.kept and not self.tripped
 
 
 def rules() -> dict[str, Rule]:
@@ -40,78 +54,114 @@ def rules() -> dict[str, Rule]:
     return {rule.id: rule for rule in runner.load_rules()}
 
 
-def hunt(number: int, own_alone: bool) -> Kill:
-    """Plants one fault and looks for a red rule. Raises KeyError where the fault names no rule."""
-    fault, began = [*FAULTS, *GAPS][number], time.monotonic()
-    known = rules()
-    # the slow rule of ten real seconds comes last
-    others = sorted((each for each in known.values() if each.id != fault.rule), key=lambda r: _likeness(r, fault))
-    chosen = [known[fault.rule], *([] if own_alone else others)]
+def hunt(number: int) -> Kill:
+    """Plants one fault and runs its own rules; where none of them turns red, the others until one does.
+
+    Raises LookupError where the fault names a rule that there is not.
+    """
+    fault, known, began = FAULTS[number], rules(), time.monotonic()
+    own = fault.own(known)
+    others = sorted(known.keys() - set(own), key=lambda id: id == SLOWEST)
     with pytest.MonkeyPatch.context() as patch:
         fault.plant(patch)
         with MockServer(port=0, seed=1) as server:
             session = Session(server.url, live.connect(), Contract(data.contract_document()), True, 0, 60.0)
             with session.http:
-                for tried, rule in enumerate(chosen, 1):
-                    result = runner.check(session, rule)
-                    if result.outcome == runner.FAILED:
-                        return Kill(fault.name, fault.rule, rule.id, result.reason, time.monotonic() - began, tried)
-    return Kill(fault.name, fault.rule, None, "", time.monotonic() - began, len(chosen))
+                results = [runner.check(session, known[id]) for id in own]
+                red = {each.rule.id: each.reason for each in results if each.outcome == runner.FAILED}
+                found = None if red else _first_red(session, [known[id] for id in others])
+    kept = tuple(id for id in own if id not in red)
+    tripped = tuple(each.rule.id for each in results if each.tripped)
+    return Kill(fault.name, red, kept, tripped, found, time.monotonic() - began)
 
 
-def _likeness(rule: Rule, fault: Fault) -> tuple[bool, bool]:
-    return rule.id == "callback.timeout", rule.area != fault.area
+def _first_red(session: Session, others: Sequence[Rule]) -> str | None:
+    results = (runner.check(session, rule) for rule in others)
+    return next((each.rule.id for each in results if each.outcome == runner.FAILED), None)
 
 
-def hunt_all(numbers: Sequence[int], own_alone: bool, at_once: int) -> Iterator[Kill]:
+def hunt_all(numbers: Sequence[int], at_once: int) -> Iterator[Kill]:
     """One outcome for each, in their order."""
     # spawned, because a fork would inherit threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=context) as pool:
-        yield from pool.map(hunt, numbers, [own_alone] * len(numbers))
+        yield from pool.map(hunt, numbers)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 where every fault was caught in time, 1 otherwise."""
+    """Exit code 0 where every fault was caught by its rules, every rule catches one, and all of it in time; else 1."""
     parser = argparse.ArgumentParser(prog="kill-matrix", description=__doc__)
-    parser.add_argument("--own", action="store_true", help="each fault's own rule alone")
-    parser.add_argument("--only", default="", metavar="TEXT", help="faults whose name or rule contains it")
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="faults with such a name, or a rule of such an id"
+    )
     parser.add_argument("--jobs", type=int, default=4, metavar="N", help="processes at once (4)")
-    parser.add_argument("--gaps", action="store_true", help="the known gaps instead: all are expected to survive")
+    parser.add_argument("--reasons", action="store_true", help="what each rule said of each fault")
     options = parser.parse_args(arguments)
-    chosen = range(len(FAULTS), len(FAULTS) + len(GAPS)) if options.gaps else range(len(FAULTS))
-    known = [*FAULTS, *GAPS]
-    numbers = [n for n in chosen if options.only in known[n].name or options.only in known[n].rule]
+    known = rules()
+    numbers = [n for n, fault in enumerate(FAULTS) if _fits([fault.name, *fault.own(known)], options.only)]
     if not numbers:
-        parser.error(f"no fault has {options.only!r} in its name or rule")
-    began = time.monotonic()
-    kills = []
-    for kill in hunt_all(numbers, options.own, options.jobs):
+        parser.error(f"no fault has such a name, and none a rule of such an id: {options.only}")
+    began, kills = time.monotonic(), []
+    for kill in hunt_all(numbers, options.jobs):
         kills.append(kill)
-        print(row(kill), flush=True)
+        print(fault_lines(kill, options.reasons), flush=True)
     seconds = time.monotonic() - began
-    print(summary(kills, seconds))
-    return 0 if all(kill.by for kill in kills) and seconds <= LONGEST else 1
+    wanted = list(known) if len(numbers) == len(FAULTS) else sorted({id for kill in kills for id in kill.red})
+    print(rule_lines(kills, wanted))
+    print(summary(kills, wanted, seconds))
+    return 0 if all(kill.killed for kill in kills) and not uncovered(kills, wanted) and seconds <= LONGEST else 1
 
 
-def row(kill: Kill) -> str:
-    """One line: fault, the rule that caught it, how."""
-    mark = "SURVIVED" if kill.by is None else "killed" if kill.by == kill.own else "by another"
-    return f"{mark:10} {kill.name:28} {kill.by or kill.own:36} {kill.seconds:5.1f} s  {kill.why[:90]}".rstrip()
+def _fits(names: Sequence[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
-def summary(kills: Sequence[Kill], seconds: float) -> str:
-    """Areas, the share killed, and what the figure leaves out."""
-    killed = [kill for kill in kills if kill.by]
-    own = [kill for kill in killed if kill.by == kill.own]
-    areas = Counter(kill.own.partition(".")[0] for kill in kills)
-    by_area = Counter(kill.own.partition(".")[0] for kill in killed)
-    named = {kill.own for kill in kills}
-    lines = ["", *(f"{area:12} {by_area[area]:3} of {count:3}" for area, count in areas.items()), ""]
-    lines.append(f"{len(killed)} of {len(kills)} faults killed ({100 * len(killed) / len(kills):.1f} %)")
-    lines.append(f"{len(own)} by their own rule; {len(named)} of {len(rules())} rules have a fault of their own")
-    lines.append(f"{seconds:.1f} s (at most {LONGEST:g} s)")
+def uncovered(kills: Sequence[Kill], wanted: Sequence[str]) -> list[str]:
+    """The rules that no fault turned red by their claim."""
+    covered = {id for kill in kills for id in kill.red if id not in kill.tripped}
+    return [id for id in wanted if id not in covered]
+
+
+def fault_lines(kill: Kill, reasons: bool) -> str:
+    """A fault and what its rules made of it: a line, with reasons one for each red rule too."""
+    lines = [f"{'killed' if kill.killed else 'SURVIVED':8} {kill.name:38} {' '.join(kill.red)}".rstrip()]
+    lines += [f"    kept by {id}" for id in kill.kept]
+    lines += [f"    weak: {id} did not state its claim: {kill.red[id]}" for id in kill.tripped]
+    if not kill.red:
+        lines.append(f"    turned red instead: {kill.other or 'no rule at all'}")
+    if reasons:
+        lines += [f"    {id}: {why[:160]}" for id, why in kill.red.items()]
     return "\n".join(lines)
+
+
+def rule_lines(kills: Sequence[Kill], wanted: Sequence[str]) -> str:
+    """The same the other way round: a line for each rule with the faults that turned it red."""
+    lines = ["", "rule: faults that turned it red"]
+    for id in wanted:
+        names = [kill.name + (" (weak)" if id in kill.tripped else "") for kill in kills if id in kill.red]
+        lines.append(f"{id:38} {', '.join(names) or 'NOT COVERED'}")
+    return "\n".join(lines)
+
+
+def summary(kills: Sequence[Kill], wanted: Sequence[str], seconds: float) -> str:
+    """Rules and kills by area, and the shares."""
+    missing = set(uncovered(kills, wanted))
+    all_rules = Counter(id.partition(".")[0] for id in wanted)
+    covered = Counter(id.partition(".")[0] for id in wanted if id not in missing)
+    killed = sum(kill.killed for kill in kills)
+    lines = ["", *(f"{area:12} {covered[area]:3} of {count:3} rules covered" for area, count in all_rules.items()), ""]
+    lines.append(f"{killed} of {len(kills)} faults killed by all their rules ({_percent(killed, len(kills))})")
+    count = len(wanted) - len(missing)
+    lines.append(f"{count} of {len(wanted)} rules catch a fault ({_percent(count, len(wanted))})")
+    lines.append(
+        f"{sum(len(kill.red) for kill in kills)} pairs of fault and rule, of them "
+        f"{sum(len(kill.tripped) for kill in kills)} weak; {seconds:.1f} s (at most {LONGEST:g} s)"
+    )
+    return "\n".join(lines)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "none"
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
         return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
     try:
         # kept, because its end closes the client
-        opened = command.opened(server.url, argparse.Namespace(seed=0, api_key_env="NO_SUCH_KEY"))
+        opened = command.opened(server.url, argparse.Namespace(seed=0, api_key_env="NO_SUCH_KEY", max_examples=10))
         session = opened.__enter__()
     except Exception as problem:
         # here `sora-mock verify` ends with exit code 2 or 5
@@ -100,10 +100,15 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
     return Outcome(SURVIVED, unverified=unverified)
 
 
-def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, int, int]:
-    """The rule of ten real seconds last, those that touch much first, then those of the areas, then the others."""
+def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, bool, int, int]:
+    """Those that touch much first, then those of the areas, the others, the generated ones, the one of ten seconds."""
     broad = BROAD.index(rule.id) if rule.id in BROAD else len(BROAD)
-    return rule.id == "callback.timeout", broad, areas.index(rule.area) if rule.area in areas else len(areas)
+    return (
+        rule.id == "callback.timeout",
+        rule.area == "generated",
+        broad,
+        areas.index(rule.area) if rule.area in areas else len(areas),
+    )
 
 
 def hunt(site: Site, only: Sequence[str] = ()) -> Outcome:

@@ -5,20 +5,71 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from threading import Timer
 from typing import Any
 
 import httpx
+import pytest
 
+from sora_mock.app import create_app
 from sora_mock.client import Client
+from sora_mock.domain.ledger import UNITS
+from sora_mock.server import MockServer
+from tests.contract.faults.answering import Change, Faulty
 
 REAL = "sk-evo-the-real-key-0123456789"
 PLACEHOLDER = {"Authorization": "Bearer contract-live"}
 ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
 CREATE = "/v1/videos/generations"
 DEADLINE = 30.0
+
+
+class Posing:
+    """A mock whose control API is hidden. before: is called with each request. change: what answers are changed by."""
+
+    direct = None
+
+    def __init__(self, mock: Any, change: Change | None) -> None:
+        self.mock, self.app = mock, mock if change is None else Faulty(mock, change)
+        self.before: Callable[[Any], None] = lambda scope: None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"].startswith("/__mock"):
+            scope = {**scope, "path": "/hidden"}
+        self.before(scope)
+        await self.app(scope, receive, send)
+
+    @property
+    def spent(self) -> float:
+        """Credits of all tasks that were ever made."""
+        return float(sum(task.price for task in self.mock.emulator.store.tasks.values())) / UNITS
+
+
+@contextmanager
+def posing_app(change: Change | None = None, **settings: Any) -> Iterator[tuple[str, Posing]]:
+    """URL and application of a mock that poses as the live service."""
+    made: list[Posing] = []
+
+    def make(settings: Any) -> Posing:
+        made.append(Posing(create_app(settings), change))
+        return made[0]
+
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            # for the start alone: servers that come later are themselves
+            patch.setattr("sora_mock.server.create_app", make)
+            server = MockServer(port=0, seed=1, **{"generation_time": (0.0, 0.0), **settings})
+            stack.enter_context(server)
+        yield server.url, made[0]
+
+
+@contextmanager
+def posing(change: Change | None = None) -> Iterator[str]:
+    """Its URL alone."""
+    with posing_app(change) as (url, _):
+        yield url
 
 
 class Guarding:

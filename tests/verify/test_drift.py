@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from sora_mock.app import create_app
 from sora_mock.cli import main
 from sora_mock.client import Client
 from sora_mock.server import MockServer
+from sora_mock.web.faults import EXTENSION
 from tests.verify.live import CREATE, ORDER, REAL, created, guarding
 
 Lines = list[dict[str, Any]]
@@ -47,6 +49,8 @@ def exchanges(client: httpx.Client, control: Client) -> None:
     client.get("/v1/nothing")
     client.post(CREATE, content=b"{")
     client.post(CREATE, json={**ORDER, "duration": 11})
+    # a good key under another scheme is refused before the body is looked at
+    client.post(CREATE, content=b"{", headers={"Authorization": "Basic contract-live"})
     for headers in ({"Authorization": "Bearer nonsense"}, {"Authorization": ""}):
         client.get("/v1/credits", headers=headers)
     for scenario in ("rate_limited", "service_unavailable", "insufficient_quota"):
@@ -104,6 +108,14 @@ def body(change: Plant) -> Plant:
     return plant
 
 
+def without_header(line: dict[str, Any], name: str) -> None:
+    line["reply"]["headers"] = [each for each in line["reply"]["headers"] if each[0] != name]
+
+
+def with_header(line: dict[str, Any], name: str) -> None:
+    line["reply"]["headers"].append([name, "GET"])
+
+
 PLANTED: dict[str, tuple[Callable[[dict[str, Any]], bool], Plant, str, str]] = {
     "status": (is_creation, lambda line: line["reply"].update(status=201), "failure", "status"),
     "refused": (is_refusal(404), lambda line: line["reply"].update(status=400), "failure", "status"),
@@ -120,6 +132,14 @@ PLANTED: dict[str, tuple[Callable[[dict[str, Any]], bool], Plant, str, str]] = {
     "code": (is_refusal(400), body(lambda v: v["error"].update(code="bad")), "failure", "error.code: value"),
     "error type": (is_refusal(401), body(lambda v: v["error"].update(type="t")), "failure", "error.type: value"),
     "failure code": (is_poll("failed"), body(lambda v: v["error"].update(code="new")), "failure", "error.code: value"),
+    "cancelled": (is_poll("failed"), body(lambda v: v.update(status="cancelled")), "failure", "status: value"),
+    "retry": (
+        is_refusal(429),
+        lambda line: without_header(line, "retry-after"),
+        "failure",
+        "header retry-after: missing",
+    ),
+    "allowed": (is_refusal(404), lambda line: with_header(line, "allow"), "info", "header allow: added"),
     "media type": (
         is_refusal(404),
         lambda line: line["reply"].update(headers=[["content-type", "text/html"]]),
@@ -148,6 +168,31 @@ def test_a_planted_difference_is_found(
     # without the recorded link nobody knows which file of the mock it was
     assert all("GET /files/" in row and name in ("null", "element") for row in others), out
     assert code == (1 if severity == "failure" else 0)
+
+
+def test_a_mock_that_dies_during_the_replay_is_5(
+    recorded: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Dying:
+        """A mock whose connections break from the fifth request on."""
+
+        def __init__(self, app: Any) -> None:
+            self.app, self.direct, self.left = app, None, 5
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            self.left -= not scope["path"].startswith("/__mock")
+            if self.left <= 0:
+                scope["extensions"][EXTENSION].abort()
+                return
+            await self.app(scope, receive, send)
+
+    monkeypatch.setattr("sora_mock.server.create_app", lambda settings: Dying(create_app(settings)))
+    path = tmp_path / "recording"
+    path.write_text(recorded)
+    with MockServer(port=0) as server:
+        code, _, err = drift(path, capsys, "--target", server.url)
+    assert (code, len(err.splitlines())) == (5, 1), err
+    assert server.url in err
 
 
 def test_the_replay_leaves_nothing_behind(

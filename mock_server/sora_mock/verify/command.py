@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,6 +13,8 @@ from sora_mock import data
 from sora_mock.client import Client, Unreachable
 from sora_mock.domain.contract import Contract
 from sora_mock.verify import evidence, live, report, runner
+from sora_mock.verify.flags import MAX_EXAMPLES
+from sora_mock.verify.progress import Progress
 from sora_mock.verify.rule import FIFTEEN_SECONDS, Rule
 from sora_mock.verify.runner import FAILED, UNVERIFIED, Result
 from sora_mock.verify.target import Session
@@ -25,7 +27,7 @@ LONGEST_RUN: Final = {True: 600.0, False: 7200.0}
 """Real seconds for one rule and for all of them, on a mock and elsewhere."""
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """The run ends here: exit code and line."""
 
     def __init__(self, code: int, line: str) -> None:
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """The command. Whatever stops it is one line on standard error and an exit code."""
     try:
         return _run(options)
-    except _Stop as stop:
+    except Stop as stop:
         print(f"sora-mock verify: {stop}", file=sys.stderr)
         return stop.code
 
@@ -45,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     rules = runner.matching(runner.load_rules(), options.only, options.skip)
     if not rules:
-        raise _Stop(USAGE, "no rule has such an id; --list shows them all")
+        raise Stop(USAGE, "no rule has such an id; --list shows them all")
     if options.list:
         for rule in rules:
             print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
@@ -54,21 +56,20 @@ def _run(options: argparse.Namespace) -> int:
     try:
         known = {} if options.evidence is None else evidence.read(options.evidence)
     except evidence.BadEvidence as problem:
-        raise _Stop(USAGE, str(problem)) from None
+        raise Stop(USAGE, str(problem)) from None
     with opened(url, options) as session:
-        results = _results(session, rules, options)
-        if not session.answered and any(result.outcome == FAILED for result in results):
-            raise _Stop(UNREACHABLE, f"{url} never answered")
+        results = _results(session, rules, options, known)
         kind = "mock" if session.control else "live"
-    known = evidence.updated(known, results, kind)
+    known = _keep(options.evidence, known, results, kind)
     repeat = f"sora-mock verify {url}" + (f" --seed {options.seed}" if options.seed else "")
+    repeat += f" --max-examples {options.max_examples}" if options.max_examples != MAX_EXAMPLES else ""
     finished = report.Report(url, kind, options.seed, repeat, results, known)
     _write(finished, options)
     return BROKEN if finished.counts[FAILED] else FINE
 
 
 def target_url(text: str | None) -> str:
-    """The origin to call, perhaps with a path before it. Raises _Stop."""
+    """The origin to call, perhaps with a path before it. Raises Stop."""
     try:
         parts = urlsplit(text or "")
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -76,47 +77,47 @@ def target_url(text: str | None) -> str:
     except ValueError:
         good = False
     if not good:
-        raise _Stop(USAGE, f"expected a URL such as http://127.0.0.1:4010, got {text!r}")
+        raise Stop(USAGE, f"expected a URL such as http://127.0.0.1:4010, got {text!r}")
     return str(text).rstrip("/")
 
 
 @contextmanager
 def opened(url: str, options: Any) -> Iterator[Session]:
-    """A session with the target at `url`, behind a guard unless it is a mock. Raises _Stop before anything is sent."""
+    """A session with the target at `url`, behind a guard unless it is a mock. Raises Stop before anything is sent."""
     with live.connect() as http:
         try:
             control = live.has_control_api(http, url)
         except live.NoTarget as problem:
-            raise _Stop(UNREACHABLE, str(problem)) from None
+            raise Stop(UNREACHABLE, str(problem)) from None
         except live.NotAService as problem:
-            raise _Stop(USAGE, str(problem)) from None
-        contract = Contract(data.contract_document())
+            raise Stop(USAGE, str(problem)) from None
+        contract, count = Contract(data.contract_document()), options.max_examples
         if control:
             _ask_leave(url)
-            yield Session(url, http, contract, True, options.seed, LONGEST_RULE[True])
+            yield Session(url, http, contract, True, options.seed, LONGEST_RULE[True], max_examples=count)
             return
         if not os.environ.get(options.api_key_env):
-            raise _Stop(USAGE, f"{url} has no control API, so it is the live service: {options.api_key_env} is not set")
+            raise Stop(USAGE, f"{url} has no control API, so it is the live service: {options.api_key_env} is not set")
         if _surprise(options) > options.max_credits:
-            raise _Stop(USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
+            raise Stop(USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
         try:
             with live.guarded(_guard_flags(url, options)) as guard_url:
                 surprise = _surprise(options) >= FIFTEEN_SECONDS
-                yield Session(guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise)
+                yield Session(guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise, count)
         except live.NoGuard as problem:
-            raise _Stop(USAGE, str(problem)) from None
+            raise Stop(USAGE, str(problem)) from None
 
 
 def _ask_leave(url: str) -> None:
-    """Raises _Stop unless the mock lets the suite use keys and control API: otherwise nothing could be checked."""
+    """Raises Stop unless the mock lets the suite use keys and control API: otherwise nothing could be checked."""
     try:
         status, answer = Client(url, "sk-verify-leave").call("GET", "/clock")
     except ValueError:
-        raise _Stop(USAGE, f"{url} is a mock: give its http:// address") from None
+        raise Stop(USAGE, f"{url} is a mock: give its http:// address") from None
     except Unreachable as problem:
-        raise _Stop(UNREACHABLE, f"{url} does not answer: {problem}") from None
+        raise Stop(UNREACHABLE, f"{url} does not answer: {problem}") from None
     if status != 200:
-        raise _Stop(USAGE, f"the mock at {url} does not let the suite in ({status}): {answer}")
+        raise Stop(USAGE, f"the mock at {url} does not let the suite in ({status}): {answer}")
 
 
 def _surprise(options: Any) -> float:
@@ -138,34 +139,47 @@ def _guard_flags(url: str, options: Any) -> list[str]:
 
 
 def chosen_rules(session: Session, rules: Sequence[Rule], options: Any) -> tuple[list[Rule], list[Result]]:
-    """The rules that run, and those that cannot, with the reason."""
+    """The rules that run, and those that cannot, with the reason; the session learns what a greedy one may spend."""
     if session.control:
         return list(rules), []
-    return runner.affordable(rules, max(0.0, options.max_credits - _surprise(options)), session.surprise)
+    budget = max(0.0, options.max_credits - _surprise(options))
+    chosen, others, session.spare = runner.affordable(rules, budget, session.surprise)
+    return chosen, others
 
 
-def _results(session: Session, rules: Sequence[Rule], options: Any) -> list[Result]:
+def _keep(path: Path | None, known: evidence.Evidence, results: Sequence[Result], kind: str) -> evidence.Evidence:
+    """What is known after this run. Raises Stop for a file that cannot be written."""
+    if path is None:
+        return evidence.updated(known, results, kind)
+    try:
+        return evidence.keep(path, results, kind)
+    except (evidence.BadEvidence, OSError) as problem:
+        raise Stop(USAGE, f"cannot write the evidence file {path}: {problem}") from None
+
+
+def _results(session: Session, rules: Sequence[Rule], options: Any, known: evidence.Evidence) -> list[Result]:
     chosen, others = chosen_rules(session, rules, options)
     if not session.control:
         if options.only and not chosen:
-            raise _Stop(BUDGET, f"none of the rules of --only can be bought: {others[0].reason}")
+            raise Stop(BUDGET, f"none of the rules of --only can be bought: {others[0].reason}")
         if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
-            raise _Stop(BUDGET, f"{options.max_credits:g} credits cannot buy a single rule")
-    printing = Lock()
+            raise Stop(BUDGET, f"{options.max_credits:g} credits cannot buy a single rule")
+    kind = "mock" if session.control else "live"
+    print(report.HEADING, flush=True)
+    with Progress(len(rules), sys.stderr) as progress:
 
-    def tell(result: Result) -> None:
-        with printing:
-            print(report.row(result), flush=True)
+        def tell(result: Result) -> None:
+            progress.step(report.row(result, kind, known), failed=result.outcome == FAILED)
 
-    for result in others:
-        tell(result)
-    found = runner.run(session, chosen, tell, LONGEST_RUN[session.control])
+        for result in others:
+            tell(result)
+        found = runner.run(session, chosen, tell, LONGEST_RUN[session.control])
     by_id = {result.rule.id: result for result in [*found, *others]}
     return [by_id[rule.id] for rule in rules]
 
 
 def _write(finished: report.Report, options: argparse.Namespace) -> None:
-    """All reports. Raises _Stop for a file that cannot be written."""
+    """All reports. Raises Stop for a file that cannot be written."""
     at_length = report.failures(finished)
     print(f"\n{at_length}\n\n{finished.summary}" if at_length else f"\n{finished.summary}", flush=True)
     if finished.counts[UNVERIFIED]:
@@ -175,11 +189,9 @@ def _write(finished: report.Report, options: argparse.Namespace) -> None:
         for path, text in texts:
             if path is not None:
                 path.write_text(text(finished), encoding="utf-8", errors="backslashreplace")
-        if options.evidence is not None:
-            evidence.write(options.evidence, finished.evidence)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(report.as_markdown(finished))
     except OSError as problem:
-        raise _Stop(USAGE, f"cannot write {problem.filename}: {problem.strerror}") from None
+        raise Stop(USAGE, f"cannot write {problem.filename}: {problem.strerror}") from None

@@ -1,6 +1,6 @@
-"""Two answers to the same request, compared: statuses, key paths, JSON types, and values of enum-like keys."""
+"""Two replies to the same request, compared: statuses, headers, key paths, JSON types, values of enum-like keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from sora_mock.verify.drift_recording import UNREADABLE
@@ -9,6 +9,9 @@ Severity = Literal["info", "failure"]
 
 ENUMS: Final = {"object", "type", "model", "billing_rule"}
 """Keys whose values are compared literally, wherever they stand; `error.code` is one more."""
+
+HEADERS: Final = ("retry-after", "allow", "idempotency-replayed", "accept-ranges", "content-range", "location")
+"""Headers that clients act on: whether they are there is compared, their values are not."""
 
 UNFINISHED: Final = {"pending", "processing"}
 """What a task that has not ended may say at any age."""
@@ -23,27 +26,49 @@ class Difference(NamedTuple):
     severity: Severity = "failure"
 
 
-def differences(recorded: tuple[int, str, Any], mock: tuple[int, str, Any]) -> Iterator[Difference]:
-    """Where two replies (status, media type, JSON or `UNREADABLE`) differ.
+class Reply(NamedTuple):
+    """What is compared of a reply: headers by lower-case name, the body as JSON or `UNREADABLE`."""
 
-    Under different statuses the bodies are other ones by nature: their shapes are not compared.
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def media_type(self) -> str:
+        """Without parameters; `none` where there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip() or "none"
+
+
+def differences(recorded: Reply, mock: Reply) -> Iterator[Difference]:
+    """Where two replies differ.
+
+    Under different statuses headers and bodies are other ones by nature: they are not compared.
     """
-    if recorded[0] != mock[0]:
+    if recorded.status != mock.status:
         yield Difference("status", _status(recorded), _status(mock))
         return
-    if recorded[1] != mock[1]:
-        yield Difference("content-type", recorded[1] or "none", mock[1] or "none")
-    if (recorded[2] is UNREADABLE) != (mock[2] is UNREADABLE):
-        yield Difference("body", _kind(recorded[2]), _kind(mock[2]))
-    elif recorded[2] is not UNREADABLE:
-        yield from _values(recorded[2], mock[2], "")
+    if recorded.media_type != mock.media_type:
+        yield Difference("content-type", recorded.media_type, mock.media_type)
+    for name in HEADERS:
+        if (name in recorded.headers) != (name in mock.headers):
+            yield _header(name, recorded, mock)
+    if (recorded.body is UNREADABLE) != (mock.body is UNREADABLE):
+        yield Difference("body", _kind(recorded.body), _kind(mock.body))
+    elif recorded.body is not UNREADABLE:
+        yield from _values(recorded.body, mock.body, "")
 
 
-def _status(reply: tuple[int, str, Any]) -> str:
-    body = reply[2]
-    error = body.get("error") if isinstance(body, dict) else None
+def _header(name: str, recorded: Reply, mock: Reply) -> Difference:
+    """Like a field: one that only the service has is for information, one that only the mock has is a failure."""
+    if name in recorded.headers:
+        return Difference(f"header {name}: added", _shown(recorded.headers[name]), "absent", "info")
+    return Difference(f"header {name}: missing", "absent", _shown(mock.headers[name]))
+
+
+def _status(reply: Reply) -> str:
+    error = reply.body.get("error") if isinstance(reply.body, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    return f"{reply[0]} {code}" if isinstance(code, str) else str(reply[0])
+    return f"{reply.status} {code}" if isinstance(code, str) else str(reply.status)
 
 
 def _values(recorded: Any, mock: Any, path: str) -> Iterator[Difference]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from sora_mock.client import Client, Unreachable
-from sora_mock.verify.drift_compare import Difference, differences
-from sora_mock.verify.drift_recording import UNREADABLE, Answered, Exchange, read_json
+from sora_mock.verify.drift_compare import Difference, Reply, differences
+from sora_mock.verify.drift_recording import UNREADABLE, Exchange, read_json
 from sora_mock.verify.target import CREATE, ORDER
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ INBOX: Final = "drift"
 
 _NOT_SENT_AGAIN: Final = {"host", "content-length", "accept-encoding", "connection", "transfer-encoding", "expect"}
 _CREDENTIALS: Final = {"authorization", "x-api-key", "api-key", "proxy-authorization", "cookie"}
-_FORCED: Final = {401: "unauthorized", 429: "rate_limited", 500: "internal_error", 502: "bad_gateway"}
+_FORCED: Final = {429: "rate_limited", 500: "internal_error", 502: "bad_gateway"}
 _FORCED_ON_CREATION: Final = {402: "insufficient_quota", 403: "model_access_denied"}
 """Refusals that depend on the account or the day, not on the request: the mock is told to give them too."""
 
@@ -66,13 +66,13 @@ class Replay:
         key = _key(exchange)
         self._route_callback(exchange, key)
         yield from self._prepare_task(exchange, key)
-        status, kind, content = self._send(exchange, key)
-        body = read_json(content)
-        self._learn(exchange, key, body)
-        told = exchange.json()
+        found = self._send(exchange, key)
+        self._learn(exchange, key, found.body)
+        told = Reply(recorded.status, dict(recorded.headers), exchange.json())
         if recorded.body.size is not None:
-            told = body = UNREADABLE  # the end of it was not kept
-        yield from differences((recorded.status, _media_type(recorded), told), (status, kind, body))
+            # the end of it was not kept
+            told, found = told._replace(body=UNREADABLE), found._replace(body=UNREADABLE)
+        yield from differences(told, found)
 
     # --- what surrounds the request ---
 
@@ -128,8 +128,7 @@ class Replay:
     def _stand_in(self, recorded_id: str, key: str) -> None:
         """A task for one that the recording polls but did not create."""
         headers = [("authorization", f"Bearer {key}"), ("content-type", "application/json")]
-        _, _, content = self._sent("POST", CREATE, headers, json.dumps(ORDER).encode())
-        body = read_json(content)
+        body = self._sent("POST", CREATE, headers, json.dumps(ORDER).encode()).body
         if isinstance(body, dict) and isinstance(body.get("id"), str):
             self._names[recorded_id], self._owners[recorded_id] = body["id"], key
 
@@ -147,7 +146,7 @@ class Replay:
 
     # --- the request ---
 
-    def _send(self, exchange: Exchange, key: str | None) -> tuple[int, str, bytes]:
+    def _send(self, exchange: Exchange, key: str | None) -> Reply:
         target = exchange.target
         # the longest first: a path may hold what is itself a name
         for recorded in sorted(self._names, key=len, reverse=True):
@@ -168,7 +167,7 @@ class Replay:
             headers.append(("x-mock-scenario", forced))
         return self._sent(exchange.method, target, headers, exchange.request.body.content())
 
-    def _sent(self, method: str, target: str, headers: list[tuple[str, str]], content: bytes) -> tuple[int, str, bytes]:
+    def _sent(self, method: str, target: str, headers: list[tuple[str, str]], content: bytes) -> Reply:
         import httpx
 
         try:
@@ -177,15 +176,18 @@ class Replay:
             answer = self.http.request(method, url, headers=encoded, content=content or None)
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             raise NoAnswer(f"{self.url} gave no answer to {method} {target[:80]}: {problem!r}") from None
-        return answer.status_code, answer.headers.get("content-type", "").partition(";")[0].strip(), answer.content
+        return Reply(answer.status_code, answer.headers, read_json(answer.content))
 
 
 def _key(exchange: Exchange) -> str | None:
-    """What the request carries on the mock. Another's key counts as wrong where the service refused it."""
+    """What the request carries on the mock. A key that the service refused counts as wrong, whoever's it is.
+
+    It may have expired, or come under another scheme than Bearer, which a recording does not tell.
+    """
     if exchange.key == "none":
         return None
     refused = exchange.reply is not None and exchange.reply.status == 401
-    if exchange.key == "invalid" or (exchange.key == "other" and refused):
+    if exchange.key == "invalid" or refused:
         return WRONG_KEY
     return ACCOUNTS[exchange.key]
 
@@ -193,7 +195,7 @@ def _key(exchange: Exchange) -> str | None:
 def _forced(exchange: Exchange) -> str | None:
     """The scenario of the mock that gives the recorded refusal; None where the request alone decides."""
     status = exchange.reply.status if exchange.reply else 200
-    if exchange.key != "live" and status in (401, 402, 403):
+    if exchange.key != "live" and status in (402, 403):
         return None
     if status > 502:
         return f"service_unavailable status={status}"
@@ -219,8 +221,3 @@ def _outcome(told: Any) -> dict[str, Any] | None:
 def _links(body: dict[str, Any]) -> list[str]:
     results = body.get("results")
     return [link for link in results if isinstance(link, str)] if isinstance(results, list) else []
-
-
-def _media_type(reply: Answered) -> str:
-    found = next((value for name, value in reply.headers if name == "content-type"), "")
-    return found.partition(";")[0].strip()

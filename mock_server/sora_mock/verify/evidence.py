@@ -2,12 +2,14 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from sora_mock.verify.rule import Rule
+from sora_mock.verify.file_lock import locked
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
 
 Evidence = dict[str, dict[str, dict[str, str]]]
@@ -54,16 +56,29 @@ def updated(evidence: Evidence, results: Iterable[Result], target: str) -> Evide
     return changed
 
 
-def write(path: Path, evidence: Evidence) -> None:
-    """The whole file at once: a run that is interrupted leaves the old one."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(evidence, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+def keep(path: Path, results: Iterable[Result], target: str) -> Evidence:
+    """Takes today's outcomes into the file; gives what it holds then. Raises BadEvidence and OSError.
+
+    Another run may have written meanwhile: the file is read again, under a lock. It is replaced as a whole, so that an
+    interrupted run leaves the old one.
+    """
+    name = sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    # not beside the file, where it would stay for ever
+    lock = os.open(Path(tempfile.gettempdir()) / f"sora-mock-evidence-{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with locked(lock):
+            evidence = updated(read(path), results, target)
+            beside = path.with_name(path.name + ".new")
+            beside.write_text(json.dumps(evidence, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            os.replace(beside, path)
+            return evidence
+    finally:
+        os.close(lock)
 
 
-def standing(evidence: Evidence, rule: Rule, target: str) -> str:
+def standing(evidence: Evidence, rule_id: str, target: str) -> str:
     """`proved on DATE`, `broken on DATE` or `never verified`."""
-    check = evidence.get(rule.id, {}).get(target)
+    check = evidence.get(rule_id, {}).get(target)
     if check is None:
         return "never verified"
     return f"{'proved' if check['outcome'] == PASSED else 'broken'} on {check['date']}"

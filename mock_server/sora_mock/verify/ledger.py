@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from sora_mock.clock import real_now
 from sora_mock.domain.ledger import to_credits
+from sora_mock.verify.file_lock import locked
 
 Purse = Literal["accept", "surprise"]
 
@@ -169,12 +169,9 @@ class Ledger:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Holds the file's lock, with everything read that others have written."""
-        _lock(self._file)
-        try:
+        with locked(self._file):
             self._catch_up()
             yield
-        finally:
-            _unlock(self._file)
 
     def _catch_up(self) -> None:
         size = os.fstat(self._file).st_size
@@ -224,39 +221,12 @@ class Ledger:
         self._read_to = start + len(line)
 
 
-if sys.platform == "win32":
-    import msvcrt
-
-    _FAR: Final = 1 << 40  # a byte beyond every content: locks are mandatory there
-
-    def _lock(file: int) -> None:
-        os.lseek(file, _FAR, os.SEEK_SET)
-        while True:
-            with contextlib.suppress(OSError):  # it gives up after ten tries
-                msvcrt.locking(file, msvcrt.LK_LOCK, 1)
-                return
-
-    def _unlock(file: int) -> None:
-        os.lseek(file, _FAR, os.SEEK_SET)
-        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
-
-    def _sync_folder(folder: Path) -> None:
-        pass  # a folder cannot be opened there
-
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-    def _unlock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-    def _sync_folder(folder: Path) -> None:
-        """A new file's name is on the disk only once its folder is."""
-        with contextlib.suppress(OSError):
-            opened = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on the disk only once its folder is."""
+    # on Windows a folder cannot be opened
+    with contextlib.suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

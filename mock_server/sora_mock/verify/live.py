@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
 from threading import Thread
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sora_mock.verify.target import CREDITS, LARGEST_REPLY
 
@@ -74,8 +74,12 @@ def guarded(arguments: Sequence[str]) -> Iterator[str]:
     command = [sys.executable, "-m", "sora_mock", "guard", *arguments]
     # S603: our own interpreter and our own module
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    assert process.stdout is not None
+    lines: Queue[str] = Queue()
+    reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reader.start()
     try:
-        yield _ready_url(process)
+        yield _ready_url(lines)
     finally:
         process.terminate()
         try:
@@ -83,18 +87,17 @@ def guarded(arguments: Sequence[str]) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        reader.join(START)
+        process.stdout.close()
 
 
-def _ready_url(process: "subprocess.Popen[str]") -> str:
-    lines: Queue[str] = Queue()
+def _read(stream: IO[str], lines: "Queue[str]") -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put("")
 
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
 
-    Thread(target=read, daemon=True).start()
+def _ready_url(lines: "Queue[str]") -> str:
     try:
         line = lines.get(timeout=START)
     except Empty:

@@ -7,6 +7,13 @@ from typing import Any
 from sora_mock.verify.rule import Broken, equal, true
 
 
+class Fields(dict[str, Any]):
+    """A JSON object of an answer: a field that is not there breaks the rule that reads it."""
+
+    def __missing__(self, name: str) -> Any:
+        raise Broken(f"field {name}", f"an object without it: {dict(self)!r}", "to be there")
+
+
 @dataclass
 class Reply:
     """An answer: `headers` by lower-case name, `body` as it came."""
@@ -16,9 +23,9 @@ class Reply:
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON value. Raises Broken."""
+        """The body's JSON value, whose objects raise Broken for a field that is not there. Raises Broken."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, object_hook=Fields)
         except ValueError:
             raise Broken("body", self.body[:200].decode("utf-8", "replace"), "JSON") from None
 

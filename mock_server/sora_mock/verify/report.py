@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree
 
-from sora_mock.verify.evidence import Evidence, standing
+from sora_mock.verify.evidence import TARGETS, Evidence, standing
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
 from sora_mock.version import VERSION
 
@@ -43,10 +43,17 @@ class Report:
         return f"{self.repeat} --only '{result.rule.id}'{budget}"
 
 
-def row(result: Result) -> str:
-    """A line of the terminal's table."""
+_COLUMNS: Final = "{:42}  {:20}  {:20}  {:>5}  {:>9}"
+
+HEADING: Final = _COLUMNS.format("rule", "mock", "live", "price", "time")
+"""Above the terminal's table."""
+
+
+def row(result: Result, target: str, evidence: Evidence) -> str:
+    """A line of the terminal's table: what came of the rule just now, and what is known of the other kind of target."""
+    known = {each: standing(evidence, result.rule.id, each) for each in TARGETS} | {target: result.outcome}
     price = f"{result.rule.price:g}" if result.rule.price else "-"
-    line = f"{result.outcome:10}  {result.rule.id:42}  {price:>5}  {result.seconds:7.2f} s"
+    line = _COLUMNS.format(result.rule.id, known["mock"], known["live"], price, f"{result.seconds:.2f} s")
     return line if result.outcome != UNVERIFIED else f"{line}  {result.reason}"
 
 
@@ -77,8 +84,8 @@ def as_json(report: Report) -> str:
             "reason": result.reason,
             "seconds": round(result.seconds, 4),
             "repeat": report.command(result),
-            "mock": standing(report.evidence, result.rule, "mock"),
-            "live": standing(report.evidence, result.rule, "live"),
+            "mock": standing(report.evidence, result.rule.id, "mock"),
+            "live": standing(report.evidence, result.rule.id, "live"),
             "exchanges": _exchanges(result),
         }
         for result in report.results
@@ -170,8 +177,8 @@ def _html_row(report: Report, result: Result) -> str:
         f'<span class="{result.outcome}">{result.outcome}</span>',
         f"{rule.price:g}" if rule.price else "-",
         f"{result.seconds:.2f} s",
-        standing(report.evidence, rule, "mock"),
-        standing(report.evidence, rule, "live"),
+        standing(report.evidence, rule.id, "mock"),
+        standing(report.evidence, rule.id, "live"),
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

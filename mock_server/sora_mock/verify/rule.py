@@ -30,6 +30,7 @@ class Rule:
 
     id: dotted, the area first. price: credits that a run on the live service reserves at most, 0 where no task can
     come of it. needs: keys of `NEEDS`. shared: on the live service one creation serves all such rules.
+    greedy: there it comes last and may spend what is left of the budget; the price is the least it needs.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Rule:
     needs: frozenset[str]
     shared: bool
     check: Check
+    greedy: bool = False
 
     @property
     def area(self) -> str:
@@ -70,6 +72,7 @@ def rule(
     price: float = 0,
     needs: set[str] | frozenset[str] = frozenset(),
     shared: bool = False,
+    greedy: bool = False,
 ) -> Callable[[Check], Check]:
     """Declares a function as a rule. Raises ValueError for an id that is taken and a need that nobody knows."""
 
@@ -78,7 +81,7 @@ def rule(
             raise ValueError(f"two rules are called {id}")
         if not needs <= NEEDS.keys():
             raise ValueError(f"{id} has unknown needs: {sorted(needs - NEEDS.keys())}")
-        REGISTRY[id] = Rule(id, claim, source, price, frozenset(needs), shared, check)
+        REGISTRY[id] = Rule(id, claim, source, price, frozenset(needs), shared, check, greedy)
         return check
 
     return declare

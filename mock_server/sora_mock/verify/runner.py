@@ -17,19 +17,26 @@ from sora_mock.verify.target import Session, Target
 
 PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
 
+GENERATED = "generated"
+"""The area of rules whose requests schemathesis makes."""
+
 AT_ONCE = 4
 """Rules that run at the same time on a mock; on the live service it is one after the other."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones."""
+    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones.
+
+    tripped: the rule failed over an answer of a shape that it did not expect, not over what it claims.
+    """
 
     rule: Rule
     outcome: str
     reason: str = ""
     seconds: float = 0.0
     exchanges: Sequence[Exchange] = field(default=())
+    tripped: bool = False
 
 
 def load_rules() -> list[Rule]:
@@ -58,14 +65,14 @@ def matching(rules: Sequence[Rule], only: Sequence[str], skip: Sequence[str]) ->
     ]
 
 
-def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[Result]]:
-    """For a live target: the rules that may run, and the others with the reason why not.
+def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[Result], float]:
+    """For a live target: the rules that may run, the others with the reason why not, and what is left of the budget.
 
     budget: credits for creations that are meant. Rules that share a creation come first, then those that cost
-    nothing, then the cheapest.
+    nothing, then the cheapest, and the greedy ones at the end.
     """
     chosen, others, is_shared_paid = [], [], False
-    for rule in sorted(rules, key=lambda each: (not each.shared, each.price)):
+    for rule in sorted(rules, key=lambda each: (each.greedy, not each.shared, each.price)):
         missing = sorted(rule.needs - ({"surprise"} if surprise else set()))
         price = 0.0 if rule.shared and is_shared_paid else rule.price
         if missing:
@@ -76,7 +83,7 @@ def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[li
             budget = round(budget - price, 4)
             is_shared_paid = is_shared_paid or rule.shared
             chosen.append(rule)
-    return chosen, others
+    return chosen, others, budget
 
 
 def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None], limit: float) -> list[Result]:
@@ -91,17 +98,23 @@ def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None],
         tell(result)
         return result
 
+    together = [rule for rule in rules if rule.area != GENERATED]
     # a rule that waits for real seconds begins first, so that the others run meanwhile
-    order = sorted(rules, key=lambda rule: rule.id != "callback.timeout")
+    together.sort(key=lambda rule: rule.id != "callback.timeout")
     with ThreadPoolExecutor(AT_ONCE if session.control else 1) as pool:
-        found = {result.rule.id: result for result in pool.map(one, order)}
+        pending = pool.map(one, together)
+        # on the live service generated requests come last and spend what is left
+        curated = pending if session.control else list(pending)
+        # one by one: hypothesis is not made for several threads
+        alone = [one(rule) for rule in rules if rule.area == GENERATED]
+        found = {result.rule.id: result for result in [*curated, *alone]}
     return [found[rule.id] for rule in rules]
 
 
 def check(session: Session, rule: Rule) -> Result:
     """Runs one rule; whatever it raises is its outcome."""
     began = time.monotonic()
-    target = None
+    target, tripped = None, False
     try:
         target = Target(session, rule)
         rule.check(target)
@@ -111,10 +124,10 @@ def check(session: Session, rule: Rule) -> Result:
     except Unverified as problem:
         outcome, reason = UNVERIFIED, str(problem)
     except Unreachable as problem:
-        outcome, reason = FAILED, f"the control API did not answer: {problem}"
+        outcome, reason, tripped = FAILED, f"the control API did not answer: {problem}", True
     except Exception as problem:
         # an answer of a shape that the rule did not expect: a missing field, a list for an object
         place = traceback.extract_tb(problem.__traceback__)[-1]
-        outcome, reason = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)"
+        outcome, reason, tripped = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)", True
     seconds = time.monotonic() - began
-    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]))
+    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]), tripped)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sora_mock.client import Client
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
+from sora_mock.verify.flags import MAX_EXAMPLES
 from sora_mock.verify.reply import Exchange, Reply, reply_text, shown_text
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Rule, Unverified, true
 
@@ -39,7 +40,8 @@ class Session:
     """What the rules of one run share.
 
     control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
-    refused. answered: whether anything ever answered. shared: the one creation of the live service.
+    refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
+    its price. shared: the one creation of the live service.
     """
 
     url: str
@@ -49,7 +51,8 @@ class Session:
     seed: int
     patience: float
     surprise: bool = False
-    answered: bool = False
+    max_examples: int = MAX_EXAMPLES
+    spare: float = 0.0
     shared: Reply | None = None
     lock: Lock = field(default_factory=Lock)
     secrets: tuple[str, ...] = ()
@@ -68,7 +71,7 @@ class Target:
         self.exchanges: list[Exchange] = []
         self.key = self.other_key("own") if self.is_mock else PLACEHOLDER
         self.over_at = time.monotonic() + session.patience
-        self._purse = rule.price
+        self._purse = rule.price + (session.spare if rule.greedy else 0)
         if self.is_mock:
             self.prepare(self.key)
 
@@ -153,9 +156,9 @@ class Target:
         self.control("DELETE", "/scenarios", None, key)
         self.control("POST", "/scenarios", {"scenario": name, "times": None, "override": override}, key)
 
-    def advance(self, seconds: float) -> float:
+    def advance(self, seconds: float, key: str | None = _OWN) -> float:
         """Moves the account's clock; its moment afterwards."""
-        return float(self.control("POST", "/clock/advance", {"seconds": seconds})["now"])
+        return float(self.control("POST", "/clock/advance", {"seconds": seconds}, key)["now"])
 
     def now(self) -> float:
         """The account's moment."""
@@ -234,9 +237,10 @@ class Target:
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             self._remember(asked, f"(no answer: {type(problem).__name__}: {problem})")
             raise Broken("answer", f"none ({type(problem).__name__}: {problem})", "an answer") from None
-        self.session.answered = True
         reply = Reply(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
         self._remember(asked, reply_text(reply))
+        if reply.headers.get(GUARDED) == "guard_no_reply":
+            raise Broken("answer", f"none: {reply.body[:300].decode('utf-8', 'replace')}", "an answer")
         if GUARDED in reply.headers:
             raise Unverified(f"the guard did not let it through: {reply.body[:200].decode('utf-8', 'replace')}")
         if not self.is_mock and reply.status == 429:

@@ -1,8 +1,8 @@
-"""Faults for the rules that blind mutation asked for (docs/survivors.md), in the form of faults_more.py."""
+"""Faults for the rules that blind mutation asked for (docs/survivors.md)."""
 
 import json
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from ipaddress import IPv6Network, ip_address
 from types import SimpleNamespace
@@ -28,10 +28,34 @@ from sora_mock.store import Due, Store
 from sora_mock.web import api, files
 from sora_mock.web import faults as harm
 from sora_mock.web.answers import respond
-from tests.contract.faults import Answer, task
-from tests.contract.faults_more import answers, around, contract, part
+from tests.contract.faults import planting
+from tests.contract.faults.answering import Answer, Change, Edit, task
 
 replace = msgspec.structs.replace
+
+BLIND: dict[str, tuple[str, planting.Plant]] = {}
+"""By name: the rule that catches it, and how it is made; filled in below, beside what each is made of."""
+
+
+def part(name: str, rule: str, owner: Any, attribute: str, value: Any) -> None:
+    """A part has another value."""
+    BLIND[name] = (rule, planting.part(owner, attribute, value))
+
+
+def around(name: str, rule: str, owner: Any, attribute: str, wrapper: Callable[..., Any]) -> None:
+    """A part is wrapped."""
+    BLIND[name] = (rule, planting.around(owner, attribute, wrapper))
+
+
+def answers(name: str, rule: str, change: Change) -> None:
+    """Answers are changed on their way out."""
+    BLIND[name] = (rule, planting.answers(change))
+
+
+def contract(name: str, rule: str, edit: Edit) -> None:
+    """The server enforces an edited contract."""
+    BLIND[name] = (rule, planting.contract(edit))
+
 
 # --- the addresses of callbacks ---
 part(

@@ -1,0 +1,42 @@
+"""A lock that processes share: held on an open file, gone with the process that held it."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR: Final = 1 << 40  # a byte beyond every content: locks are mandatory there
+
+    def _lock(file: int) -> None:
+        os.lseek(file, _FAR, os.SEEK_SET)
+        while True:
+            with contextlib.suppress(OSError):  # it gives up after ten tries
+                msvcrt.locking(file, msvcrt.LK_LOCK, 1)
+                return
+
+    def _unlock(file: int) -> None:
+        os.lseek(file, _FAR, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+    def _unlock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def locked(file: int) -> Iterator[None]:
+    """Holds the lock of an open file, after waiting for whoever has it. file: a descriptor."""
+    _lock(file)
+    try:
+        yield
+    finally:
+        _unlock(file)

@@ -1,0 +1,26 @@
+"""Faults to plant into a mock, by area, each with the rules that have to catch it."""
+
+from typing import Final
+
+from tests.contract.faults import access, blind, bodies, callbacks, fields, generated, links, money, planting, replies
+
+FAULTS: Final = tuple(
+    planting.of(
+        callbacks.CALLS,
+        callbacks.ADDRESSES,
+        access.KEYS,
+        access.FOREIGN,
+        access.LIMITS,
+        fields.FIELDS,
+        bodies.BODIES,
+        replies.ENVELOPES,
+        replies.CREATIONS,
+        replies.LIVES,
+        money.CREDIT,
+        money.REPLAYS,
+        links.LINKS,
+        generated.GENERATED,
+        blind.BLIND,
+    )
+)
+"""All of them; the one that takes longest stands first."""

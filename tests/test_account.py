@@ -1,0 +1,139 @@
+"""The object that tests get: an account of a running mock, its clock, money, tasks, callbacks and journal."""
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sora_mock.account import Account, Refused
+from sora_mock.client import Unreachable
+from sora_mock.server import MockServer
+from tests.conftest import Api
+
+
+@pytest.fixture
+def account(server: MockServer) -> Iterator[Account]:
+    """The object that the fixture gives, on the server of our own tests."""
+    account = server.account()
+    account.clock.freeze()
+    yield account
+    account.reset()
+
+
+def order(account: Account, api: Api, **fields: str) -> str:
+    """The id of a new task of that account."""
+    return Api(api.client, account.api_key).new_task(**fields)
+
+
+def test_time_is_read_stopped_moved_and_sped_up(account: Account) -> None:
+    now = account.clock.now
+    assert account.clock.frozen
+    assert account.clock.advance(300) == account.clock.now == now + 300
+    account.clock.now = now + 400
+    assert account.clock.freeze() == now + 400
+    account.clock.speed = 60
+    assert account.clock.speed == 60
+    account.clock.unfreeze()
+    assert not account.clock.frozen
+
+
+def test_a_loop_that_polls_ends_after_a_known_number_of_polls(account: Account, api: Api) -> None:
+    account.clock.per_request(2.5)
+    client = Api(api.client, account.api_key)
+    task_id = client.new_task()
+    assert [client.task(task_id)["status"] for _ in range(2)] == ["processing", "completed"]
+
+
+def test_money_is_read_and_set(account: Account, api: Api) -> None:
+    account.credits = 10
+    order(account, api)
+    assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 5.76, 0)
+    account.clock.advance(5)
+    assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 0, 5.76)
+    account.credits = "unlimited"
+    assert account.credits == float("inf")
+    account.credits = account.credits
+    assert account.rate_limit is None
+    account.rate_limit = "2/hour"
+    assert account.rate_limit == "2/hour"
+
+
+def test_a_scenario_takes_its_parameters_and_says_what_it_is_for(account: Account, api: Api) -> None:
+    account.scenario("failed", code="generation_timeout", at=0.4, times=None, match={"prompt": "dog"})
+    assert order(account, api, prompt="A cat")
+    assert order(account, api, prompt="A dog")
+    account.clock.advance(3)
+    dog, cat = account.tasks
+    assert dog.get("error", {}).get("code") == "generation_timeout"
+    assert cat["mock"]["scenario"] == "completed"
+    assert account.task(dog["id"]).view == dog
+
+
+def test_a_task_is_finished_by_hand(account: Account, api: Api) -> None:
+    task = account.task(order(account, api))
+    assert task.finish("failed", code="content_policy_violation", message="No.")["status"] == "failed"
+    assert task.view.get("error") == {"code": "content_policy_violation", "message": "No.", "type": "task_error"}
+    assert account.task(order(account, api)).finish()["status"] == "completed"
+
+
+def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account, api: Api) -> None:
+    inbox = account.inbox("a hook")
+    inbox.reply(500, {"status": 204, "delay": 0.01})
+    task_id = order(account, api, callback_url=inbox.url)
+    assert inbox.messages == []
+    account.clock.advance(10)
+    assert [message["json"]["id"] for message in inbox.wait(2)] == [task_id, task_id]
+    (delivery,) = account.deliveries(task_id)
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 204]
+    assert account.redeliver(delivery["id"])["attempts"][2]["extra"]
+    assert len(inbox.messages) == 3
+    assert account.deliveries("task-unified-other") == []
+
+
+def test_waiting_in_vain_says_how_many_came_and_that_the_clock_stands_still(account: Account, api: Api) -> None:
+    inbox = account.inbox("hook")
+    account.task(order(account, api, callback_url=inbox.url)).finish()
+    reason = "inbox 'hook' got 1 of 2 messages in 0.01 s; the clock is frozen, advance it"
+    with pytest.raises(TimeoutError, match=re.escape(reason)):
+        inbox.wait(2, timeout=0.01)
+
+
+def test_a_route_leads_to_the_tests_own_receiver_and_keeps_the_routes_before(account: Account, api: Api) -> None:
+    with MockServer() as receiver:
+        account.route("https://hooks.example.com", receiver.url)
+        account.route("https://other.example.com", receiver.url)
+        account.task(order(account, api, callback_url="https://hooks.example.com/__mock/inbox/own")).finish()
+        received = Account(receiver.url, "sk-mock-shared-inbox").inbox("own").messages
+    assert [message["json"]["status"] for message in received] == ["completed"]
+
+
+def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
+    task_id = order(account, api)
+    Api(api.client, account.api_key).task(task_id)
+    assert [(each["method"], each["status"]) for each in account.requests] == [("GET", 200), ("POST", 200)]
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code", "text"),
+    [
+        (lambda a: a.scenario("fail"), 400, "unknown_scenario", "unknown scenario 'fail'; did you mean failed?"),
+        (lambda a: a.task("x y").finish(), 404, "task_not_found", "there is no task 'x y' in this account"),
+        (lambda a: a.task("x").view, 404, "task_not_found", "there is no task 'x' in this account"),
+        (lambda a: a.clock.advance(-1), 400, "invalid_body", "seconds: expected a number from 0 to 1e+10"),
+        (lambda a: a.inbox("x").wait(timeout=61), 400, "invalid_query", "wait must be a number from 0 to 60"),
+    ],
+)
+def test_a_refused_call_raises_the_servers_own_words(
+    account: Account, call: Callable[[Account], object], status: int, code: str, text: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{re.escape(text)}") as refused:
+        call(account)
+    assert (refused.value.status, refused.value.code) == (status, code)
+
+
+def test_a_call_that_nobody_answers_says_which() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match=f"{url} does not answer GET /__mock/clock: TimeoutError: timed out"):
+            _ = Account(url, "sk-a", timeout=0.05).clock.now

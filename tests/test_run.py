@@ -1,0 +1,372 @@
+"""`sora-mock run` as a user runs it: what its command is told, output, signals, exit code, what is left behind."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from select import select
+from threading import Timer
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.test_cli import COMMAND, DEADLINE, assert_usage, environment, run
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose orphan a process is")
+
+TELL = "import json, os; print(json.dumps(dict(os.environ)))"
+ASK = """
+import os, sys, urllib.request, urllib.error
+for path in sys.argv[1:]:
+    headers = {"Authorization": "Bearer " + os.environ["EVOLINK_API_KEY"]}
+    request = urllib.request.Request(os.environ["SORA_MOCK_URL"] + path, headers=headers)
+    try:
+        print(urllib.request.urlopen(request).status)
+    except urllib.error.HTTPError as refused:
+        print(refused.code)
+"""
+FAIL = ASK + "sys.exit(3)"
+COUNT = """
+import signal, sys
+seen = []
+for name in sys.argv[1:]:
+    signal.signal(getattr(signal, name), lambda number, _: (seen.append(number), print("got", flush=True)))
+signal.signal(signal.SIGUSR2, lambda *_: (print("counted", len(seen), flush=True), sys.exit(7)))
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+"""Counts the signals that it is named until SIGUSR2 comes."""
+
+
+def running(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(folder, "run", *arguments)
+
+
+def python(program: str, *arguments: str) -> tuple[str, ...]:
+    """A command behind the flags of `run`."""
+    return ("--", sys.executable, "-c", program, *arguments)
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.returncode == 0, done.stderr
+    return cast("dict[str, str]", json.loads(done.stdout))
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """A run whose command has said that it is up."""
+    process = subprocess.Popen(
+        [*COMMAND, "run", "--seed", "1", *arguments],
+        cwd=folder,
+        env=environment(),
+        text=True,
+        **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
+    )
+    watchdog = Timer(DEADLINE, process.kill)
+    watchdog.start()
+    try:
+        if process.stdout is not None:
+            assert process.stdout.readline() == "up\n"
+        yield process
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+
+
+# --- what the command is told ---
+
+
+def test_the_variables_name_one_server_and_a_valid_key(tmp_path: Path) -> None:
+    variables = told(running(tmp_path, *python(TELL)))
+    origin = urlsplit(variables["SORA_MOCK_URL"])
+    assert (origin.scheme, origin.hostname, origin.path) == ("http", "127.0.0.1", "")
+    assert variables["EVOLINK_BASE_URL"] == variables["TEST_API_BASE_URL"] == variables["SORA_MOCK_URL"]
+    assert variables["EVOLINK_API_KEY"].startswith("sk-")
+    assert "SORA_MOCK_CONTROL_TOKEN" not in variables
+
+
+@pytest.mark.parametrize("file", ["", "keys = ['sk-a']"], ids=["any-key", "listed-keys"])
+def test_the_server_is_ready_and_accepts_the_key_before_the_command_starts(tmp_path: Path, file: str) -> None:
+    (tmp_path / "sora-mock.toml").write_text(file)
+    assert running(tmp_path, *python(ASK, "/v1/credits")).stdout == "200\n"
+
+
+def test_the_key_follows_from_the_seed(tmp_path: Path) -> None:
+    keys = [told(running(tmp_path, "--seed", seed, *python(TELL)))["EVOLINK_API_KEY"] for seed in ("1", "1", "2")]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_more_variables_are_made_from_templates(tmp_path: Path) -> None:
+    more = ("--env", "BASE={url}/v1", "--env", "LOGIN={api_key}@{url}={api_key}", "--env", "EVOLINK_BASE_URL=x")
+    variables = told(running(tmp_path, *more, *python(TELL)))
+    url, key = variables["SORA_MOCK_URL"], variables["EVOLINK_API_KEY"]
+    assert (variables["BASE"], variables["LOGIN"]) == (f"{url}/v1", f"{key}@{url}={key}")
+    assert variables["EVOLINK_BASE_URL"] == "x"
+
+
+def test_the_control_token_is_told_too(tmp_path: Path) -> None:
+    assert told(running(tmp_path, "--control-token", "t", *python(TELL)))["SORA_MOCK_CONTROL_TOKEN"] == "t"
+
+
+def test_the_port_is_free_unless_the_flag_names_one(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        (tmp_path / "sora-mock.toml").write_text(f"port = {port}")
+        assert urlsplit(told(running(tmp_path, *python(TELL)))["SORA_MOCK_URL"]).port != int(port)
+    assert urlsplit(told(running(tmp_path, "--port", port, *python(TELL)))["SORA_MOCK_URL"]).port == int(port)
+
+
+# --- its output and its exit code ---
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [("", 0), ("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)],
+    ids=["fine", "failed", "killed"],
+)
+def test_the_exit_code_is_the_commands(tmp_path: Path, program: str, code: int) -> None:
+    assert running(tmp_path, *python(program)).returncode == code
+
+
+def test_input_and_output_are_the_commands_alone(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 1000
+    program = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer); print('x', file=sys.stderr)"
+    done = subprocess.run(
+        [*COMMAND, "run", *python(program)],
+        input=data,
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment(),
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, data, b"x\n")
+
+
+@linux
+def test_files_that_are_open_for_the_command_stay_open(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"x")
+        program = f"import os; print(os.read({reader}, 1))"
+        done = subprocess.run(
+            [*COMMAND, "run", *python(program)],
+            pass_fds=[reader],
+            capture_output=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.stdout == b"b'x'\n"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_it_works_with_standard_files_closed(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m sora_mock run -- {sys.executable} -c 'raise SystemExit(5)' <&- >&- 2>&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment(), timeout=DEADLINE, check=False)
+    assert done.returncode == 5
+
+
+def test_a_failure_shows_the_last_requests_without_keys(tmp_path: Path) -> None:
+    paths = [f"/v1/{number}" for number in range(11)]
+    done = running(tmp_path, *python(FAIL, *paths, "/v1/tasks/sk-secret"))
+    assert done.returncode == 3
+    first, *lines = done.stderr.splitlines()
+    assert [word for word in ("ended with 3", "10 of its 12", "--seed") if word not in first] == []
+    assert [line.split()[1:2] + line.split()[4:6] for line in lines] == [
+        *([["404", "GET", path] for path in paths[2:]]),
+        ["400", "GET", "/v1/tasks/sk-***"],
+    ]
+    assert "Invalid task ID" in lines[-1]
+
+
+def test_requests_are_shown_though_the_command_has_reset_the_journal(tmp_path: Path) -> None:
+    reset = "import urllib.request; urllib.request.urlopen(os.environ['SORA_MOCK_URL'] + '/__mock/reset', b'')"
+    lines = running(tmp_path, *python(f"{ASK}{reset}; sys.exit(3)", "/v1/credits")).stderr.splitlines()
+    assert ["/v1/credits" in line for line in lines] == [False, True]
+
+
+def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
+    [line] = running(tmp_path, *python("raise SystemExit(3)")).stderr.splitlines()
+    assert "no request" in line
+
+
+@pytest.mark.parametrize(("flags", "program"), [((), ASK), (("--quiet",), FAIL)], ids=["fine", "quiet"])
+def test_nothing_of_ours_is_shown_of_a_success_or_when_quiet(
+    tmp_path: Path, flags: tuple[str, ...], program: str
+) -> None:
+    done = run(tmp_path, "run", *flags, *python(program, "/v1/credits"), SORA_MOCK_LOG_FORMAT="json")
+    assert (done.stdout, done.stderr) == ("200\n", "")
+
+
+def test_requests_are_shown_as_they_come_where_asked(tmp_path: Path) -> None:
+    done = running(tmp_path, "--log-format", "json", *python(ASK, "/v1/credits"))
+    [line] = done.stderr.splitlines()
+    assert json.loads(line)["path"] == "/v1/credits"
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), "--"),
+        (("--",), "--"),
+        (("true",), "--"),
+        (("--env", "A={port}", "--", "true"), "{port}"),
+        (("--env", "A={", "--", "true"), "A={"),
+        (("--env", "A", "--", "true"), "NAME=TEMPLATE"),
+        (("--env", "1A=x", "--", "true"), "1A=x"),
+        (("--env", "=x", "--", "true"), "=x"),
+        (("--prot", "1", "--", "true"), "--prot"),
+        (("--port", "http", "--", "true"), "--port"),
+        (("--scenario", "no-such", "--", "true"), "no-such"),
+        (("--host", "no.such.host.invalid", "--", "true"), "no.such.host.invalid"),
+    ],
+    ids=str,
+)
+def test_wrong_usage_is_one_line_that_names_it(tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:
+    assert_usage(running(tmp_path, *arguments), named)
+
+
+def test_a_command_that_cannot_be_run_is_one_line_and_a_shells_exit_code(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    for command, code in (("no-such-command", 127), (str(plain / "x"), 127), ("", 127), (str(plain), 126)):
+        done = running(tmp_path, "--", command)
+        assert (done.returncode, done.stdout) == (code, "")
+        [line] = done.stderr.splitlines()
+        assert repr(command) in line
+
+
+# --- signals ---
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1"])
+def test_a_signal_is_passed_on_once(tmp_path: Path, name: str) -> None:
+    with started(tmp_path, *python(COUNT, name)) as process:
+        assert process.stdout is not None
+        process.send_signal(getattr(signal, name))
+        assert process.stdout.readline() == "got\n"
+        process.send_signal(signal.SIGUSR2)
+        assert process.stdout.readline() == "counted 1\n"
+        assert process.wait(DEADLINE) == 7
+
+
+def test_a_command_that_a_signal_ends_gives_128_and_its_number(tmp_path: Path) -> None:
+    with started(tmp_path, *python("import signal; print('up', flush=True); signal.pause()")) as process:
+        process.terminate()
+        assert process.communicate(timeout=DEADLINE)[1].count("143 (SIGTERM)") == 1
+        assert process.returncode == 143
+
+
+class Screen:
+    """The user's side of a terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.shown = b""
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.descriptor, keys)
+
+    def wait_for(self, text: bytes) -> None:
+        while text not in self.shown:
+            assert select([self.descriptor], [], [], DEADLINE)[0], self.shown
+            self.shown += os.read(self.descriptor, 4096)
+
+
+@contextmanager
+def at_a_terminal(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Screen]]:
+    ours, theirs = pty.openpty()
+    own = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    try:
+        with started(folder, *arguments, **own, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as process:
+            yield process, Screen(ours)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+@linux
+@pytest.mark.parametrize("source", ["keyboard", "kill"])
+def test_at_a_terminal_an_interrupt_arrives_exactly_once(tmp_path: Path, source: str) -> None:
+    with at_a_terminal(tmp_path, *python(COUNT, "SIGINT")) as (process, screen):
+        screen.wait_for(b"up")
+        if source == "keyboard":
+            screen.type(b"\x03")
+        else:
+            process.send_signal(signal.SIGINT)
+        screen.wait_for(b"got")
+        # passed on after whatever else was
+        process.send_signal(signal.SIGUSR2)
+        screen.wait_for(b"counted 1")
+        assert process.wait(DEADLINE) == 7
+
+
+def test_at_a_terminal_the_command_reads_what_is_typed(tmp_path: Path) -> None:
+    with at_a_terminal(tmp_path, *python("print('read', input())")) as (process, screen):
+        screen.type(b"hello\n")
+        screen.wait_for(b"read hello")
+        assert process.wait(DEADLINE) == 0
+
+
+# --- what is left behind ---
+
+FAMILY = """
+import os, signal, subprocess, sys
+ready, told = os.pipe()
+subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+stubborn = f"import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write({told}, b'x'); signal.pause()"
+subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True, pass_fds=[told])
+os.read(ready, 1)
+print("up", flush=True)
+"""
+"""Leaves two processes that hold standard output open, one in a session of its own, deaf to SIGTERM."""
+
+
+@linux
+def test_when_it_is_killed_nothing_is_left(tmp_path: Path) -> None:
+    with started(tmp_path, *python(FAMILY + "signal.pause()")) as process:
+        process.kill()
+        # the end of the output is the end of everyone who could write there
+        process.communicate(timeout=DEADLINE)
+
+
+@linux
+def test_what_the_command_leaves_running_is_stopped_with_it(tmp_path: Path) -> None:
+    with started(tmp_path, *python(FAMILY)) as process:
+        process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0
+
+
+@linux
+def test_the_command_ends_where_its_keeper_is_killed(tmp_path: Path) -> None:
+    program = "import os, signal; print('up', flush=True); print(os.getppid(), flush=True); signal.pause()"
+    with started(tmp_path, *python(program)) as process:
+        assert process.stdout is not None
+        os.kill(int(process.stdout.readline()), signal.SIGKILL)
+        process.communicate(timeout=DEADLINE)
+        assert process.returncode == 137
+
+
+def test_the_server_ends_with_the_command(tmp_path: Path) -> None:
+    url = urlsplit(told(running(tmp_path, *python(TELL)))["SORA_MOCK_URL"])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((url.hostname, url.port), DEADLINE)

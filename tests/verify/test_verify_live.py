@@ -1,0 +1,122 @@
+"""`verify` against a mock that poses as the live service, behind the guard that it starts itself."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.verify.live import REAL, Posing, environment, posing_app
+
+DEADLINE = 120.0
+
+
+def guards() -> list[int]:
+    done = subprocess.run(["pgrep", "-f", "sora_mock guard --target"], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in done.stdout.split()]
+
+
+@pytest.fixture
+def service() -> Iterator[tuple[str, Posing]]:
+    with posing_app() as made:
+        yield made
+
+
+def kill_guards(scope: Any) -> None:
+    """The guard dies when it has sent the first creation on."""
+    if scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
+        for pid in guards():
+            os.kill(pid, signal.SIGKILL)
+
+
+def verify(url: str, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "sora_mock", "verify", url, "--max-examples", "3", *arguments]
+    return subprocess.Popen(
+        command, env=environment(EVOLINK_API_KEY=REAL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    try:
+        out, err = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize(("budget", "least"), [("0", 0.0), ("6", 5.76), ("50", 40.0)])
+def test_what_the_tasks_cost_never_exceeds_the_budget(
+    service: tuple[str, Posing], budget: str, least: float, tmp_path: Path
+) -> None:
+    url, front = service
+    code, out, err = ended(verify(url, "--max-credits", budget, "--json", str(tmp_path / "report.json")))
+    assert code == 0, out + err
+    assert least <= front.spent <= float(budget)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["counts"]["unverified"] > 0
+    assert all(rule["reason"] for rule in report["rules"] if rule["outcome"] == "unverified")
+    assert REAL not in out + err + (tmp_path / "report.json").read_text()
+
+
+def test_two_runs_at_once_share_the_cap_of_their_ledger(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
+    flags = ("--max-credits", "30", "--ledger", str(tmp_path / "spent.jsonl"))
+    runs = [verify(url, *flags) for _ in range(2)]
+    for run in runs:
+        code, out, err = ended(run)
+        assert code == 0, out + err
+    assert 11.52 <= front.spent <= 30
+
+
+def test_kill_9_of_the_guard_in_between_gives_no_money_back(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
+    flags = ("--max-credits", "12", "--ledger", str(tmp_path / "spent.jsonl"), "--only", "money.price.*")
+    front.before = kill_guards
+    code, out, _ = ended(verify(url, *flags))
+    assert code == 1, out
+    assert front.spent == 5.76
+    front.before = lambda scope: None
+    ended(verify(url, *flags))
+    ended(verify(url, *flags))
+    assert front.spent <= 12
+
+
+def test_a_target_that_drops_connections_costs_no_more_than_the_budget() -> None:
+    with posing_app(scenario="response_lost") as (url, front):
+        code, out, _ = ended(verify(url, "--max-credits", "20", "--surprise-credits", "0"))
+        assert code == 1
+        assert "no usable reply" in out
+        assert 5.76 <= front.spent <= 20
+
+
+def test_a_recording_of_the_run_replays_without_a_difference(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, _ = service
+    file = tmp_path / "exchanges.jsonl"
+    flags = ("--max-credits", "12", "--surprise-credits", "0", "--record", str(file), "--skip", "generated.*")
+    code, out, err = ended(verify(url, *flags))
+    assert code == 0, out + err
+    assert REAL not in file.read_text()
+    done = subprocess.run(
+        [sys.executable, "-m", "sora_mock", "drift", str(file)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_ledger_that_is_none_is_one_line_and_nothing_is_sent(service: tuple[str, Posing], tmp_path: Path) -> None:
+    url, front = service
+    file = tmp_path / "notes.txt"
+    file.write_text("my notes")
+    code, _, err = ended(verify(url, "--max-credits", "6", "--ledger", str(file)))
+    assert (code, file.read_text(), front.spent) == (2, "my notes", 0)
+    assert len(err.splitlines()) <= 2
