@@ -163,15 +163,16 @@ def bounds(target: Target) -> None:
 
 @rule(
     id="hostile.connection.broken",
-    claim="after bytes that are not HTTP the connection ends; what was asked before is still answered",
+    claim="bytes that are not HTTP behind a good request are answered 400, and the connection ends",
     source=ENVELOPE,
     needs={"mock"},
 )
 def broken(target: Target) -> None:
-    """Good, then bad, in one packet."""
+    """One after the other, on one connection."""
     with Wire(target) as wire:
-        wire.send(head(target, "GET", CREDITS) + b"GARBAGE\r\n\r\n")
+        wire.send(head(target, "GET", CREDITS))
         equal("status", wire.read().status, 200)
+        wire.send(b"GARBAGE\r\n\r\n")
         reply = wire.read()
         reply.error(400, "invalid_request", "invalid_request_error")
         equal("connection", reply.headers.get("connection"), "close")
