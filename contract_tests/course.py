@@ -89,7 +89,7 @@ def queue_share(target: Target) -> None:
 
 
 @rule(
-    id="life.failed.midway",
+    id="life.failure.midway",
     claim="a task can fail on its way: until then it runs as if it completed, then everything comes back at once",
     source=CATALOGUE,
     needs={"clock", "ledger"},
@@ -115,7 +115,7 @@ def midway(target: Target) -> None:
 
 
 @rule(
-    id="life.failed.message",
+    id="life.failure.message",
     claim="each failure code comes with its documented message; a failure without a code is unknown_error",
     source="service-facts, failure codes of a failed task (D); openapi/openapi.json, TaskError",
     needs={"clock"},
@@ -138,7 +138,7 @@ def failure_messages(target: Target) -> None:
 
 
 @rule(
-    id="life.failed.silent",
+    id="life.failure.silent",
     claim="a failed task may come without an error object",
     source="service-facts, failure codes: the error may be missing (D sample, C)",
     needs={"clock"},

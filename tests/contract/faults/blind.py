@@ -272,9 +272,9 @@ around("one curve for all", "life.progress.curve", lifecycle, "_height", lambda 
 around(
     "long queues", "life.queue.share", Scenario, "plan", lambda plan, s, at, total, q, m: plan(s, at, total, q * 2, m)
 )
-around("fails at the end", "life.failed.midway", Scenario, "plan", _replanned(ended_at=lambda plan: plan.full_at))
-contract("another message", "life.failed.message", _messages)
-answers("always an error", "life.failed.silent", task(_told))
+around("fails at the end", "life.failure.midway", Scenario, "plan", _replanned(ended_at=lambda plan: plan.full_at))
+contract("another message", "life.failure.message", _messages)
+answers("always an error", "life.failure.silent", task(_told))
 around(
     "stuck for a day",
     "life.stuck",
