@@ -9,7 +9,7 @@ from sora_mock.server import MockServer
 
 
 def test_schemathesis_finds_nothing_in_200_examples_with_the_stateful_phase(tmp_path: Path) -> None:
-    with MockServer(port=0, credits=None, seed=1) as server:
+    with MockServer(port=0, credits="unlimited", seed=1) as server:
         command = [sys.executable, "-m", "schemathesis.cli", "run", str(data_folder("openapi") / "openapi.json")]
         command += ["--url", server.url, "--header", "Authorization: Bearer sk-schemathesis"]
         command += ["--max-examples", "200", "--seed", "1", "--generation-database", "none"]

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from sora_mock.app import create_app
-from sora_mock.domain.choice import read_moderation_rule
 from sora_mock.server import MockServer
 from sora_mock.settings import SettingError, Settings, load
 from tests.conftest import Api
@@ -332,7 +331,10 @@ def test_the_first_reply_and_a_poll_at_the_same_moment_agree(api: Api) -> None:
 
 def outcomes(clients: int, key: str, **settings: Any) -> list[Any]:
     """Scenario by number of the creation, from 200 creations sent by that many clients at once."""
-    with MockServer(port=0, seed=42, credits=None, **settings) as server, httpx.Client(base_url=server.url) as client:
+    with (
+        MockServer(port=0, seed=42, credits="unlimited", **settings) as server,
+        httpx.Client(base_url=server.url) as client,
+    ):
         api = Api(client, key)
         with ThreadPoolExecutor(clients) as pool:
             assert {response.status_code for response in pool.map(lambda _: api.create(), range(200))} == {200}
@@ -351,11 +353,11 @@ def test_the_same_seed_gives_the_same_outcomes_also_under_32_clients() -> None:
 
 
 def test_moderation_rules_look_at_the_prompt_and_at_the_image() -> None:
-    rules = (
-        read_moderation_rule({"prompt": "(?i)elvis", "type": "celebrity", "stage": "output"}),
-        read_moderation_rule({"image": r"people\d", "type": "real_person", "stage": "input"}),
-    )
-    with MockServer(port=0, moderation_rules=rules) as server, httpx.Client(base_url=server.url) as client:
+    rules = [
+        {"prompt": "(?i)elvis", "type": "celebrity", "stage": "output"},
+        {"image": r"people\d", "type": "real_person", "stage": "input"},
+    ]
+    with MockServer(port=0, moderation={"rules": rules}) as server, httpx.Client(base_url=server.url) as client:
         api = Api(client, "sk-a")
         assert used(api, prompt="Elvis sings") == "moderation_celebrity_output"
         assert last(api)["rule"] == "moderation rule '(?i)elvis'"
@@ -365,7 +367,7 @@ def test_moderation_rules_look_at_the_prompt_and_at_the_image() -> None:
 
 
 def test_the_shipped_moderator_is_strict_when_it_is_switched_on() -> None:
-    with MockServer(port=0, strict_moderation=True) as server, httpx.Client(base_url=server.url) as client:
+    with MockServer(port=0, moderation={"strict": True}) as server, httpx.Client(base_url=server.url) as client:
         api = Api(client, "sk-a")
         assert used(api) == "completed"
         assert used(api, prompt="A nude statue") == "moderation_nudity_input"

@@ -1,6 +1,51 @@
-"""sora-mock: a local server that behaves like an asynchronous video generation service."""
+"""sora-mock: a local server that behaves like an asynchronous video generation service.
+
+The public names are those of `__all__` (docs/library.md). Each is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from sora_mock import version
 
 __version__ = version.VERSION
-__all__ = ["__version__"]
+
+if TYPE_CHECKING:
+    from sora_mock.account import Account, Refused
+    from sora_mock.app import create_app
+    from sora_mock.client import Unreachable
+    from sora_mock.options import Options
+    from sora_mock.server import MockServer
+    from sora_mock.settings import SettingError
+
+__all__ = [
+    "Account",
+    "MockServer",
+    "Options",
+    "Refused",
+    "SettingError",
+    "Unreachable",
+    "__version__",
+    "create_app",
+]
+
+_ROOMS = {
+    "Account": "account",
+    "MockServer": "server",
+    "Options": "options",
+    "Refused": "account",
+    "SettingError": "settings",
+    "Unreachable": "client",
+    "create_app": "app",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,13 +1,14 @@
 """The composition root: every part meets here, as plain constructor calls."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from sora_mock import data
 from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.scenario import Limits, Scenario, built_in_catalogue, named, with_own
 from sora_mock.emulator import Emulator
+from sora_mock.options import Options, with_options
 from sora_mock.settings import SettingError, Settings
 from sora_mock.store import Account, Store
 from sora_mock.web import api, files
@@ -22,12 +23,12 @@ CONTROL = "/__mock"
 """What the paths of the control API begin with."""
 
 
-def create_app(settings: Settings | None = None) -> "App":
-    """The server as an ASGI application, for uvicorn or an in-process transport.
+def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> "App":
+    """The server as an ASGI application, for uvicorn or an in-process transport; asyncio only.
 
-    Raises SettingError for settings that cannot go together.
+    options: change the settings. Raises SettingError for what cannot be used or cannot go together.
     """
-    settings = settings or Settings()
+    settings = with_options(settings or Settings(), options)
     contract = Contract(data.contract_document())
     try:
         limits = Limits(contract.failure_messages, settings.generation_time[1])

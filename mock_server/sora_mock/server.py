@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack
 
 import uvicorn
 
+from sora_mock.account import Account
 from sora_mock.app import create_app
+from sora_mock.options import Options, with_options
 from sora_mock.protocol import Protocol
-from sora_mock.settings import SettingError, Settings, replace
+from sora_mock.settings import SettingError, Settings
 
 GRACE: Final = 1
 """Seconds that open requests get at the end."""
@@ -125,51 +128,76 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None]) -> None:
 
 
 class MockServer:
-    """A server in a thread: `with MockServer(port=0) as mock:` and call `mock.url`.
+    """A server in a thread of this process: `with MockServer() as mock:` and call `mock.url`.
 
-    Its settings are those of `Settings`; the port is a free one unless given.
-    deadline: real seconds for the start and for the end. Raises what the thread raised, and TimeoutError.
+    options: as the settings file names them; the port is a free one unless given. deadline: real seconds for the start
+    and for the end. Raises SettingError for options that cannot be used, at the start also for an address that cannot
+    be had, TimeoutError, and whatever the thread raised.
     """
 
-    def __init__(self, settings: Settings | None = None, *, deadline: float = 10.0, **changes: Any) -> None:
-        self.settings = replace(settings or Settings(port=0), **changes)
+    def __init__(self, settings: Settings | None = None, *, deadline: float = 10.0, **options: Unpack[Options]) -> None:
+        self.settings = with_options(settings or Settings(port=0), options)
         self.deadline = deadline
         self.url = ""
+        """Where it listens, once it does."""
+        self._accounts = itertools.count(1)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._server: Server | None = None
-        self._thread = threading.Thread(target=self._run, name="sora-mock", daemon=True)
+        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Returns when connections are accepted."""
+        if self._thread is not None:
+            raise RuntimeError("the server has been started already")
         self.app = create_app(self.settings)
-        self._listener = bind(self.settings)
-        self.url = url_of(self.settings.host, self._listener)
-        self._server = Server(configured(self.app), self._ready.set)
+        listener = bind(self.settings)
+        self.url = url_of(self.settings.host, listener)
+        self._ready.clear()
+        server = self._server = Server(configured(self.app), self._ready.set)
+        self._thread = threading.Thread(target=self._run, args=(server, listener), name="sora-mock", daemon=True)
         self._thread.start()
         if not self._ready.wait(self.deadline):
+            server.should_exit = True
             raise TimeoutError(f"the server was not ready within {self.deadline:g} s")
         if self._failure is not None:
-            raise self._failure
+            self.stop()
         return self
 
-    def _run(self) -> None:
-        server = self._server
-        assert server is not None
+    def _run(self, server: Server, listener: socket.socket) -> None:
         try:
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                runner.run(server.serve([self._listener]))
+                runner.run(server.serve([listener]))
         except BaseException as problem:
             self._failure = problem
         finally:
+            listener.close()
             self._ready.set()
+
+    def stop(self) -> None:
+        """Ends the server, which can be started again; does nothing where there is none. Raises what it raised."""
+        thread, server = self._thread, self._server
+        if thread is None or server is None:
+            return
+        server.should_exit = True
+        thread.join(self.deadline)
+        if thread.is_alive():
+            raise TimeoutError(f"the server did not end within {self.deadline:g} s")
+        self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def account(self, key: str | None = None) -> Account:
+        """The account of a key, as the pytest fixture gives it; by default one that nobody else has."""
+        return Account(self.url, key or f"sk-account-{next(self._accounts)}", token=self.settings.control_token)
+
+    def __enter__(self) -> Self:
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.should_exit = True
-        self._thread.join(self.deadline)
-        if self._thread.is_alive():
-            raise TimeoutError(f"the server did not end within {self.deadline:g} s")
-        if self._failure is not None and value is None:
-            raise self._failure
+        # what the block raised tells more than that the server failed too
+        with contextlib.suppress(*(() if value is None else (Exception,))):
+            self.stop()

@@ -1,6 +1,5 @@
 """Settings of a server: one table of names, read from flags, the environment and a file in that order of strength."""
 
-import dataclasses
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -233,7 +232,9 @@ FLAGS: Final = (
 """What `serve` takes, in the order of its help."""
 
 _BY_NAME = {each.name: each for each in FLAGS}
-_TABLES = ("keys", "prices", "service", "scenarios", "moderation")
+TABLES: Final = ("keys", "prices", "service", "scenarios", "moderation")
+"""What the settings file holds beside them."""
+
 KNOWN_VARIABLES = {"SORA_MOCK_URL", "SORA_MOCK_CONFIG", "SORA_MOCK_CONTROL_TOKEN"}
 
 
@@ -251,15 +252,7 @@ def load(
             warn(f"unknown environment variable {name}{near_names(name, variables)}")
     named = flags.get("config") or environment.get("SORA_MOCK_CONFIG")
     path, table = _file(Path(named) if named else None, folder)
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        name = key.replace("_", "-")
-        if name in _BY_NAME:
-            _put(found, _BY_NAME[name], value, f"{key} in {path}")
-        elif key in _TABLES:
-            found.update(_table(key, value, str(path)))
-        else:
-            raise SettingError(f"unknown setting {key} in {path}{near_names(name, [*_BY_NAME, *_TABLES])}")
+    found = read_table(table, f" in {path}")
     for name, each in variables.items():
         if name in environment:
             _put(found, each, environment[name], name)
@@ -267,6 +260,23 @@ def load(
         if name != "config":
             _put(found, _BY_NAME[name], value, f"--{name}")
     return Settings(**found)
+
+
+def read_table(table: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """The fields of Settings that a table of the settings file means. `where`: what messages add to a key's name.
+
+    Raises SettingError.
+    """
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        if name in _BY_NAME:
+            _put(found, _BY_NAME[name], value, f"{key}{where}")
+        elif key in TABLES:
+            found.update(_table(key, value, where))
+        else:
+            raise SettingError(f"unknown setting {key}{where}{near_names(name, [*_BY_NAME, *TABLES])}")
+    return found
 
 
 def _put(found: dict[str, Any], setting: Flag, value: Any, where: str) -> None:
@@ -317,7 +327,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise SettingError(f"{path} is not valid TOML: {problem}") from None
 
 
-def _table(key: str, value: Any, path: str) -> dict[str, Any]:
+def _table(key: str, value: Any, where: str) -> dict[str, Any]:
     """The settings that are more than one value: `keys`, `[prices]`, `[scenarios.NAME]` and their like."""
     try:
         if key == "keys":
@@ -332,7 +342,7 @@ def _table(key: str, value: Any, path: str) -> dict[str, Any]:
             return _moderation(value)
         return {"behaviour": _behaviour(value)}
     except ValueError as problem:
-        raise SettingError(f"bad value for {key} in {path}: {problem}") from None
+        raise SettingError(f"bad value for {key}{where}: {problem}") from None
 
 
 def _keys(value: Any) -> tuple[str, ...]:
@@ -399,8 +409,3 @@ def _behaviour(value: Mapping[str, Any]) -> Behaviour:
         except ValueError as problem:
             raise ValueError(f"{key}: {problem}") from None
     return msgspec.structs.replace(Behaviour(), **found)
-
-
-def replace(settings: Settings, **changes: Any) -> Settings:
-    """The settings with some of them changed."""
-    return dataclasses.replace(settings, **changes)

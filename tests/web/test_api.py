@@ -216,7 +216,7 @@ def test_a_query_tells_no_scenario(api: Api) -> None:
 
 
 def test_mock_headers_can_be_left_out() -> None:
-    with serving(mock_headers=False) as api:
+    with serving(no_mock_headers=True) as api:
         responses = [api.create(headers={"Idempotency-Key": "order-2025-09-06-0001"}) for _ in range(2)]
     assert [response.status_code for response in responses] == [200, 200]
     assert not any(name.startswith("x-mock") for response in responses for name in response.headers)
@@ -1019,7 +1019,7 @@ def test_credits_may_have_four_decimal_places(api: Api) -> None:
 
 
 def test_an_unlimited_account_says_so_and_is_never_refused() -> None:
-    with serving(credits=None) as api:
+    with serving(credits="unlimited") as api:
         for _ in range(3):
             api.new_task()
         token = api.credits()
@@ -1059,7 +1059,7 @@ def test_a_hundred_tasks_leave_no_rounding_behind(api: Api) -> None:
 
 
 def test_prices_come_from_the_configuration() -> None:
-    with serving(prices={10: 1_0000, 15: 2_5000}) as api:
+    with serving(prices={10: 1, 15: 2.5}) as api:
         assert api.create().json()["usage"]["credits_reserved"] == 1
         assert api.create(duration=15).json()["usage"]["credits_reserved"] == 2.5
 
@@ -1133,9 +1133,8 @@ def test_two_accounts_have_two_buckets(api: Api, other: Api) -> None:
 
 
 def test_the_rate_limit_of_the_settings_holds_for_every_account() -> None:
-    from sora_mock.domain.token_bucket import parse_rate
 
-    with serving(rate_limit=parse_rate("2/hour")) as api:
+    with serving(rate_limit="2/hour") as api:
         for account in (api, Api(api.client, "sk-second")):
             account.freeze()
             assert [account.create().status_code for _ in range(3)] == [200, 200, 429]

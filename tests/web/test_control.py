@@ -832,7 +832,7 @@ def test_a_keyless_reset_forgets_everything(own: httpx.Client) -> None:
 
 
 def test_a_reset_keeps_the_settings_of_the_start() -> None:
-    with serving(frozen_clock=True, credits=7_0000, speed=2.0) as client:
+    with serving(frozen_clock=True, credits=7, speed=2.0) as client:
         keyless(client, "PATCH", "/account", {"remaining_credits": 1})
         keyless(client, "PATCH", "/clock", {"frozen": False})
         keyless(client, "POST", "/reset")

@@ -345,10 +345,9 @@ def test_a_link_expires_on_its_own_accounts_clock(api: Api) -> None:
 
 
 def test_the_status_of_an_expired_link_is_a_setting() -> None:
-    from sora_mock.domain.task import Behaviour
 
     with (
-        MockServer(port=0, behaviour=Behaviour(expired_link_status=403)) as own,
+        MockServer(port=0, service={"expired_link_status": 403}) as own,
         httpx.Client(base_url=own.url) as client,
     ):
         api = Api(client, "sk-own")

@@ -1,0 +1,114 @@
+"""A server in a process of its own, which ends with the one that started it, however that one ends.
+
+`python -m sora_mock.process` is the child: `sora-mock serve` with one rule more, it stops when its standard input does.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+GRACE: Final = 5.0
+"""Real seconds in which the child has to end; it takes 2 at most."""
+
+
+class StartError(Exception):
+    """The server did not start; the text is its own last line, or what was waited for."""
+
+
+class ServerProcess:
+    """A running server; `url` is where. Raises StartError.
+
+    flags: of `serve`; without one for the port it is a free one. folder: where its settings file is looked for.
+    deadline: real seconds until it is ready.
+    """
+
+    def __init__(self, flags: Sequence[str], folder: Path, *, deadline: float = 20.0) -> None:
+        self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
+        # -P: what lies in the folder is not to be imported in the place of our modules
+        command = [sys.executable, "-P", "-m", __name__, "--host", "127.0.0.1", "--port", "0", "--quiet", *flags]
+        self.process = subprocess.Popen(  # noqa: S603  # our own module
+            command,
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            # Ctrl-C at the prompt of a debugger is not meant for it
+            start_new_session=True,
+        )
+        self.url = self._ready(deadline)
+
+    def _ready(self, deadline: float) -> str:
+        """The URL of the ready line."""
+        lines: list[bytes] = []
+        assert self.process.stdout is not None
+        # a thread, because a pipe cannot be read with a deadline on every system
+        reader = threading.Thread(target=lambda out: lines.append(out.readline()), args=(self.process.stdout,))
+        reader.daemon = True
+        reader.start()
+        reader.join(deadline)
+        found = re.search(rb'http://[^\s"]+', lines[0]) if lines else None
+        if found is not None:
+            return found[0].decode()
+        if not lines:
+            self.process.kill()
+        self.process.wait(GRACE)
+        reader.join(GRACE)
+        said = re.sub(r"^sora-mock( serve)?: ", "", self._last_line())
+        reason = said if lines else f"it was not ready within {deadline:g} s"
+        self.stop()
+        raise StartError(reason or f"it ended with exit code {self.process.returncode}")
+
+    def fate(self) -> str | None:
+        """What became of the process; None while it lives."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        last = self._last_line()
+        return f"the server at {self.url} {how}{f': {last}' if last else ''}"
+
+    def _last_line(self) -> str:
+        if self._said.closed:
+            return ""
+        self._said.seek(0)
+        lines = self._said.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def stop(self) -> None:
+        """Ends it, and returns when it has ended."""
+        self.process.terminate()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(GRACE)
+        self._said.close()
+
+
+def _end_with_parent() -> None:
+    # nothing is ever written: reading ends when the last process that held the other end does
+    os.read(0, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(GRACE)
+    os._exit(1)
+
+
+def _main(arguments: Sequence[str]) -> Any:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    from sora_mock.cli import main
+
+    return main(["serve", *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,546 @@
+"""The pytest plugin in the suites of other projects: each test here runs pytest in a process of its own."""
+
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sora_mock.account import Account, Refused
+from sora_mock.client import Unreachable, wait
+from sora_mock.server import MockServer
+from tests.conftest import ORDER, Api
+
+ALONE = ("-p", "no:schemathesis", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Without plugins that a stranger's project would not have, and that take two seconds to load."""
+
+CREATE = f"""
+import os, httpx, pytest
+
+def create(account, **fields):
+    order = {{**{ORDER!r}, **fields}}
+    return httpx.post(account.url + "/v1/videos/generations", headers=account.headers, json=order)
+"""
+
+
+class Suite:
+    """Somebody's project, and how pytest ends there."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        for name in ("SORA_MOCK_URL", "EVOLINK_BASE_URL", "EVOLINK_API_KEY"):
+            monkeypatch.delenv(name, raising=False)
+
+    def write(self, tests: str, ini: str = "", name: str = "test_it.py") -> None:
+        (self.folder / name).write_text(CREATE + textwrap.dedent(tests))
+        (self.folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n" + textwrap.dedent(ini))
+
+    def command(self, *flags: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-ra", *ALONE, *flags]
+
+    def run(self, *flags: str) -> "Ran":
+        done = subprocess.run(
+            self.command(*flags), cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+
+class Ran:
+    """An exit code and all that was printed."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        self.text = text
+
+    @property
+    def counts(self) -> str:
+        """Such as `1 failed, 2 passed`."""
+        return str(re.findall(r"((?:\d+ \w+(?:, )?)+) in [\d.]+s", self.text)[-1])
+
+    def lines(self, part: str) -> list[str]:
+        return [line for line in self.text.splitlines() if part in line]
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    return Suite(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def account(server: MockServer) -> Iterator[Account]:
+    """The object that the fixture gives, on the server of our own tests."""
+    account = server.account()
+    account.clock.freeze()
+    yield account
+    account.reset()
+
+
+def order(account: Account, api: Api, **fields: str) -> str:
+    """The id of a new task of that account."""
+    return Api(api.client, account.api_key).new_task(**fields)
+
+
+# what it costs those who do not use it
+
+
+def test_the_plugin_imports_nothing_heavy_and_loads_in_under_5_ms() -> None:
+    code = """
+import sys, pytest, _pytest.pytester, time
+before, start = set(sys.modules), time.perf_counter()
+import sora_mock.pytest_plugin
+print(time.perf_counter() - start, *sorted(set(sys.modules) - before))
+"""
+    runs = [subprocess.check_output([sys.executable, "-c", code], text=True).split() for _ in range(5)]
+    assert all(set(loaded) <= {"sora_mock", "sora_mock.version", "sora_mock.pytest_plugin"} for _, *loaded in runs)
+    assert min(float(seconds) for seconds, *_ in runs) < 0.005
+
+
+def test_a_suite_that_does_not_use_the_fixture_sees_nothing_of_the_plugin(suite: Suite) -> None:
+    suite.write("""
+        def test_it():
+            import sys
+            loaded = [name for name in sys.modules if name.split(".")[0] in ("sora_mock", "starlette", "uvicorn")]
+            assert sorted(loaded) == ["sora_mock", "sora_mock.pytest_plugin", "sora_mock.version"]
+            assert "EVOLINK_BASE_URL" not in os.environ and "SORA_MOCK_URL" not in os.environ
+    """)
+    ran = suite.run()
+    assert ran.counts == "1 passed"
+    # which is pytest's own line
+    assert [line.partition(":")[0] for line in ran.lines("sora-mock")] == ["plugins"]
+
+
+# one server, an account for each test
+
+
+def test_tests_share_a_server_and_do_not_see_each_other(suite: Suite) -> None:
+    suite.write("""
+        urls = set()
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(sora_mock, number):
+            urls.add(sora_mock.url)
+            assert (sora_mock.tasks, sora_mock.requests, sora_mock.credits) == ([], [], 1000)
+            sora_mock.clock.advance(1000)
+            sora_mock.scenario("failed")
+            sora_mock.credits = 7
+            assert create(sora_mock).headers["X-Mock-Scenario"] == "failed"
+            assert len(urls) == 1
+    """)
+    assert suite.run().counts == "3 passed"
+
+
+def test_workers_of_xdist_get_along(suite: Suite) -> None:
+    suite.write("""
+        @pytest.mark.parametrize("number", range(8))
+        def test_it(sora_mock, number):
+            assert create(sora_mock).status_code == 200
+            assert len(sora_mock.tasks) == 1
+    """)
+    ran = suite.run("-n", "2")
+    assert ran.counts == "8 passed"
+
+
+def test_the_same_test_gets_the_same_key_and_the_same_ids_in_every_run(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            assert sora_mock.headers == {"Authorization": f"Bearer {sora_mock.api_key}"}
+            print("drawn:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
+        def test_other(sora_mock):
+            print("drawn:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
+    """)
+    first, again = suite.run("-s").lines("drawn:"), suite.run("-s").lines("drawn:")
+    assert first == again
+    assert len(set(first)) == 2
+
+
+def test_an_async_test_uses_the_fixture_as_it_is(suite: Suite) -> None:
+    suite.write("""
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_it(sora_mock, anyio_backend):
+            sora_mock.clock.freeze()
+            async with httpx.AsyncClient(base_url=sora_mock.url, headers=sora_mock.headers) as client:
+                answer = await client.post("/v1/videos/generations", json={"model": "sora-2-beta-max", "prompt": "A"})
+                sora_mock.clock.advance(5)
+                task = await client.get("/v1/tasks/" + answer.json()["id"])
+            assert task.json()["status"] == "completed"
+    """)
+    assert suite.run().counts == "1 passed"
+
+
+def test_a_test_that_turns_its_own_clock_does_not_turn_the_servers(suite: Suite) -> None:
+    suite.write("""
+        import time
+        def test_it(sora_mock, monkeypatch):
+            before = sora_mock.clock.now
+            monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+            monkeypatch.setattr(time, "time", lambda: 0.0)
+            assert sora_mock.clock.now >= before
+    """)
+    assert suite.run().counts == "1 passed"
+
+
+# a failing test
+
+
+def test_a_failing_test_shows_what_its_account_was_asked_without_keys(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            sora_mock.clock.freeze()
+            sora_mock.scenario("failed", match={"prompt": "dog"})
+            sora_mock.inbox("hook").reply(500, 204)
+            create(sora_mock, callback_url=sora_mock.inbox("hook").url)
+            create(sora_mock, prompt=sora_mock.api_key, model="none")
+            sora_mock.clock.advance(10)
+            assert sora_mock.credits == 0
+        def test_other(sora_mock):
+            assert False
+    """)
+    ran = suite.run()
+    assert ran.counts == "2 failed"
+    assert ran.text.count("- sora-mock journal -") == 2
+    wanted = [
+        "POST /v1/videos/generations -> 200 [completed]",
+        "    not used: queue rule",
+        "POST /v1/videos/generations -> 400",
+        '"prompt": "sk-***"',
+        "callback to https://inbox.sora-mock.test/hook: succeeded, attempts: 500, 204",
+        "no requests came to http://127.0.0.1:",
+    ]
+    found = [ran.text.find(line) for line in wanted]
+    assert -1 not in found
+    assert found == sorted(found)
+    assert "sk-pytest" not in ran.text
+
+
+def test_the_journal_reaches_the_report_from_a_worker_too(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            assert create(sora_mock).status_code == 402
+    """)
+    assert suite.run("-n", "1").lines("POST /v1/videos/generations -> 200 [completed]")
+
+
+# the ini file
+
+
+def test_flags_of_the_ini_file_reach_the_server(suite: Suite) -> None:
+    suite.write(
+        """
+        def test_it(sora_mock):
+            assert sora_mock.credits == 3
+            assert sora_mock.clock.frozen
+            assert create(sora_mock).status_code == 402
+        """,
+        "sora_mock_args = --credits 3 --frozen-clock",
+    )
+    assert suite.run().counts == "1 passed"
+
+
+def test_the_settings_file_of_the_project_is_read(suite: Suite) -> None:
+    (suite.folder / "sora-mock.toml").write_text("credits = 11\nport = 1\n")
+    # what lies beside it does not get into the server
+    (suite.folder / "msgspec.py").write_text("raise ImportError")
+    suite.write("""
+        def test_it(sora_mock):
+            assert sora_mock.credits == 11
+    """)
+    assert suite.run().counts == "1 passed"
+
+
+def test_variables_of_sdks_are_set_for_the_session_where_that_is_asked(suite: Suite) -> None:
+    suite.write(
+        """
+        NAMES = "SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"
+        AT_IMPORT = {os.environ[name] for name in NAMES}
+        KEY = os.environ["EVOLINK_API_KEY"]
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_with_an_account(sora_mock, number):
+            assert AT_IMPORT == {sora_mock.url}
+            assert os.environ["EVOLINK_API_KEY"] == sora_mock.api_key != KEY
+
+        def test_without_one():
+            assert os.environ["EVOLINK_API_KEY"] == KEY
+            headers = {"Authorization": f"Bearer {KEY}"}
+            assert httpx.get(os.environ["EVOLINK_BASE_URL"] + "/v1/credits", headers=headers).status_code == 200
+        """,
+        "sora_mock_env = yes",
+    )
+    assert suite.run().counts == "5 passed"
+    assert suite.run("-n", "2").counts == "5 passed"
+
+
+@pytest.mark.parametrize("flags", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    ("ini", "said"),
+    [
+        ("sora_mock_env = perhaps", "sora_mock_env in .*pytest.ini: invalid truth value 'perhaps'"),
+        ("sora_mock_args = --credits '3", "sora_mock_args in .*pytest.ini: No closing quotation"),
+        ("sora_mock_env = yes\nsora_mock_args = --credits x", "sora-mock: the server did not start: .*--credits.*"),
+    ],
+)
+def test_a_wrong_value_in_the_ini_file_is_one_line(suite: Suite, ini: str, said: str, flags: tuple[str, ...]) -> None:
+    suite.write("def test_it(): pass", ini)
+    ran = suite.run(*flags)
+    assert ran.code == pytest.ExitCode.USAGE_ERROR
+    assert re.fullmatch(f"ERROR: {said}", ran.text.strip())
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--credits=-1", "bad value '-1' for --credits: credits must be between 0 and 100000000000"),
+        ("--creditz=1", "unrecognized arguments: --creditz=1"),
+        ("--port=PORT", "cannot listen on --host 127.0.0.1 port PORT: Address already in use"),
+    ],
+)
+def test_a_server_that_does_not_start_is_one_line_for_each_test_that_needs_it(
+    suite: Suite, flag: str, said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        suite.write(
+            """
+            def test_it(sora_mock): pass
+            def test_other(sora_mock): pass
+            def test_without(): pass
+            """,
+            f"sora_mock_args = {flag}".replace("PORT", port),
+        )
+        ran = suite.run("-n", "1")
+    assert ran.counts == "1 passed, 2 errors"
+    assert ran.text.splitlines().count(f"sora-mock: the server did not start: {said}".replace("PORT", port)) == 2
+    assert "Traceback" not in ran.text
+
+
+# a server that runs already
+
+
+def test_a_running_server_is_used_and_its_accounts_begin_anew(suite: Suite, server: MockServer) -> None:
+    suite.monkeypatch.setenv("SORA_MOCK_URL", server.url + "/")
+    suite.write(
+        f"""
+        def test_it(sora_mock, sora_mock_url):
+            assert sora_mock.url == sora_mock_url == "{server.url}"
+            assert create(sora_mock).status_code == 200
+            assert len(sora_mock.tasks) == 1
+        """,
+        "sora_mock_args = --credits 1",
+    )
+    for _ in range(2):
+        ran = suite.run()
+        assert ran.counts == "1 passed"
+        assert ran.lines(f"sora-mock: using {server.url}/ (SORA_MOCK_URL), sora_mock_args are not applied")
+
+
+def test_the_token_of_the_environment_is_sent(suite: Suite) -> None:
+    suite.write("def test_it(sora_mock): create(sora_mock)")
+    with MockServer(control_token="secret") as server:
+        suite.monkeypatch.setenv("SORA_MOCK_URL", server.url)
+        refused = suite.run()
+        suite.monkeypatch.setenv("SORA_MOCK_CONTROL_TOKEN", "secret")
+        assert suite.run().counts == "1 passed"
+    assert refused.counts == "1 error"
+    assert refused.lines("refuses the account of this test: X-Mock-Token is missing or wrong")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:PORT", "sora-mock: no mock answered at SORA_MOCK_URL http://127.0.0.1:PORT within 5 s"),
+        ("https://api", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got 'https://api'"),
+    ],
+)
+def test_a_url_where_no_mock_is_is_one_line_and_no_hang(suite: Suite, url: str, said: str) -> None:
+    # it accepts connections and never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = str(silent.getsockname()[1])
+        suite.monkeypatch.setenv("SORA_MOCK_URL", url.replace("PORT", port))
+        suite.write("""
+            def test_it(sora_mock): pass
+            def test_other(sora_mock): pass
+        """)
+        ran = suite.run()
+    assert ran.counts == "2 errors"
+    assert said.replace("PORT", port) in ran.text
+    assert "Traceback" not in ran.text
+
+
+# the end of the server
+
+
+def test_a_server_that_dies_is_one_line_for_each_test_after_it(suite: Suite) -> None:
+    suite.write("""
+        from sora_mock.pytest_plugin import SESSION
+
+        def test_it(sora_mock, pytestconfig):
+            process = pytestconfig.stash[SESSION].process.process
+            process.kill()
+            process.wait()
+            sora_mock.clock.freeze()
+        def test_after(sora_mock): pass
+        def test_without(): pass
+    """)
+    ran = suite.run()
+    assert ran.counts == "1 failed, 1 passed, 1 error"
+    ended = ran.lines("was killed by signal 9")
+    # the journal of the one, the reason of the other
+    assert re.fullmatch(r"the server at http://127.0.0.1:\d+ was killed by signal 9", ended[0])
+    assert any(re.fullmatch(r"sora-mock: the server at http://127.0.0.1:\d+ was killed by signal 9", e) for e in ended)
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other side goes away within its deadline."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("stop", [subprocess.Popen.kill, subprocess.Popen.terminate], ids=["killed", "terminated"])
+def test_no_server_outlives_a_session_that_is_killed(
+    suite: Suite, stop: Callable[["subprocess.Popen[str]"], None]
+) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            print("\\nat", sora_mock.url, flush=True)
+            input()
+    """)
+    command = suite.command("-s")
+    with subprocess.Popen(
+        command, cwd=suite.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as session:
+        assert session.stdout is not None
+        url = next(line for line in session.stdout if line.startswith("at http")).split()[1]
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            stop(session)
+            assert ended(connection)
+
+
+def test_the_server_ends_with_the_session(suite: Suite) -> None:
+    suite.write('def test_it(sora_mock): print("at", sora_mock.url)')
+    url = suite.run("-s").lines("at http")[0].split()[-1]
+    assert not wait(url, 0.2)
+
+
+# the object that tests get
+
+
+def test_time_is_read_stopped_moved_and_sped_up(account: Account) -> None:
+    now = account.clock.now
+    assert account.clock.frozen
+    assert account.clock.advance(300) == account.clock.now == now + 300
+    account.clock.now = now + 400
+    assert account.clock.freeze() == now + 400
+    account.clock.speed = 60
+    assert account.clock.speed == 60
+    account.clock.unfreeze()
+    assert not account.clock.frozen
+
+
+def test_a_loop_that_polls_ends_after_a_known_number_of_polls(account: Account, api: Api) -> None:
+    account.clock.per_request(2.5)
+    client = Api(api.client, account.api_key)
+    task_id = client.new_task()
+    assert [client.task(task_id)["status"] for _ in range(2)] == ["processing", "completed"]
+
+
+def test_money_is_read_and_set(account: Account, api: Api) -> None:
+    account.credits = 10
+    order(account, api)
+    assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 5.76, 0)
+    account.clock.advance(5)
+    assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 0, 5.76)
+    account.credits = "unlimited"
+    assert account.credits == float("inf")
+    account.credits = account.credits
+    assert account.rate_limit is None
+    account.rate_limit = "2/hour"
+    assert account.rate_limit == "2/hour"
+
+
+def test_a_scenario_takes_its_parameters_and_says_what_it_is_for(account: Account, api: Api) -> None:
+    account.scenario("failed", code="generation_timeout", at=0.4, times=None, match={"prompt": "dog"})
+    assert order(account, api, prompt="A cat")
+    assert order(account, api, prompt="A dog")
+    account.clock.advance(3)
+    dog, cat = account.tasks
+    assert dog.get("error", {}).get("code") == "generation_timeout"
+    assert cat["mock"]["scenario"] == "completed"
+    assert account.task(dog["id"]).view == dog
+
+
+def test_a_task_is_finished_by_hand(account: Account, api: Api) -> None:
+    task = account.task(order(account, api))
+    assert task.finish("failed", code="content_policy_violation", message="No.")["status"] == "failed"
+    assert task.view.get("error") == {"code": "content_policy_violation", "message": "No.", "type": "task_error"}
+    assert account.task(order(account, api)).finish()["status"] == "completed"
+
+
+def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account, api: Api) -> None:
+    inbox = account.inbox("a hook")
+    inbox.reply(500, {"status": 204, "delay": 0.01})
+    task_id = order(account, api, callback_url=inbox.url)
+    assert inbox.messages == []
+    account.clock.advance(10)
+    assert [message["json"]["id"] for message in inbox.wait(2)] == [task_id, task_id]
+    (delivery,) = account.deliveries(task_id)
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [500, 204]
+    assert account.redeliver(delivery["id"])["attempts"][2]["extra"]
+    assert len(inbox.messages) == 3
+    assert account.deliveries("task-unified-other") == []
+
+
+def test_waiting_in_vain_says_how_many_came_and_that_the_clock_stands_still(account: Account, api: Api) -> None:
+    inbox = account.inbox("hook")
+    account.task(order(account, api, callback_url=inbox.url)).finish()
+    reason = "inbox 'hook' got 1 of 2 messages in 0.01 s; the clock is frozen, advance it"
+    with pytest.raises(TimeoutError, match=re.escape(reason)):
+        inbox.wait(2, timeout=0.01)
+
+
+def test_a_route_leads_to_the_tests_own_receiver_and_keeps_the_routes_before(account: Account, api: Api) -> None:
+    with MockServer() as receiver:
+        account.route("https://hooks.example.com", receiver.url)
+        account.route("https://other.example.com", receiver.url)
+        account.task(order(account, api, callback_url="https://hooks.example.com/__mock/inbox/own")).finish()
+        received = Account(receiver.url, "sk-mock-shared-inbox").inbox("own").messages
+    assert [message["json"]["status"] for message in received] == ["completed"]
+
+
+def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
+    task_id = order(account, api)
+    Api(api.client, account.api_key).task(task_id)
+    assert [(each["method"], each["status"]) for each in account.requests] == [("GET", 200), ("POST", 200)]
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code", "text"),
+    [
+        (lambda a: a.scenario("fail"), 400, "unknown_scenario", "unknown scenario 'fail'; did you mean failed?"),
+        (lambda a: a.task("x y").finish(), 404, "task_not_found", "there is no task 'x y' in this account"),
+        (lambda a: a.task("x").view, 404, "task_not_found", "there is no task 'x' in this account"),
+        (lambda a: a.clock.advance(-1), 400, "invalid_body", "seconds: expected a number from 0 to 1e+10"),
+        (lambda a: a.inbox("x").wait(timeout=61), 400, "invalid_query", "wait must be a number from 0 to 60"),
+    ],
+)
+def test_a_refused_call_raises_the_servers_own_words(
+    account: Account, call: Callable[[Account], object], status: int, code: str, text: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{re.escape(text)}") as refused:
+        call(account)
+    assert (refused.value.status, refused.value.code) == (status, code)
+
+
+def test_a_call_that_nobody_answers_says_which() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Unreachable, match=f"{url} does not answer GET /__mock/clock: TimeoutError: timed out"):
+            _ = Account(url, "sk-a", timeout=0.05).clock.now
