@@ -31,6 +31,7 @@ class Callbacks:
     """What the emulator, the control API and the worker do with them.
 
     on_due: is told of an account whose next moment may have changed. It makes the attempts.
+    on_attempt: is told of each attempt that is over, None where nobody wants to know.
     """
 
     def __init__(self, settings: Settings, store: Store) -> None:
@@ -40,6 +41,7 @@ class Callbacks:
         self.watchers: set[Callable[[], None]] = set()
         """Who wants to know when any inbox gets a message."""
         self.on_due: Callable[[Account], None] = lambda account: None
+        self.on_attempt: Callable[[Delivery, Attempt], None] | None = None
 
     def refusal(self, account: Account, url: str) -> str | None:
         """Why the address is refused; None where it is accepted, by the service's rules or by the user's leave."""
@@ -84,6 +86,8 @@ class Callbacks:
         """Writes down an attempt, and plans the next one."""
         delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
         account.deliveries[delivery.id] = delivery
+        if self.on_attempt is not None:
+            self.on_attempt(delivery, attempt)
         if not attempt.extra:
             self._plan(account, delivery)
         if account.held and state(delivery) != "pending":

@@ -5,10 +5,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sora_mock.version import VERSION
+
+if TYPE_CHECKING:
+    from sora_mock.settings import Settings
+    from sora_mock.terminal import Terminal
 
 FINE, USAGE, UNREACHABLE = 0, 2, 5
 """Exit codes (docs/reference.md, Commands)."""
@@ -19,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    options = _parser().parse_args(given)
+    given, command = _parted(given)
+    if given[0] == "run" and not command and not {"-h", "--help"} & set(given):
+        _complain("run: expected -- and a command, as in: sora-mock run -- pytest")
+        return USAGE
+    options = _parser().parse_args(given, argparse.Namespace(command=command))
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -30,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(f"cannot write: {problem.strerror or problem}")
         _mute()
         return USAGE
+
+
+def _parted(given: list[str]) -> tuple[list[str], list[str] | None]:
+    """Our arguments, and the command that `run` has behind its `--`; None where there is no `--`."""
+    if given[0] != "run" or "--" not in given:
+        return given, None
+    end = given.index("--")
+    return given[:end], given[end + 1 :]
 
 
 def _mute() -> None:
@@ -52,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sora-mock {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_serve(commands)
+    _add_run(commands)
     _add_guard(commands)
     wait = commands.add_parser("wait", help="wait until a server is ready")
     wait.add_argument("url", nargs="?", default=os.environ.get("SORA_MOCK_URL", "http://127.0.0.1:4010"))
@@ -68,16 +86,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser("serve", help="run the server until SIGINT or SIGTERM (the default)")
+    _add_settings(serve)
+    serve.set_defaults(run=_serve)
+
+
+def _add_run(commands: Any) -> None:
+    usage = "%(prog)s [-h] [FLAGS OF serve] [--env NAME=TEMPLATE] -- COMMAND ..."
+    run = commands.add_parser("run", help="run a command with a server of its own, exit with its code", usage=usage)
+    _add_settings(run)
+    help = "one more variable for the command; {url} and {api_key} are filled in"
+    run.add_argument("--env", metavar="NAME=TEMPLATE", action="append", default=[], help=help)
+    run.set_defaults(run=_run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     from sora_mock.settings import FLAGS
 
-    serve = commands.add_parser("serve", help="run the server until SIGINT or SIGTERM (the default)")
-    serve.add_argument("--config", metavar="FILE", help="sora-mock.toml or a pyproject.toml")
+    parser.add_argument("--config", metavar="FILE", help="sora-mock.toml or a pyproject.toml")
     for flag in FLAGS:
         action: dict[str, Any] = {"action": "store_true"} if flag.value is None else {"metavar": flag.value}
         if flag.name in ("callback-route", "allow-callback"):
             action["action"] = "append"
-        serve.add_argument(f"--{flag.name}", help=flag.help, default=argparse.SUPPRESS, **action)
-    serve.set_defaults(run=_serve)
+        parser.add_argument(f"--{flag.name}", help=flag.help, default=argparse.SUPPRESS, **action)
 
 
 def _add_verify(commands: Any) -> None:
@@ -140,7 +171,45 @@ def _seconds(text: str) -> float:
 
 
 def _complain(message: str) -> None:
-    print(f"sora-mock: {message}", file=sys.stderr)
+    if sys.stderr is not None:
+        print(f"sora-mock: {message}", file=sys.stderr)
+
+
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
+    """What was typed, by flag name."""
+    given = {name.replace("_", "-"): value for name, value in vars(options).items()}
+    return {name: value for name, value in given.items() if name not in ("run", "command", "env") and value is not None}
+
+
+def _terminal(settings: "Settings") -> "Terminal":
+    from sora_mock.terminal import Terminal, wants_colour
+
+    as_json = settings.log_format == "json"
+    if sys.stderr is None:
+        return Terminal(None, as_json=as_json)
+    colour = wants_colour(os.environ, sys.stderr.isatty())
+    return Terminal(sys.stderr.fileno(), as_json=as_json, colour=colour)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sora_mock.settings import SettingError, load
+
+    if not hasattr(os, "fork"):
+        _complain("run: this system has no fork; start sora-mock serve and the command beside each other")
+        return USAGE
+    flags = _flags(options)
+    try:
+        # a port that a file or variable names is for `serve`, which may run at the same time
+        settings = load({"port": "0", **flags}, os.environ, Path.cwd(), warn=_complain)
+        from sora_mock import run
+
+        variables = [run.Variable(written) for written in options.env]
+        return run.run(settings, options.command, variables, lambda: _terminal(settings), log="log-format" in flags)
+    except SettingError as problem:
+        _complain(str(problem))
+    except OSError as problem:
+        _complain(f"run: {problem.strerror or problem}")
+    return USAGE
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -149,30 +218,31 @@ def _serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # from the first moment on; the server has its own handlers later
         signal.signal(number, lambda *_: sys.exit(FINE))
-    given = {name.replace("_", "-"): value for name, value in vars(options).items() if name != "run"}
-    flags = {name: value for name, value in given.items() if value is not None}
     try:
-        settings = load(flags, os.environ, Path.cwd(), warn=_complain)
+        settings = load(_flags(options), os.environ, Path.cwd(), warn=_complain)
         # the heaviest import comes after everything that could be wrong with the settings
         from sora_mock import server
 
-        server.serve(settings, _announcer(settings))
+        terminal = _terminal(settings)
+        watch = partial(terminal.watch, requests=not settings.quiet)
+        server.serve(settings, _announcer(settings, terminal), watch)
+        terminal.close()
     except SettingError as problem:
         _complain(str(problem))
         return USAGE
     return FINE
 
 
-def _announcer(settings: Any) -> Callable[[str, int], None]:
+def _announcer(settings: "Settings", terminal: "Terminal") -> Callable[[str, int], None]:
     """Prints the ready line, the only one on standard output, and beforehand on standard error what is good to know."""
 
     def announce(url: str, seed: int) -> None:
         from sora_mock.web.origin import is_loopback
 
         if settings.control_token is None and not is_loopback(settings.host):
-            _complain("the control API is closed: beyond loopback it needs --control-token")
+            terminal.tell("the control API is closed: beyond loopback it needs --control-token")
         if settings.seed is None and not settings.quiet:
-            print(f"sora-mock: seed {seed} (repeat this run with --seed {seed})", file=sys.stderr)
+            terminal.tell(f"seed {seed} (repeat this run with --seed {seed})", seed=seed)
         as_json = settings.log_format == "json"
         try:
             print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)

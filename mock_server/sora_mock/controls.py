@@ -330,11 +330,7 @@ class Controls:
 
     def requests(self, key: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest `limit` records of the journal, newest first, without keys."""
-        if key is not None:
-            records = list(self.emulator.account(key).journal)
-        else:
-            journals = [self.store.nobody, *(account.journal for account in self.store.accounts.values())]
-            records = sorted(itertools.chain.from_iterable(journals), key=lambda record: record.number)
+        records = self.store.records() if key is None else list(self.emulator.account(key).journal)
         return [journal.shown(record) for record in reversed(records[-limit:])]
 
     def reset(self, key: str | None) -> None:

@@ -1,7 +1,9 @@
 """Every operation of the service, each a plain sequence from the request to its answer; the writer of the store."""
 
+import contextlib
 import hmac
 import itertools
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache, partial
 from hashlib import sha256
@@ -30,6 +32,7 @@ from sora_mock.domain.task import (
     task_id_of,
     task_view,
 )
+from sora_mock.journal import Record
 from sora_mock.selection import HEADER, TOKEN, Selector
 from sora_mock.settings import Settings
 from sora_mock.store import Account, Reply, Store, Template
@@ -76,6 +79,10 @@ class Emulator:
         self.callbacks = Callbacks(settings, store)
         self.reported: Callable[[Account, str], Awaitable[None]] | None = None
         """Waits until the attempt of a delivery that is under way is over; None where nobody delivers."""
+        self.on_request: Callable[[Record], None] | None = None
+        """Is told of every request that was answered."""
+        self.on_bug: Callable[[str], None] = _print
+        """Is told of every bug of ours, by its traceback."""
         self.template = self.first_template()
         self._numbers = itertools.count(1)
 
@@ -246,7 +253,9 @@ class Emulator:
         journal = self.store.nobody if call.account is None else call.account.journal
         if not call.at:
             call.at = self.template.clock.at(self.real_now())
-        journal.append(next(self._numbers), call, answer)
+        record = journal.append(next(self._numbers), call, answer)
+        if self.on_request is not None:
+            self.on_request(record)
 
     def _enter(self, call: Call) -> tuple[Account, float]:
         """The account of the caller's key and its moment. Raises ApiError 401."""
@@ -364,6 +373,12 @@ class Emulator:
 
     def _mock_headers(self, scenario: str) -> Headers:
         return _scenario_header(scenario) if self.settings.mock_headers else ()
+
+
+def _print(text: str) -> None:
+    # where it cannot be printed, the answer still goes out
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr)
 
 
 def _has_token(body: bytes | None) -> bool:

@@ -31,6 +31,11 @@ def chance(seed: int, account: str, creation: int, purpose: str) -> float:
     return number(seed, account, creation, purpose) / float(2**_BITS)
 
 
+def run_key(seed: int) -> str:
+    """The key that a run with this seed gives to its command."""
+    return f"sk-run-{blake2b(f'{seed}/run'.encode(), digest_size=12).hexdigest()}"
+
+
 def account_name(key: str) -> str:
     """The public name of a key's account, 18 of A-Z0-9 as in result links (recorded); the key cannot be told."""
     digits = int.from_bytes(blake2b(key.encode(), digest_size=16, person=b"sora-mock").digest())

@@ -45,7 +45,7 @@ class Journal:
         self._records: deque[Record] = deque()
         self._bytes = 0
 
-    def append(self, number: int, call: Call, answer: Answer) -> None:
+    def append(self, number: int, call: Call, answer: Answer) -> Record:
         """Adds a request and forgets the oldest ones beyond the bounds."""
         # 800 stand for the objects themselves
         size = 800 + len(call.path) + sum(map(len, call.headers)) + sum(map(len, call.headers.values()))
@@ -57,10 +57,12 @@ class Journal:
         else:
             answer = msgspec.structs.replace(answer, body=b"")
         call.account = None
-        self._records.append(Record(number, call, answer, clock.stopwatch() - call.started, size))
+        record = Record(number, call, answer, clock.stopwatch() - call.started, size)
+        self._records.append(record)
         self._bytes += size
         while len(self._records) > MOST_RECORDS or self._bytes > MOST_BYTES:
             self._bytes -= self._records.popleft().size
+        return record
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records)
@@ -79,8 +81,7 @@ def shown(record: Record) -> dict[str, Any]:
         "at": call.at,
         "method": call.method,
         "path": redacted(call.path),
-        # nobody gets a status through a connection that is reset
-        "status": None if answer.fault in ("reset_before", "reset_after") else answer.status,
+        "status": status_sent(answer),
         "scenario": call.scenario,
         "rule": call.rule,
         "unmatched": [redacted(line) for line in call.unmatched],
@@ -92,6 +93,11 @@ def shown(record: Record) -> dict[str, Any]:
         "response": None if answer.media_type is not JSON else _body(answer.body[:LONGEST_BODY]),
         "seconds": round(record.seconds, 6),
     }
+
+
+def status_sent(answer: Answer) -> int | None:
+    """The status that the client sees; None through a connection that is reset."""
+    return None if answer.fault in ("reset_before", "reset_after") else answer.status
 
 
 def redacted(text: str) -> str:

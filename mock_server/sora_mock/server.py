@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import signal
 import socket
 import threading
@@ -15,6 +16,7 @@ import uvicorn
 
 from sora_mock.account import Account
 from sora_mock.app import create_app
+from sora_mock.emulator import Emulator
 from sora_mock.options import Options, with_options
 from sora_mock.protocol import Protocol
 from sora_mock.settings import SettingError, Settings
@@ -115,13 +117,22 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def serve(settings: Settings, on_ready: Callable[[str, int], None]) -> None:
+def fill_standard_files() -> None:
+    """Opens those of the three that are closed: libuv aborts where one of its own sockets gets their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
+def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[Emulator], None]) -> None:
     """Runs until SIGINT or SIGTERM. `on_ready` is told the URL and the seed once connections are accepted.
 
-    Raises SettingError before anything is started.
+    watch: is given the service before that. Raises SettingError before anything is started.
     """
+    fill_standard_files()
     allow_many_files()
     app = create_app(settings)
+    watch(app.emulator)
     listener = bind(settings)
     url = url_of(settings.host, listener)
     Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])

@@ -3,6 +3,7 @@
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
+from itertools import chain
 from math import inf
 from typing import Final
 
@@ -16,7 +17,7 @@ from sora_mock.domain.task import Task
 from sora_mock.domain.token_bucket import Rate, TokenBucket
 from sora_mock.inbox import Inbox
 from sora_mock.inbox import Reply as InboxReply
-from sora_mock.journal import Journal
+from sora_mock.journal import Journal, Record
 
 MOST_ACCOUNTS: Final = 10_000
 MOST_TASKS: Final = 2_000_000
@@ -151,6 +152,11 @@ class Store:
     def clear(self) -> None:
         """Forgets everything."""
         self.__init__()  # type: ignore[misc]
+
+    def records(self) -> list[Record]:
+        """The journals of all accounts as one, oldest first."""
+        journals = [self.nobody, *(account.journal for account in self.accounts.values())]
+        return sorted(chain.from_iterable(journals), key=lambda record: record.number)
 
     def find(self, key: str) -> Account | None:
         """The account of `key`, which thereby becomes the most recently used; None if it has none yet."""

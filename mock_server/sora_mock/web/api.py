@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -130,7 +129,7 @@ class Endpoint:
         except ApiError as error:
             return self.emulator.refusal(self.name, call, error)
         except Exception:
-            print(redacted(traceback.format_exc()), file=sys.stderr)
+            self.emulator.on_bug(redacted(traceback.format_exc()))
             return self.emulator.refusal(self.name, call, ApiError(500))
 
 

@@ -1,7 +1,6 @@
 """The control API under /__mock: JSON in, `Controls` called, JSON out."""
 
 import re
-import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
@@ -216,7 +215,7 @@ class Endpoint:
         except ClientDisconnect:
             return
         except Exception:
-            print(redacted(traceback.format_exc()), file=sys.stderr)
+            self.controls.emulator.on_bug(redacted(traceback.format_exc()))
             response = json_response(
                 500, {"error": {"code": "internal_error", "message": "a bug of sora-mock; see its output"}}
             )
