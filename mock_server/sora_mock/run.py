@@ -1,6 +1,7 @@
 """`sora-mock run`: a server for as long as one command runs, told to it by variables of the environment."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Final
 from sora_mock import ids
 from sora_mock.journal import Record
 from sora_mock.keeper import PASSED_ON, STARTED, keep
-from sora_mock.settings import SettingError, Settings, replace
+from sora_mock.settings import SettingError, Settings
 from sora_mock.terminal import Terminal
 
 SHOWN: Final = 10
@@ -101,7 +102,7 @@ def _serve(
     seed = ids.new_seed() if settings.seed is None else settings.seed
     api_key = ids.run_key(seed)
     keys = None if settings.keys is None else (*settings.keys, api_key)
-    server = MockServer(replace(settings, seed=seed, keys=keys))
+    server = MockServer(dataclasses.replace(settings, seed=seed, keys=keys))
     code, failure = BROKEN, None
     try:
         with server:

@@ -124,7 +124,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Seen]]:
         return made[0]
 
     monkeypatch.setattr("sora_mock.server.create_app", make)
-    with MockServer(port=0, seed=1, credits=None) as server:
+    with MockServer(port=0, seed=1, credits="unlimited") as server:
         yield server.url, made[0]
 
 
