@@ -36,10 +36,8 @@ class Runner:
         known = {f"inputs.{name}": inputs.pop(name, each["default"]) for name, each in ACTION["inputs"].items()}
         assert not inputs, "no such input"
         known |= {"github.action_path": str(ROOT), "runner.temp": str(self.temp)}
-        filled = {
-            name: re.sub(r"\$\{\{ (.*?) \}\}", lambda found: known[found[1]], text)
-            for name, text in step["env"].items()
-        }
+        expression = re.compile(r"\$\{\{ (.*?) \}\}")
+        filled = {name: expression.sub(lambda found: known[found[1]], text) for name, text in step["env"].items()}
         files = {name: str(self.temp / name) for name in ("GITHUB_OUTPUT", "GITHUB_PATH")}
         (self.temp / "GITHUB_OUTPUT").write_text("")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SORA_MOCK_", "PYTHON"))}

@@ -88,6 +88,7 @@ def test_the_container_listens_everywhere_is_healthy_and_steered_by_the_token(tm
         assert [control(url, **neighbour), control(url, Host="sora-mock:4010")] == [200, 403]
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
+        assert [each.name for each in tmp_path.iterdir()] == ["log"]
         assert healthy(url) != 0
     assert variables()["SORA_MOCK_HOST"] == "0.0.0.0"
 

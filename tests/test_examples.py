@@ -4,6 +4,7 @@ own tests pass."""
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -218,17 +219,31 @@ def test_the_key_stays_with_the_service(client: Client) -> None:
     assert "authorization" not in {name.lower() for name in download.get("headers", {})}
 
 
-def test_the_documented_way_to_run_one_works(tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "sora_mock", "run", "--seed", "1", "--generation-time", "0.2", "--"]
-    command = [*run, sys.executable, str(EXAMPLES / "video_httpx.py"), "A cat", "cat.mp4"]
-    told = os.environ | {"POLL_SECONDS": "0.05"}
-    done = subprocess.run(command, cwd=tmp_path, env=told, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stdout) == (SAVED, "cat.mp4\n"), done.stderr
+def blocks() -> list[str]:
+    """What the page says is typed in its folder."""
+    return re.findall(r"^```sh\n(.*?)^```", (EXAMPLES / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("flags", [[], ["-p", "no:schemathesis", "-k", "kept"]], ids=["all", "without schemathesis"])
-def test_the_application_passes_its_own_tests(flags: list[str]) -> None:
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *flags, "examples/app"]
+@pytest.mark.parametrize("block", blocks())
+def test_what_the_page_says_works(block: str, tmp_path: Path) -> None:
+    folder = tmp_path / "examples"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    told = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "POLL_SECONDS": "0.05"}
+    script = block.replace("8000", str(port)).replace("--generation-time 1 ", "--generation-time 0.2 --seed 1 ")
+    done = subprocess.run(
+        ["sh", "-ec", script], cwd=folder, env=told, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    expected = "passed" if "pytest" in block else f"ended with {MODERATED}" if "moderation" in block else "cat.mp4"
+    assert expected in done.stdout
+    assert "callbacks are received" in done.stderr or "CALLBACK" not in block
+
+
+def test_the_application_is_tested_without_schemathesis_too() -> None:
+    flags = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-k", "kept"]
+    command = [sys.executable, "-m", "pytest", *flags, "examples/app"]
     done = subprocess.run(command, cwd=EXAMPLES.parent, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"\d+ passed", done.stdout)
+    assert "1 passed" in done.stdout
