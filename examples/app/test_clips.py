@@ -1,0 +1,200 @@
+"""The application against the mock: what a user of it sees when the service, the network or a callback misbehaves."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from clips import Config, create_app
+
+from sora_mock import Account
+
+HOOKS = "https://app.example.com"
+PRICE = 5.76
+
+
+class App:
+    """The running application, as its users call it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(base_url=url, timeout=30)
+
+    def order(self, prompt: str = "A cat playing piano") -> str:
+        response = self.http.post("/clips", json={"prompt": prompt})
+        assert response.status_code == 202
+        return str(response.json()["id"])
+
+    def finished(self, clip_id: str) -> Any:
+        clip = self.http.get(f"/clips/{clip_id}?wait=20").json()
+        assert clip["state"] in ("ready", "failed"), clip
+        return clip
+
+    def video(self, clip_id: str) -> httpx.Response:
+        return self.http.get(f"/clips/{clip_id}/video")
+
+
+@pytest.fixture
+def look() -> float:
+    """Seconds between two looks at a task: so long that a test which passes was called back."""
+    return 60
+
+
+@contextlib.contextmanager
+def running(config: Config) -> Iterator[App]:
+    """The application on a free port, in a thread of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(config), log_level="warning", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        app = App(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            yield app
+        finally:
+            app.http.close()
+            server.should_exit = True
+            thread.join(10)
+
+
+@pytest.fixture
+def config(sora_mock: Account, tmp_path: Path, look: float) -> Config:
+    return Config(sora_mock.url, sora_mock.api_key, tmp_path, public_url=HOOKS, look=look, retry=0.05)
+
+
+@pytest.fixture
+def app(sora_mock: Account, config: Config) -> Iterator[App]:
+    """The running application; the mock reaches it by a route."""
+    with running(config) as app:
+        sora_mock.route(HOOKS, app.url)
+        yield app
+
+
+def creations(sora_mock: Account) -> list[int | None]:
+    """Statuses of the answers to creations, oldest first; None where no answer arrived."""
+    return [record["status"] for record in reversed(sora_mock.requests) if record["method"] == "POST"]
+
+
+def test_a_clip_is_made_and_kept(app: App, sora_mock: Account) -> None:
+    clip_id = app.order()
+    assert app.finished(clip_id) == {"id": clip_id, "state": "ready", "reason": None}
+    video = app.video(clip_id)
+    assert video.headers["Content-Type"] == "video/mp4"
+    assert video.content[4:8] == b"ftyp"
+    assert app.http.get("/credits").json() == {"remaining": pytest.approx(1000 - PRICE)}
+    assert sora_mock.deliveries()[0]["state"] == "succeeded"
+
+
+def test_moderation_is_told_and_costs_nothing(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("moderation_celebrity")
+    clip = app.finished(app.order())
+    assert clip["state"] == "failed"
+    assert clip["reason"] == "content_policy_violation: celebrity detected in image"
+    assert sora_mock.credits == 1000
+    assert app.video(clip["id"]).status_code == 404
+
+
+def test_what_moderation_refuses_at_once_is_not_tried_again(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("moderation_nudity_input")
+    assert app.finished(app.order())["reason"] == "content_policy_violation: nudity detected"
+    assert creations(sora_mock) == [400]
+
+
+def test_an_empty_account_is_told(app: App, sora_mock: Account) -> None:
+    sora_mock.credits = 3
+    assert app.finished(app.order())["reason"].startswith("insufficient_quota: ")
+    assert app.http.get("/credits").json() == {"remaining": 3}
+    assert creations(sora_mock) == [402]
+
+
+def test_too_many_requests_are_waited_for(app: App, sora_mock: Account) -> None:
+    sora_mock.rate_limit = "1/second"
+    sora_mock.clock.freeze()
+    app.order("A cat")
+    dog = app.order("A dog")
+    while app.http.get(f"/clips/{dog}").json()["reason"] != "too many requests":
+        pass  # the mock's clock stands still, so the second order is refused however slow this machine is
+    sora_mock.clock.unfreeze()
+    assert app.finished(dog)["state"] == "ready"
+    # an application that does not wait as Retry-After says is refused twenty times a second
+    assert [record["status"] for record in sora_mock.requests].count(429) < 8
+
+
+@pytest.mark.parametrize("scenario", ["response_lost", "truncated_body", "malformed_json", "empty_body"])
+def test_a_lost_reply_is_not_paid_twice(app: App, sora_mock: Account, scenario: str) -> None:
+    sora_mock.scenario(scenario)
+    assert app.finished(app.order())["state"] == "ready"
+    assert len(creations(sora_mock)) == 2
+    assert len(sora_mock.tasks) == 1
+    assert sora_mock.used_credits == PRICE
+
+
+def test_faults_of_the_service_pass(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("bad_gateway", times=2)
+    sora_mock.scenario("service_unavailable", match={"operation": "query"})
+    assert app.finished(app.order())["state"] == "ready"
+    assert creations(sora_mock) == [502, 502, 200]
+
+
+def test_a_download_that_fails_is_repeated(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("internal_error", match={"operation": "file"})
+    clip_id = app.order()
+    assert app.finished(clip_id)["state"] == "ready"
+    assert app.video(clip_id).content[4:8] == b"ftyp"
+
+
+def test_a_callback_that_comes_twice_changes_nothing(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("callback_duplicate")
+    clip_id = app.order()
+    first = app.finished(clip_id)
+    looks = len(sora_mock.requests)
+    sora_mock.clock.advance(2)
+    (delivery,) = sora_mock.deliveries()
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [204, 204]
+    assert app.finished(clip_id) == first
+    assert len(sora_mock.requests) == looks
+
+
+def test_a_callback_may_come_before_the_reply(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("callback_before_reply")
+    assert app.finished(app.order())["state"] == "ready"
+
+
+def test_callbacks_may_change_places(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("callback_out_of_order", times=2)
+    clips = [app.order("A cat"), app.order("A dog")]
+    sora_mock.clock.advance(10)
+    assert [app.finished(clip)["state"] for clip in clips] == ["ready", "ready"]
+
+
+def test_a_callback_that_lies_is_not_believed(app: App, sora_mock: Account) -> None:
+    sora_mock.clock.freeze()
+    clip_id = app.order()
+    lie = {"status": "completed", "results": ["https://example.com/other.mp4"]}
+    assert app.http.post(f"/callbacks/{clip_id}", json=lie).status_code == 204
+    assert app.http.post("/callbacks/unknown", json=lie).status_code == 404
+    sora_mock.clock.unfreeze()
+    assert app.finished(clip_id)["state"] == "ready"
+    assert app.video(clip_id).content[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("look", [0.05])
+def test_without_a_callback_the_task_is_looked_at(app: App, sora_mock: Account) -> None:
+    sora_mock.route(HOOKS, "http://127.0.0.1:1")  # where nobody listens
+    assert app.finished(app.order())["state"] == "ready"
+    (delivery,) = sora_mock.deliveries()
+    assert not any(attempt["status"] for attempt in delivery["attempts"])
+
+
+def test_orders_survive_a_restart(sora_mock: Account, config: Config) -> None:
+    with running(replace(config, base_url="http://127.0.0.1:1")) as before:
+        clip_id = before.order()
+    with running(config) as after:
+        sora_mock.route(HOOKS, after.url)
+        assert after.finished(clip_id)["state"] == "ready"
+    assert len(sora_mock.tasks) == 1

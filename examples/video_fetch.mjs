@@ -1,0 +1,153 @@
+#!/usr/bin/env node
+// Makes a video with Node's own fetch (18 or newer, no package).
+//
+//     EVOLINK_API_KEY=... node video_fetch.mjs "A cat playing piano" cat.mp4
+//
+// Nothing in this file is for a mock; against one: sora-mock run -- node video_fetch.mjs "A cat playing piano" cat.mp4
+//
+// EVOLINK_BASE_URL  another service (https://api.evolink.ai)
+// POLL_SECONDS      pause between two looks at the task (5)
+// CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one)
+//
+// Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+
+import { randomUUID } from "node:crypto";
+import { EventEmitter, once } from "node:events";
+import { createWriteStream } from "node:fs";
+import { rename } from "node:fs/promises";
+import { createServer } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+const BASE_URL = process.env.EVOLINK_BASE_URL ?? "https://api.evolink.ai";
+const POLL_SECONDS = Number(process.env.POLL_SECONDS ?? 5);
+const CALLBACK_URL = process.env.CALLBACK_URL;
+const LONGEST = 1800; // seconds that a task may take
+const TRIES = 6;
+
+class Problem extends Error {
+  constructor(message, code = 1) {
+    super(message);
+    this.code = code;
+  }
+}
+
+// The body of a good answer. Waits as a 429 says, tries again after faults and where no answer comes.
+async function ask(method, path, { body, headers } = {}) {
+  let why;
+  for (let attempt = 0, pause; attempt < TRIES; attempt++) {
+    if (attempt) {
+      console.error(`${why}; again in ${pause} s`);
+      await sleep(pause * 1000);
+    }
+    pause = POLL_SECONDS * 2 ** attempt;
+    let response, text;
+    try {
+      response = await fetch(BASE_URL + path, {
+        method,
+        headers: { Authorization: `Bearer ${process.env.EVOLINK_API_KEY}`, "Content-Type": "application/json", ...headers },
+        body: body && JSON.stringify(body),
+        signal: AbortSignal.timeout(60_000),
+      });
+      text = await response.text();
+    } catch (problem) {
+      why = `no answer (${problem.cause?.code ?? problem.name})`;
+      continue;
+    }
+    if (response.status === 429) {
+      why = "too many requests";
+      pause = Number(response.headers.get("Retry-After") ?? pause);
+    } else if (response.status >= 500) {
+      why = `the service answers ${response.status}`;
+    } else {
+      return answer(response, text);
+    }
+  }
+  throw new Problem(`${why}, ${TRIES} times`);
+}
+
+function answer(response, text) {
+  let body;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // whatever stands in between may answer with a page
+    throw new Problem(`${response.status}: ${text.slice(0, 200)}`);
+  }
+  if (response.ok) return body;
+  const { code, message } = body.error ?? { code: response.status, message: text.slice(0, 200) };
+  if (response.status === 402) throw new Problem("not enough credits: recharge the account", 3);
+  if (code === "content_policy_violation") throw new Problem(`refused by moderation: ${message}`, 4);
+  throw new Problem(`${code}: ${message}`);
+}
+
+// The task when it is over. Statuses that are new to us count as not over yet.
+async function finished(taskId, callbacks) {
+  const end = Date.now() + LONGEST * 1000;
+  while (Date.now() < end) {
+    // a callback may be late, come twice or never: it only ends the pause, so it is listened for before we look
+    const over = new AbortController();
+    const called = once(callbacks, "call", { signal: over.signal }).catch(() => {});
+    const task = await ask("GET", `/v1/tasks/${taskId}`);
+    if (!["completed", "failed", "cancelled"].includes(task.status)) {
+      console.error(`${task.status}, ${task.progress} %`);
+      const pause = CALLBACK_URL ? 60 : POLL_SECONDS;
+      await Promise.race([called, sleep(pause * 1000, null, { signal: over.signal }).catch(() => {})]);
+    }
+    over.abort();
+    if (["completed", "failed", "cancelled"].includes(task.status)) return task;
+  }
+  throw new Problem(`task ${taskId} was not over after ${LONGEST} s`);
+}
+
+// Receives callbacks. They are not signed, so nothing that they say is used: we ask the service.
+async function listen(callbacks) {
+  const server = createServer((request, response) => {
+    request.resume().on("end", () => {
+      response.writeHead(204).end();
+      callbacks.emit("call");
+    });
+  }).listen(Number(process.env.CALLBACK_PORT ?? 8000));
+  await once(server, "listening");
+  server.unref();
+  console.error(`callbacks are received on port ${server.address().port}`);
+}
+
+// Without our key, for the link is on another host.
+async function save(url, file) {
+  const response = await fetch(url);
+  if (!response.ok) throw new Problem(`download: ${response.status}`);
+  await pipeline(Readable.fromWeb(response.body), createWriteStream(`${file}.part`));
+  await rename(`${file}.part`, file);
+}
+
+async function main(prompt, file) {
+  const callbacks = new EventEmitter();
+  if (CALLBACK_URL) await listen(callbacks);
+  // all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
+  const created = await ask("POST", "/v1/videos/generations", {
+    body: { model: "sora-2-beta-max", prompt, ...(CALLBACK_URL && { callback_url: CALLBACK_URL }) },
+    headers: { "Idempotency-Key": randomUUID() },
+  });
+  const task = await finished(created.id, callbacks);
+  if (task.status === "completed") return save(task.results[0], file);
+  const { code, message } = task.error ?? { code: task.status, message: "no reason given" };
+  const left = (await ask("GET", "/v1/credits")).data.token.remaining_credits;
+  const told = `${code}: ${message}; ${created.usage.credits_reserved} credits came back, ${left} remain`;
+  if (code === "content_policy_violation") throw new Problem(`refused by moderation: ${told}`, 4);
+  throw new Problem(told);
+}
+
+const [prompt, file, ...more] = process.argv.slice(2);
+if (!prompt || !file || more.length || !process.env.EVOLINK_API_KEY) {
+  console.error("usage: EVOLINK_API_KEY=... node video_fetch.mjs PROMPT FILE");
+  process.exit(2);
+}
+try {
+  await main(prompt, file);
+  console.log(file);
+} catch (problem) {
+  console.error(problem.message);
+  process.exitCode = problem.code > 0 ? problem.code : 1;
+}
