@@ -183,6 +183,8 @@ def form(target: Target) -> None:
     """What stands between https:// and the path."""
     refuses(target, "https:///hook", "https://hooks.example.com:65536/", "https://hooks.example.com:99999/")
     refuses(target, "https://[2606:4700::1111/", "https://[8.8.8.8]/", "https://a..b.example/", "https://.example/")
+    # a label that is too long once it is written in letters of a host name
+    refuses(target, f"https://{'%C3%BC' * 64}.example/")
     refuses(target, "https://8.8.8.8@127.0.0.1/", "https://user:pw@10.0.0.1/", "https://%00.example/")
     refuses(target, "https://a%20b.example/", "https://a%2Fb.example/", "https://a%40b.example/", "https://%5B::1%5D/")
     refuses(target, "https://%F0%9F%BF%BF.example/", "https://[fe80::1%25eth0]/", "https:hooks.example.com/")

@@ -65,6 +65,9 @@ def curve(target: Target) -> None:
         equal(f"progress of {name}", got, wanted)
         target.advance(20)
         equal("progress", target.task(task_id)["progress"], 100)
+    target.scenario("completed", generation_time=1, queue_time=0.2, progress=[[0, 1], [1, 99]])
+    got = progress_at(target, target.created()["id"], 0.6)
+    true("progress halfway through a task of a second", 49 <= got[0] <= 50, got, 50)
 
 
 @rule(
