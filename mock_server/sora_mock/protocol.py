@@ -49,11 +49,17 @@ class Protocol(HttpToolsProtocol):
         """The head of a request that asked for an upgrade, without that wish."""
         self._whole: list[bytes] | None = None
         """Parts of the body of a request that may turn out to have arrived whole; None on uvicorn's way."""
+        self._is_open = False
+        """Whether a body is still to come."""
+        self._last: str | None = None
+        """What is wrong with the bytes behind requests that are still being answered; nothing is read after it."""
         self._outbox: list[bytes] = []
         """Answers that are written when the loop's round is over."""
 
     def data_received(self, data: bytes) -> None:
         """Takes in what came; bounds what is no body."""
+        if self._last is not None:
+            return
         self._unset_keepalive_if_required()
         self._head += len(data)
         self._silent += len(data)
@@ -104,6 +110,7 @@ class Protocol(HttpToolsProtocol):
             self._upgrade = b"\r\n".join([method + b" " + self.url + b" HTTP/" + version, *lines, b"", b""])
             return
         self._head = -(2**62)
+        self._is_open = True
         # what comes as a header from here on is the trailer of a chunked body, and that is none
         self.headers, self._sent_headers = _Dropped(), self.headers
         if self._service is not None and self._is_free() and _PLAIN_PATH.fullmatch(self.url):
@@ -146,6 +153,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request is whole; the next head begins."""
         self._head = self._silent = 0
+        self._is_open = False
         if self._upgrade:
             return
         parts, self._whole = self._whole, None
@@ -181,6 +189,13 @@ class Protocol(HttpToolsProtocol):
             self._flush()
             self.transport.close()
 
+    def on_response_complete(self) -> None:
+        """The next request's turn, if there is one."""
+        super().on_response_complete()
+        if self._last is not None and self.cycle is not None and self.cycle.response_complete:
+            msg, self._last = self._last, None
+            self.send_400_response(msg)
+
     def _flush(self) -> None:
         """Writes what is in the outbox."""
         if self._outbox and not self.transport.is_closing():
@@ -204,7 +219,10 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP, and ends the connection."""
+        """Answers what is not HTTP, and ends the connection; requests before it get their answers first."""
+        if not self._is_open and self.cycle is not None and not self.cycle.response_complete:
+            self._last = msg
+            return
         self._whole = None
         self._flush()
         known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None

@@ -1,6 +1,7 @@
 """Bytes that no honest client sends: every refusal is a JSON envelope, and the server lives on."""
 
 import json
+import re
 import socket
 import struct
 from collections.abc import Iterator
@@ -533,6 +534,13 @@ def test_a_wish_to_upgrade_is_ignored_and_the_body_is_read(server: MockServer, s
     answer = exchange(server, *pieces)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
     assert b'"status":"pending"' in answer
+
+
+@pytest.mark.parametrize("path", ["/v1/credits", "/__mock/clock"])
+def test_a_good_request_is_answered_before_the_garbage_behind_it(server: MockServer, path: str) -> None:
+    get = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sk-garbage\r\n\r\n".encode()
+    answer = exchange(server, get + b"\x16\x03\x01 garbage\r\n\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"200", b"400"]
 
 
 def test_a_pipelined_request_behind_an_upgrade_is_answered(server: MockServer) -> None:
