@@ -143,6 +143,30 @@ def test_a_mock_that_does_not_let_the_suite_in_is_2(capsys: pytest.CaptureFixtur
     assert "does not let the suite in" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["junit", "json", "html", "evidence"])
+@pytest.mark.parametrize("place", ["no/such/report", "folder"])
+def test_a_file_that_cannot_be_written_is_2_before_anything_is_sent(
+    posing: tuple[str, Any], tmp_path: Path, kind: str, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address, front = posing
+    (tmp_path / "folder").mkdir()
+    assert cli.main(["verify", address, "--max-credits", "6", f"--{kind}", str(tmp_path / place)]) == 2
+    assert front.bodies == []
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--max-credits", "nan"), ("--max-credits", "-1"), ("--max-examples", "0")]
+)
+def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
+    flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["verify", "http://127.0.0.1:1", flag, value])
+    assert stopped.value.code == 2
+    assert f"got '{value}'" in capsys.readouterr().err
+
+
 def test_a_surprise_purse_above_the_budget_is_2(posing: tuple[str, Any]) -> None:
     assert cli.main(["verify", posing[0], "--max-credits", "6", "--surprise-credits", "7"]) == 2
 

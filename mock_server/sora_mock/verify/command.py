@@ -53,6 +53,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
         return FINE
     url = target_url(options.url)
+    for path in (options.junit, options.json, options.html, options.evidence):
+        _check_writable(path)
     try:
         known = {} if options.evidence is None else evidence.read(options.evidence)
     except evidence.BadEvidence as problem:
@@ -66,6 +68,17 @@ def _run(options: argparse.Namespace) -> int:
     finished = report.Report(url, kind, options.seed, repeat, results, known)
     _write(finished, options)
     return BROKEN if finished.counts[FAILED] else FINE
+
+
+def _check_writable(path: Path | None) -> None:
+    """Raises Stop for a file that could not be written in the end, before anything is sent or spent."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise Stop(USAGE, f"cannot write {path}: it is a directory")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        missing = "" if path.parent.is_dir() else ": there is no such folder"
+        raise Stop(USAGE, f"cannot write {path}{missing}")
 
 
 def target_url(text: str | None) -> str:

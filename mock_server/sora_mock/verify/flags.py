@@ -1,6 +1,7 @@
 """The flags of `sora-mock verify`; apart from the rest, so that no other command loads the suite."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Final
 
@@ -34,16 +35,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def count(text: str) -> int:
-    """A number of requests. Raises ValueError."""
-    number = int(text)
-    if not 1 <= number <= 10_000:
-        raise ValueError
-    return number
+    """A number of requests. Raises ArgumentTypeError."""
+    if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000, got {text[:40]!r}")
+    return int(text)
 
 
 def credits_(text: str) -> float:
-    """An amount of credits. Raises ValueError."""
-    amount = float(text)
+    """An amount of credits. Raises ArgumentTypeError."""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    # written so that NaN is refused too
     if not 0 <= amount <= 10**6:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected credits from 0 to 1000000, got {text[:40]!r}")
     return amount
