@@ -1,6 +1,6 @@
 """A server in a process of its own, which ends with the one that started it, however that one ends.
 
-`python -m sora_mock.process` is the child: `sora-mock serve` with one rule more, it stops when its standard input does.
+`python -m sora_mock.process serve` is the child: that command with one rule more, it stops when its input does.
 """
 
 import contextlib
@@ -33,7 +33,8 @@ class ServerProcess:
     def __init__(self, flags: Sequence[str], folder: Path, *, deadline: float = 20.0) -> None:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
         # -P: what lies in the folder is not to be imported in the place of our modules
-        command = [sys.executable, "-P", "-m", __name__, "--host", "127.0.0.1", "--port", "0", "--quiet", *flags]
+        usual = ["--host", "127.0.0.1", "--port", "0", "--quiet"]
+        command = [sys.executable, "-P", "-m", __name__, "serve", *usual, *flags]
         self.process = subprocess.Popen(  # noqa: S603  # our own module
             command,
             cwd=folder,
@@ -111,7 +112,7 @@ def _main(arguments: Sequence[str]) -> Any:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from sora_mock.cli import main
 
-    return main(["serve", *arguments])
+    return main(arguments)
 
 
 if __name__ == "__main__":

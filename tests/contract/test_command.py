@@ -14,7 +14,7 @@ from sora_mock import cli
 from sora_mock.app import create_app
 from sora_mock.server import MockServer
 from sora_mock.verify import live, runner
-from tests.contract.faults.answering import Faulty, status
+from tests.contract.faults.answering import Answer, Faulty, status
 
 KEY = "sk-the-live-key"
 
@@ -165,6 +165,22 @@ def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
         cli.main(["verify", "http://127.0.0.1:1", flag, value])
     assert stopped.value.code == 2
     assert f"got '{value}'" in capsys.readouterr().err
+
+
+def test_what_a_target_answers_cannot_steer_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hostile(answer: Answer) -> None:
+        answer.status, answer.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
+        answer.headers["content-length"] = str(len(answer.body))
+
+    monkeypatch.setattr("sora_mock.server.create_app", lambda settings: Faulty(create_app(settings), hostile))
+    with MockServer(port=0, seed=1) as server:
+        assert cli.main(["verify", server.url, "--only", "auth.*"]) == 1
+    printed = capsys.readouterr().out
+    assert "pwned" in printed
+    assert not {each for each in printed if not each.isprintable()} - {"\n"}
+    assert not any(line.startswith("::") for line in printed.splitlines())
 
 
 def test_a_surprise_purse_above_the_budget_is_2(posing: tuple[str, Any]) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ DEADLINE = 120.0
 
 
 def guards() -> list[int]:
-    done = subprocess.run(["pgrep", "-f", "sora_mock guard --target"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["pgrep", "-f", "sora_mock.process guard --target"], capture_output=True, text=True, check=False
+    )
     return [int(pid) for pid in done.stdout.split()]
 
 
@@ -85,6 +88,27 @@ def test_kill_9_of_the_guard_in_between_gives_no_money_back(service: tuple[str, 
     ended(verify(url, *flags))
     ended(verify(url, *flags))
     assert front.spent <= 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_keeps_what_it_found_and_leaves_no_guard(
+    service: tuple[str, Posing], number: signal.Signals, tmp_path: Path
+) -> None:
+    url, front = service
+    file = tmp_path / "evidence.json"
+    created = threading.Event()
+    front.before = lambda scope: created.set() if scope["path"] == "/v1/credits" else None
+    run = verify(url, "--max-credits", "50", "--evidence", str(file))
+    assert created.wait(DEADLINE)
+    run.send_signal(number)
+    # standard error ends when the guard, which shares it, has gone too
+    code, _, err = ended(run)
+    if number == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+        return
+    assert code == 130
+    assert "Traceback" not in err
+    assert "interrupted" in err
 
 
 def test_a_target_that_drops_connections_costs_no_more_than_the_budget() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from sora_mock.verify.rule import FIFTEEN_SECONDS, Rule
 from sora_mock.verify.runner import FAILED, UNVERIFIED, Result
 from sora_mock.verify.target import Session
 
-FINE, BROKEN, USAGE, BUDGET, UNREACHABLE = 0, 1, 2, 4, 5
+FINE, BROKEN, USAGE, BUDGET, UNREACHABLE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 """Exit codes (docs/verify.md)."""
 
 LONGEST_RULE: Final = {True: 60.0, False: 2400.0}
@@ -37,11 +38,21 @@ class Stop(Exception):
 
 def run(options: argparse.Namespace) -> int:
     """The command. Whatever stops it is one line on standard error and an exit code."""
+    former = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(options)
     except Stop as stop:
         print(f"sora-mock verify: {stop}", file=sys.stderr)
         return stop.code
+    except KeyboardInterrupt:
+        print("sora-mock verify: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -67,6 +78,11 @@ def _run(options: argparse.Namespace) -> int:
     repeat += f" --max-examples {options.max_examples}" if options.max_examples != MAX_EXAMPLES else ""
     finished = report.Report(url, kind, options.seed, repeat, results, known)
     _write(finished, options)
+    if session.interrupted:
+        print("sora-mock verify: interrupted; the reports hold what was found by then", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # rules that were under way may wait for minutes yet
+        os._exit(INTERRUPTED)
     return BROKEN if finished.counts[FAILED] else FINE
 
 

@@ -71,9 +71,12 @@ def _ask(http: Any, url: str) -> tuple[int, Any]:
 @contextmanager
 def guarded(arguments: Sequence[str]) -> Iterator[str]:
     """The address of a guard of our own, `sora-mock guard` with these flags, ended afterwards. Raises NoGuard."""
-    command = [sys.executable, "-m", "sora_mock", "guard", *arguments]
-    # S603: our own interpreter and our own module
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    # it ends when its standard input does, so also when we are killed; a Ctrl-C is for us alone
+    command = [sys.executable, "-P", "-m", "sora_mock.process", "guard", *arguments]
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdin is not None
     assert process.stdout is not None
     lines: Queue[str] = Queue()
     reader = Thread(target=_read, args=(process.stdout, lines), daemon=True)
@@ -82,6 +85,7 @@ def guarded(arguments: Sequence[str]) -> Iterator[str]:
         yield _ready_url(lines)
     finally:
         process.terminate()
+        process.stdin.close()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:

@@ -66,6 +66,11 @@ def reply_text(reply: Reply) -> str:
     return "\n".join([*lines, "", shown_text(reply.body)]).rstrip()
 
 
+def plain(text: str) -> str:
+    """Nothing in it that a terminal would obey: an answer may hold anything."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown_text(data: bytes) -> str:
     """The beginning of a body as text."""
     shown = data[:2000].decode("utf-8", "backslashreplace")

@@ -5,13 +5,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from sora_mock import data
 from sora_mock.client import Unreachable
-from sora_mock.verify.reply import Exchange
+from sora_mock.verify.reply import Exchange, plain
 from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Rule, Unverified
 from sora_mock.verify.target import Session, Target
 
@@ -87,28 +87,42 @@ def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[li
 
 
 def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None], limit: float) -> list[Result]:
-    """Runs the rules and tells of each as it ends. limit: real seconds, after which no further rule begins."""
-    over_at = time.monotonic() + limit
+    """Runs the rules and tells of each as it ends. limit: real seconds, after which no further rule begins.
 
-    def one(rule: Rule) -> Result:
+    An interrupt (Ctrl-C) ends the run: `session.interrupted`, and what had not ended by then is unverified.
+    """
+    over_at = time.monotonic() + limit
+    found: dict[str, Result] = {}
+
+    def one(rule: Rule) -> None:
         if time.monotonic() > over_at:
             result = Result(rule, UNVERIFIED, f"the run took more than {limit:g} s")
         else:
             result = check(session, rule)
-        tell(result)
-        return result
+        if not session.interrupted:
+            found[rule.id] = result
+            tell(result)
 
     together = [rule for rule in rules if rule.area != GENERATED]
     # a rule that waits for real seconds begins first, so that the others run meanwhile
     together.sort(key=lambda rule: rule.id != "callback.timeout")
-    with ThreadPoolExecutor(AT_ONCE if session.control else 1) as pool:
-        pending = pool.map(one, together)
-        # on the live service generated requests come last and spend what is left
-        curated = pending if session.control else list(pending)
-        # one by one: hypothesis is not made for several threads
-        alone = [one(rule) for rule in rules if rule.area == GENERATED]
-        found = {result.rule.id: result for result in [*curated, *alone]}
-    return [found[rule.id] for rule in rules]
+    pool = ThreadPoolExecutor(AT_ONCE if session.control else 1)
+    try:
+        pending = [pool.submit(one, rule) for rule in together]
+        if not session.control:
+            # there generated requests come last and spend what is left
+            wait(pending)
+        for rule in rules:
+            if rule.area == GENERATED:
+                # one by one: hypothesis is not made for several threads
+                one(rule)
+        for each in pending:
+            each.result()
+    except KeyboardInterrupt:
+        session.interrupted = True
+    # a rule that is under way is not waited for after an interrupt
+    pool.shutdown(wait=not session.interrupted, cancel_futures=True)
+    return [found.get(rule.id) or Result(rule, UNVERIFIED, "the run was interrupted") for rule in rules]
 
 
 def check(session: Session, rule: Rule) -> Result:
@@ -130,4 +144,6 @@ def check(session: Session, rule: Rule) -> Result:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         outcome, reason, tripped = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)", True
     seconds = time.monotonic() - began
-    return Result(rule, outcome, reason, seconds, () if target is None else tuple(target.exchanges[-3:]), tripped)
+    return Result(
+        rule, outcome, plain(reason), seconds, () if target is None else tuple(target.exchanges[-3:]), tripped
+    )

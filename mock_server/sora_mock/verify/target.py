@@ -11,7 +11,7 @@ from sora_mock.client import Client
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.verify.flags import MAX_EXAMPLES
-from sora_mock.verify.reply import Exchange, Reply, reply_text, shown_text
+from sora_mock.verify.reply import Exchange, Reply, plain, reply_text, shown_text
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Rule, Unverified, true
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Session:
     surprise: bool = False
     max_examples: int = MAX_EXAMPLES
     spare: float = 0.0
+    interrupted: bool = False
     shared: Reply | None = None
     lock: Lock = field(default_factory=Lock)
     secrets: tuple[str, ...] = ()
@@ -258,7 +259,7 @@ class Target:
         for secret in (self.key, *self.session.secrets):
             if secret and secret != PLACEHOLDER:
                 request, reply = request.replace(secret, "***"), reply.replace(secret, "***")
-        self.exchanges.append(Exchange(request, reply))
+        self.exchanges.append(Exchange(plain(request), plain(reply)))
         del self.exchanges[:-20]
 
 
