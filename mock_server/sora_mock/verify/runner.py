@@ -144,6 +144,7 @@ def check(session: Session, rule: Rule) -> Result:
         place = traceback.extract_tb(problem.__traceback__)[-1]
         outcome, reason, tripped = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)", True
     seconds = time.monotonic() - began
-    return Result(
-        rule, outcome, plain(reason), seconds, () if target is None else tuple(target.exchanges[-3:]), tripped
-    )
+    # one line, so that it can pass for nothing else
+    reason = plain(reason).replace("\n", "\\n")
+    exchanges = () if target is None else tuple(target.exchanges[-3:])
+    return Result(rule, outcome, reason, seconds, exchanges, tripped)
