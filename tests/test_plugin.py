@@ -196,7 +196,7 @@ def test_a_failing_test_shows_what_its_account_was_asked_without_keys(suite: Sui
         "POST /v1/videos/generations -> 400",
         '"prompt": "sk-***"',
         "callback to https://inbox.sora-mock.test/hook: succeeded, attempts: 500, 204",
-        "no requests came to http://127.0.0.1:",
+        "no request with this account's key came to http://127.0.0.1:",
     ]
     found = [ran.text.find(line) for line in wanted]
     assert -1 not in found

@@ -26,15 +26,20 @@ class Refused(Exception):
         self.status = status
         self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # it travels between processes, as from the workers of a pool
+        return type(self), (self.status, self.code, str(self))
+
 
 class Account:
-    """The account of a key on the mock at `url`. Every call raises Refused or Unreachable.
+    """The account of a key on the mock at `url`. Raises ValueError; every call raises Refused or Unreachable.
 
     token: for mocks beyond loopback, by default $SORA_MOCK_CONTROL_TOKEN. timeout: real seconds for a call.
     """
 
     def __init__(self, url: str, key: str, *, token: str | None = None, timeout: float = 10.0) -> None:
-        self.url = url
+        Client(url)
+        self.url = url.rstrip("/")
         self.api_key = key
         self.clock = Clock(self)
         self._token = token
@@ -155,7 +160,18 @@ class Account:
     def journal(self, limit: int = 20) -> str:
         """The last requests and all callbacks as text for a person, oldest first."""
         requests = self.call("GET", f"/requests?limit={limit}")["requests"]
-        return "\n".join(transcript.lines(requests, self.deliveries())) or f"no requests came to {self.url}"
+        return "\n".join(transcript.lines(requests, self.deliveries())) or self._nothing()
+
+    def _nothing(self) -> str:
+        """What to say of an account that nobody used: most often the key was another one."""
+        told = f"no request with this account's key came to {self.url}"
+        # without a key of ours a call is about all accounts, and about requests that belong to none
+        status, answer = Client(self.url, token=self._token, timeout=self._timeout).call("GET", "/requests")
+        others = answer["requests"] if status == 200 else []
+        strangers = [record for record in others if record["status"] == 401][:1]
+        if not strangers:
+            return told
+        return "\n".join([f"{told}; the last one there without a valid key:", *transcript.lines(strangers)])
 
 
 class Clock:

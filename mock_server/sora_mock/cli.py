@@ -212,6 +212,14 @@ def _run(options: argparse.Namespace) -> int:
     return USAGE
 
 
+def control_token(arguments: Sequence[str]) -> str | None:
+    """The token that a `sora-mock serve` with these flags would want, wherever that is set. Raises SettingError."""
+    from sora_mock.settings import load
+
+    flags = _flags(_parser().parse_args(["serve", *arguments]))
+    return load(flags, os.environ, Path.cwd(), warn=lambda _: None).control_token
+
+
 def _serve(options: argparse.Namespace) -> int:
     from sora_mock.settings import SettingError, load
 

@@ -1,11 +1,18 @@
 """A thin client of the control API; imports no other room, so that tools can use it against any mock."""
 
-import http.client
+import io
 import json
 import os
+import socket
 import threading
-from typing import Any
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from time import monotonic  # noqa: TID251  # a deadline of real seconds; by name, for tests replace time.monotonic
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+LARGEST_ANSWER: Final = 1 << 24
+"""Bytes that are read of an answer; a full journal has a quarter of that."""
 
 
 class Unreachable(Exception):
@@ -13,17 +20,14 @@ class Unreachable(Exception):
 
 
 class Client:
-    """Calls the control API of the mock at `url`.
+    """Calls the control API of the mock at `url`, an origin such as http://127.0.0.1:4010. Raises ValueError.
 
     key: the account that calls are about, None for the whole server. token: for mocks beyond loopback;
-    by default that of the environment. timeout: real seconds for each call.
+    by default that of the environment. timeout: real seconds for each call, from the connection to the last byte.
     """
 
     def __init__(self, url: str, key: str | None = None, *, token: str | None = None, timeout: float = 10.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ValueError(f"expected a URL such as http://127.0.0.1:4010, got {url!r}")
-        self.host, self.port = parts.hostname, parts.port or 80
+        self.host, self.port = _address(url)
         self.timeout = timeout
         self.headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         token = token or os.environ.get("SORA_MOCK_CONTROL_TOKEN")
@@ -32,16 +36,60 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and JSON of one call, `path` below `/__mock`. Raises Unreachable."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
+        connection = HTTPConnection(self.host, self.port, timeout=self.timeout)
+        connection.response_class = partial(_Response, over_at=monotonic() + self.timeout)  # type: ignore[assignment]
         try:
             data = None if body is None else json.dumps(body)
             connection.request(method, "/__mock" + path, data, self.headers)
             response = connection.getresponse()
-            return response.status, json.loads(response.read(1 << 24))
-        except (OSError, http.client.HTTPException, ValueError) as problem:
+            return response.status, json.loads(response.read(LARGEST_ANSWER))
+        except (OSError, HTTPException, ValueError) as problem:
             raise Unreachable(f"{type(problem).__name__}: {problem}") from None
         finally:
             connection.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    """Host and port of an origin. Raises ValueError for anything else: what stands behind it would never be called."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 80
+    except ValueError as problem:
+        raise ValueError(f"{problem} in {url!r}") from None
+    behind = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme != "http" or not parts.hostname or behind or url != url.strip():
+        raise ValueError(f"expected a URL such as http://127.0.0.1:4010, got {url!r}")
+    return parts.hostname, port
+
+
+class _Response(HTTPResponse):
+    """An answer that has to be there as a whole by a moment: a socket's own timeout starts anew with each byte."""
+
+    def __init__(self, sock: socket.socket, *more: Any, over_at: float, **named: Any) -> None:
+        super().__init__(sock, *more, **named)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Bounded(sock, over_at))
+
+
+class _Bounded(io.RawIOBase):
+    def __init__(self, sock: socket.socket, over_at: float) -> None:
+        self.sock = sock
+        self.over_at = over_at
+        self.raw = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        remaining = self.over_at - monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        self.sock.settimeout(remaining)
+        return self.raw.readinto(buffer)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
 
 
 def wait(url: str, seconds: float) -> bool:
@@ -53,7 +101,7 @@ def wait(url: str, seconds: float) -> bool:
         while not over.is_set():
             try:
                 status, body = client.call("GET", "/health")
-                if status == 200 and body.get("status") == "ok":
+                if status == 200 and isinstance(body, dict) and body.get("status") == "ok":
                     ready.set()
                     return
             except Unreachable:

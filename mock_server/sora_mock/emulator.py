@@ -250,12 +250,19 @@ class Emulator:
 
     def record(self, call: Call, answer: Answer) -> None:
         """Writes a finished request into the journal of its account."""
-        journal = self.store.nobody if call.account is None else call.account.journal
+        account = self._asker(call) if call.account is None else call.account
+        journal = self.store.nobody if account is None else account.journal
         if not call.at:
-            call.at = self.template.clock.at(self.real_now())
+            call.at = (self.template if account is None else account).clock.at(self.real_now())
         record = journal.append(next(self._numbers), call, answer)
         if self.on_request is not None:
             self.on_request(record)
+
+    def _asker(self, call: Call) -> Account | None:
+        """Whose request it was, also where it was refused before anybody looked at its key, as on a wrong path."""
+        key = bearer_key(call.headers.get(b"authorization", b""))
+        account = self.store.find(key)
+        return self.account(key) if account is None and self.accepts(key) else account
 
     def _enter(self, call: Call) -> tuple[Account, float]:
         """The account of the caller's key and its moment. Raises ApiError 401."""

@@ -1,9 +1,11 @@
 """A server in a process of its own, which ends with the one that started it, however that one ends.
 
-`python -m sora_mock.process serve` is the child: that command with one rule more, it stops when its input does.
+`python -m sora_mock.process FLAGS` is the child: `sora-mock serve` that stops when its input does, and that says on a
+line before the ready line which token its control API wants.
 """
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -24,7 +27,7 @@ class StartError(Exception):
 
 
 class ServerProcess:
-    """A running server; `url` is where. Raises StartError.
+    """A running server; `url` is where, `token` what its control API wants. Raises StartError.
 
     flags: of `serve`; without one for the port it is a free one. folder: where its settings file is looked for.
     deadline: real seconds until it is ready.
@@ -34,7 +37,7 @@ class ServerProcess:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
         # -P: what lies in the folder is not to be imported in the place of our modules
         usual = ["--host", "127.0.0.1", "--port", "0", "--quiet"]
-        command = [sys.executable, "-P", "-m", __name__, "serve", *usual, *flags]
+        command = [sys.executable, "-P", "-m", __name__, *usual, *flags]
         self.process = subprocess.Popen(  # noqa: S603  # our own module
             command,
             cwd=folder,
@@ -44,21 +47,28 @@ class ServerProcess:
             # Ctrl-C at the prompt of a debugger is not meant for it
             start_new_session=True,
         )
-        self.url = self._ready(deadline)
+        # a forked child would keep the pipe open that tells the server of our end
+        os.register_at_fork(after_in_child=self._forget)
+        self.token, self.url = self._ready(deadline)
 
-    def _ready(self, deadline: float) -> str:
-        """The URL of the ready line."""
+    def _forget(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _ready(self, deadline: float) -> tuple[str | None, str]:
+        """The token, and the URL of the ready line."""
         lines: list[bytes] = []
         assert self.process.stdout is not None
         # a thread, because a pipe cannot be read with a deadline on every system
-        reader = threading.Thread(target=lambda out: lines.append(out.readline()), args=(self.process.stdout,))
+        reader = threading.Thread(target=lambda out: lines.extend(islice(out, 2)), args=(self.process.stdout,))
         reader.daemon = True
         reader.start()
         reader.join(deadline)
-        found = re.search(rb'http://[^\s"]+', lines[0]) if lines else None
+        found = re.search(rb'http://[^\s"]+', lines[1]) if len(lines) == 2 else None
         if found is not None:
-            return found[0].decode()
-        late = not lines
+            return json.loads(lines[0]), found[0].decode()
+        late = reader.is_alive()
         if late:
             self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -69,9 +79,11 @@ class ServerProcess:
         self.stop()
         raise StartError(reason or f"it ended with exit code {self.process.returncode}")
 
-    def fate(self) -> str | None:
-        """What became of the process; None while it lives."""
-        code = self.process.poll()
+    def fate(self, seconds: float = 0.0) -> str | None:
+        """What became of the process; None while it lives. seconds: how long its end is waited for."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
+        code = self.process.returncode
         if code is None:
             return None
         if code < 0:
@@ -89,9 +101,7 @@ class ServerProcess:
     def stop(self) -> None:
         """Ends it, and returns when it has ended."""
         self.process.terminate()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        self._forget()
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -110,9 +120,13 @@ def _end_with_parent() -> None:
 
 def _main(arguments: Sequence[str]) -> Any:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from sora_mock.cli import main
+    from sora_mock import cli
+    from sora_mock.settings import SettingError
 
-    return main(arguments)
+    # of settings that cannot be used the command itself tells
+    with contextlib.suppress(SettingError):
+        print(json.dumps(cli.control_token(arguments)), flush=True)
+    return cli.main(["serve", *arguments])
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self.access_log = False
         self._service: Service | None = getattr(self.app, "direct", None)
         self._head = 0
         self._silent = 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SESSION = pytest.StashKey["Session"]()
 ACCOUNT = pytest.StashKey["Account"]()
+JOURNAL = "sora-mock journal"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,7 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Raises UsageError for values in the ini file that cannot be used."""
     for name in ("sora_mock_args", "sora_mock_env"):
         try:
-            config.getini(name)
+            value = config.getini(name)
+            if isinstance(value, list) and not all(isinstance(each, str) for each in value):
+                raise TypeError(f"expected a list of texts, got {value!r}")
         except (TypeError, ValueError, pytest.UsageError) as problem:
             raise pytest.UsageError(f"{name} in {config.inipath}: {problem}") from None
 
@@ -94,11 +97,15 @@ def sora_mock(request: pytest.FixtureRequest, sora_mock_url: str) -> "Iterator[A
         raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> "Generator[None, pytest.TestReport, pytest.TestReport]":
-    """Attaches to a failure what the test's account was asked and answered."""
-    report = yield
+# not a `wrapper`, which pluggy knows only since 1.2: with an older one no pytest run of the environment would begin
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> "Generator[None, Any, None]":
+    """Attaches to a failure what the test's account was asked and answered; JUnit files have it as a property."""
+    report = (yield).get_result()
     account = item.stash.get(ACCOUNT, None)
     if report.failed and account is not None:
-        report.sections.append(("sora-mock journal", _session(item.config).journal(account)))
-    return report
+        journal = _session(item.config).journal(account)
+        report.sections.append((JOURNAL, journal))
+        # pytest writes those of a test when it is over
+        item.user_properties.append((JOURNAL, journal))
+        report.user_properties.append((JOURNAL, journal))

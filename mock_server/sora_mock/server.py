@@ -89,17 +89,36 @@ def url_of(host: str, listener: socket.socket) -> str:
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}"
 
 
+@contextlib.contextmanager
+def _unreported() -> Iterator[None]:
+    """Keeps uvicorn from reporting what it does in this thread, such as every request that the end cut off.
+
+    Our endpoints report bugs themselves. The logger stays as it is: it is also that of servers of the user's own.
+    """
+    thread = threading.get_ident()
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    logger = logging.getLogger("uvicorn.error")
+    logger.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        logger.removeFilter(elsewhere)
+
+
 def configured(app: Any) -> uvicorn.Config:
-    """How uvicorn runs the application: quietly, on httptools and uvloop."""
-    # it would report every request that the end of the server cut off; our endpoints report bugs themselves
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    """How uvicorn runs the application: on httptools and uvloop."""
     return uvicorn.Config(
         app,
         http=Protocol,
         ws="none",
         lifespan="off",
+        # None, None and True leave the loggers as they are; our protocol has a log of its own
         log_config=None,
-        access_log=False,
+        log_level=None,
+        access_log=True,
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
@@ -137,7 +156,8 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
     watch(app.emulator)
     listener = bind(settings)
     url = url_of(settings.host, listener)
-    Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])
+    with _unreported():
+        Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])
 
 
 class MockServer:
@@ -179,7 +199,7 @@ class MockServer:
 
     def _run(self, server: Server, listener: socket.socket) -> None:
         try:
-            with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            with _unreported(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(server.serve([listener]))
         except BaseException as problem:
             self._failure = problem
@@ -206,6 +226,8 @@ class MockServer:
         # a server that is started from the command line never needs it
         from sora_mock.account import Account
 
+        if not self.url:
+            raise RuntimeError("the server has not been started: use `with MockServer() as mock:` or .start()")
         return Account(self.url, key or f"sk-account-{next(self._accounts)}", token=self.settings.control_token)
 
     def __enter__(self) -> Self:

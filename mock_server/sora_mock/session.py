@@ -16,6 +16,9 @@ from sora_mock.process import ServerProcess, StartError
 PATIENCE: Final = 5.0
 """Real seconds that a server which should be there gets to answer."""
 
+LAST_MOMENTS: Final = 1.5
+"""Real seconds that a server which does not answer gets to be over: one that was told to stop needs so long."""
+
 
 class NoServer(Exception):
     """There is nothing to test with; the text is one line that says why."""
@@ -29,6 +32,7 @@ class Session:
 
     def __init__(self, url: str | None, flags: Sequence[str], folder: Path, *, env: bool) -> None:
         self.process: ServerProcess | None = None
+        self.token: str | None = None
         self.env = env
         self._variables = pytest.MonkeyPatch()
         if url:
@@ -41,6 +45,7 @@ class Session:
         except StartError as problem:
             raise NoServer(f"the server did not start: {problem}") from None
         self.url = self.process.url
+        self.token = self.process.token
 
     def export(self) -> None:
         """Sets the variables of SDKs until the session is closed."""
@@ -51,7 +56,7 @@ class Session:
     @contextmanager
     def account(self, node_id: str) -> Iterator[Account]:
         """The account of a test, as new. Raises NoServer."""
-        account = Account(self.url, _key(node_id))
+        account = Account(self.url, _key(node_id), token=self.token)
         try:
             account.reset()
         except Unreachable as problem:
@@ -64,15 +69,18 @@ class Session:
             yield account
 
     def journal(self, account: Account) -> str:
-        """What happened on the account, or why that cannot be told."""
+        """What happened on the account, or why that cannot be told; never raises.
+
+        A test may have closed the network to us, and its own failure must be reported all the same.
+        """
         try:
             return account.journal()
-        except (Unreachable, Refused) as problem:
-            return self.fate() or str(problem)
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as problem:
+            return self.fate() or f"not to be had: {type(problem).__name__}: {problem}"
 
     def fate(self) -> str | None:
         """What became of a server that was started here; None while it lives."""
-        return None if self.process is None else self.process.fate()
+        return None if self.process is None else self.process.fate(LAST_MOMENTS)
 
     def close(self) -> None:
         """Ends what was started, and takes the variables back."""
@@ -83,7 +91,7 @@ class Session:
 
 def _key(node_id: str) -> str:
     """The same test has the same key in every run."""
-    return f"sk-pytest-{sha256(node_id.encode()).hexdigest()[:32]}"
+    return f"sk-pytest-{sha256(node_id.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"
 
 
 def _reached(url: str) -> str:

@@ -18,6 +18,7 @@ from sora_mock.calls import JSON, Answer
 from sora_mock.domain.delivery import Attempt, Delivery
 from sora_mock.domain.task import ID_PREFIX
 from sora_mock.journal import Record, redacted, status_sent
+from sora_mock.transcript import visible
 
 if TYPE_CHECKING:
     from sora_mock.emulator import Emulator
@@ -143,17 +144,11 @@ def wants_colour(environment: Mapping[str, str], is_terminal: bool) -> bool:
 
 def printable(text: str) -> str:
     """The text without keys, in one piece, and without what could end a line or steer a terminal."""
-    shown = _visible(redacted(text[: 2 * LONGEST]))
+    shown = visible(redacted(text[: 2 * LONGEST]))
     return shown if len(shown) <= LONGEST else shown[:LONGEST] + "..."
 
 
 _word: Final = lru_cache(maxsize=256)(printable)
-
-
-def _visible(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _path(path: str) -> str:
@@ -240,7 +235,7 @@ class _Text:
             return self._request(event)
         if isinstance(event, tuple):
             return self._callback(_attempt(*event))
-        shown = "\n".join(map(_visible, event["text"].splitlines()))
+        shown = "\n".join(map(visible, event["text"].splitlines()))
         return f"sora-mock: {shown}\n"
 
     def _request(self, record: Record) -> str:

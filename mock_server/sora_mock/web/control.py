@@ -239,7 +239,9 @@ class Endpoint:
             return None
         scheme, _, key = header.partition(" ")
         if scheme.lower() != "bearer" or not self.controls.emulator.accepts(key.strip()):
-            raise ControlError(401, "unauthorized", "the key must be a bearer key that begins with sk-")
+            listed = self.controls.emulator.settings.keys is not None
+            wanted = "one of those in the setting `keys`" if listed else "a bearer key that begins with sk-"
+            raise ControlError(401, "unauthorized", f"the key must be {wanted}")
         return key.strip()
 
 
