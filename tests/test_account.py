@@ -1,7 +1,10 @@
 """The object that tests get: an account of a running mock, its clock, money, tasks, callbacks and journal."""
 
+import contextlib
+import pickle
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -24,6 +27,51 @@ def account(server: MockServer) -> Iterator[Account]:
 def order(account: Account, api: Api, **fields: str) -> str:
     """The id of a new task of that account."""
     return Api(api.client, account.api_key).new_task(**fields)
+
+
+def test_a_refusal_travels_between_processes() -> None:
+    copy = pickle.loads(pickle.dumps(Refused(404, "task_not_found", "there is none")))
+    assert (copy.status, copy.code, str(copy)) == (404, "task_not_found", "there is none")
+
+
+@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b""], ids=["body", "head"])
+def test_a_call_has_to_be_over_in_time_however_often_a_byte_comes(sent: bytes) -> None:
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(sent)
+            while not over.wait(0.05):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        account = Account(f"http://127.0.0.1:{listener.getsockname()[1]}", "sk-a", timeout=0.3)
+        with pytest.raises(Unreachable, match="timed out"):
+            account.reset()
+        over.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:4010",
+        "http://",
+        "https://h",
+        "http://h/v1",
+        "http://h?x",
+        "http://h#x",
+        "http://a:b@h",
+        " http://h",
+    ],
+)
+def test_an_account_is_at_an_origin(url: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a URL such as http://127\.0\.0\.1:4010, got "):
+        Account(url, "sk-a")
 
 
 def test_time_is_read_stopped_moved_and_sped_up(account: Account) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import jsonschema_rs
@@ -16,6 +17,7 @@ from sora_mock.calls import Answer, Call
 from sora_mock.controls import ControlError, Controls
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY, Contract
 from sora_mock.domain.errors import ApiError
+from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import parse_rate
 from sora_mock.emulator import Emulator
 from sora_mock.settings import Settings
@@ -259,6 +261,14 @@ def test_retry_after_is_in_the_seconds_that_a_client_waits() -> None:
     assert wait(frozen_clock=True) == b"60"
     assert wait(speed=60.0) == b"1"
     assert wait(speed=0.1) == b"600"
+
+
+def test_retry_after_as_a_date_is_enough_in_real_time_too() -> None:
+    world = World(rate_limit=parse_rate("1/minute"), behaviour=Behaviour(retry_after="date"))
+    world.call(CREDITS)
+    value = dict(world.call(CREDITS).headers)[b"retry-after"].decode()
+    assert value.endswith(" GMT")
+    assert 60 <= parsedate_to_datetime(value).timestamp() - world.real < 61
 
 
 def test_a_whole_float_is_the_same_body_for_an_idempotency_key() -> None:

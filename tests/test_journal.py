@@ -60,5 +60,10 @@ def test_a_key_is_told_in_no_spelling(body: bytes) -> None:
     assert "SECRET" not in str([shown(record) for record in journal])
 
 
+@pytest.mark.parametrize("escape", ["\\n", "\\t", "\\x07", "\\u0007", "\\U0001f600", "\n", '"', " ", "="])
+def test_a_key_is_told_behind_no_escape(escape: str) -> None:
+    assert redacted(f'got "{escape}sk-evo-SECRET"') == f'got "{escape}sk-***"'
+
+
 def test_a_task_id_is_no_key() -> None:
     assert redacted("/v1/tasks/task-unified-1757169743-7cvnl5zw") == "/v1/tasks/task-unified-1757169743-7cvnl5zw"

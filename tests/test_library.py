@@ -1,6 +1,7 @@
 """The package as others import it: its names and types, a server in a thread, the application in process."""
 
 import asyncio
+import logging
 import re
 import subprocess
 import sys
@@ -199,6 +200,32 @@ except OSError as problem:
 
 def test_what_the_thread_raises_is_raised_where_it_was_started() -> None:
     assert "raised: Too many open files" in python(NO_FILES)
+
+
+def test_the_log_of_the_users_own_servers_stays_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "uvicorn.access")]
+    handler = logging.NullHandler()
+    loggers[1].addHandler(handler)
+    before = [(logger.level, logger.propagate, logger.handlers[:], logger.filters[:]) for logger in loggers]
+    with caplog.at_level(logging.DEBUG), MockServer() as mock:
+        httpx.get(mock.url + "/v1/credits")
+        loggers[0].error("of another server")
+    after = [(logger.level, logger.propagate, logger.handlers[:], logger.filters[:]) for logger in loggers]
+    loggers[1].removeHandler(handler)
+    assert after == before
+    assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == ["of another server"]
+
+
+def test_an_account_before_the_start_says_what_is_missing() -> None:
+    with pytest.raises(RuntimeError, match="the server has not been started"):
+        MockServer().account()
+
+
+def test_an_account_of_a_server_with_listed_keys_says_which_are_accepted() -> None:
+    with MockServer(keys=["sk-one"]) as mock:
+        assert mock.account("sk-one").credits == 1000
+        with pytest.raises(Refused, match="the key must be one of those in the setting `keys`"):
+            mock.account().reset()
 
 
 def test_a_deadline_that_is_missed_is_a_timeout() -> None:

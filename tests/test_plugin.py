@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -212,7 +213,99 @@ def test_the_journal_reaches_the_report_from_a_worker_too(suite: Suite) -> None:
     assert suite.run("-n", "1").lines("POST /v1/videos/generations -> 200 [completed]")
 
 
+def test_a_request_that_reached_no_operation_is_in_the_journal_too(suite: Suite) -> None:
+    suite.write("""
+        def test_wrong_path(sora_mock):
+            httpx.post(sora_mock.url + "/v1/video/generations", headers=sora_mock.headers)
+            assert False
+        def test_wrong_key(sora_mock):
+            httpx.post(sora_mock.url + "/v1/videos/generations", headers={"Authorization": "Bearer test"})
+            assert False
+    """)
+    ran = suite.run()
+    assert ran.lines("POST /v1/video/generations -> 404")
+    told = ran.text.splitlines()
+    place = told.index(ran.lines("no request with this account's key came to http://127.0.0.1:")[0])
+    assert told[place].endswith("; the last one there without a valid key:")
+    assert told[place + 1] == "POST /v1/videos/generations -> 401"
+
+
+def test_what_a_test_sends_cannot_steer_the_terminal_that_shows_its_journal(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            httpx.get(sora_mock.url + "/v1/tasks/%1b[31m%0aforged", headers=sora_mock.headers)
+            url = "https://user:secret@example.com/hook"
+            create(sora_mock, prompt=chr(0x9b) + chr(0x202e), callback_url=url, duration=11)
+            httpx.post(sora_mock.url + "/v1/videos/generations", headers=sora_mock.headers, content=b"\\x1b]0;x\\x07")
+            pytest.fail("on purpose", pytrace=False)
+    """)
+    ran = suite.run()
+    journal = ran.text.partition("sora-mock journal")[2]
+    assert "GET /v1/tasks/\\x1b[31m forged -> 400" in journal
+    assert "https://***@example.com/hook" in journal
+    assert "secret" not in ran.text
+    assert not re.search("[\x1b\x07\x9b\u202e]", journal)
+
+
+@pytest.mark.parametrize(
+    "closed",
+    ['setattr(socket, "socket", refuse)', 'setattr(http.client.HTTPConnection, "connect", refuse)'],
+)
+def test_a_failing_test_that_closed_the_network_is_reported_like_any_other(suite: Suite, closed: str) -> None:
+    suite.write(f"""
+        import http.client, socket
+
+        def refuse(*ignored, **more):
+            pytest.fail("no network here")
+
+        def test_it(sora_mock, monkeypatch):
+            monkeypatch.{closed}
+            assert "its own failure" == 0
+        def test_after(sora_mock): pass
+    """)
+    ran = suite.run()
+    assert ran.counts == "1 failed, 1 passed"
+    assert ran.lines("assert 'its own failure' == 0")
+    assert ran.lines("not to be had: Failed: no network here")
+
+
+def test_junit_files_have_the_journal_of_a_failure_as_a_property(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            assert create(sora_mock).status_code == 402
+    """)
+    suite.run("--junit-xml", "report.xml")
+    [found] = ElementTree.parse(suite.folder / "report.xml").iter("property")
+    assert found.get("name") == "sora-mock journal"
+    assert str(found.get("value")).startswith("POST /v1/videos/generations -> 200 [completed]")
+
+
 # the ini file
+
+
+@pytest.mark.parametrize("place", ["flag", "file", "env"])
+def test_the_token_that_its_own_server_wants_is_known(suite: Suite, place: str) -> None:
+    tests = """
+        def test_it(sora_mock):
+            assert create(sora_mock).status_code == 200
+            assert httpx.get(sora_mock.url + "/__mock/clock").status_code == 403
+    """
+    if place == "file":
+        (suite.folder / "sora-mock.toml").write_text('control-token = "secret"')
+    suite.write(tests, {"flag": "sora_mock_args = --control-token secret"}.get(place, ""))
+    if place == "env":
+        suite.write(tests, "sora_mock_env = yes\nsora_mock_args = --control-token secret")
+        assert suite.run("-n", "2").counts == "1 passed"
+    assert suite.run().counts == "1 passed"
+
+
+def test_flags_that_are_no_texts_are_one_line(suite: Suite) -> None:
+    suite.write("def test_it(): pass")
+    (suite.folder / "pytest.ini").unlink()
+    (suite.folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\nsora_mock_args = ["--credits", 54]')
+    ran = suite.run()
+    assert ran.code == pytest.ExitCode.USAGE_ERROR
+    assert ran.text.strip().endswith("pyproject.toml: expected a list of texts, got ['--credits', 54]")
 
 
 def test_flags_of_the_ini_file_reach_the_server(suite: Suite) -> None:
@@ -340,6 +433,7 @@ def test_the_token_of_the_environment_is_sent(suite: Suite) -> None:
     ("url", "said"),
     [
         ("http://127.0.0.1:PORT", "sora-mock: no mock answered at SORA_MOCK_URL http://127.0.0.1:PORT within 5 s"),
+        ("http://127.0.0.1:PORT/v1", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got"),
         ("https://api", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got 'https://api'"),
     ],
 )
@@ -382,6 +476,14 @@ def test_a_server_that_dies_is_one_line_for_each_test_after_it(suite: Suite) -> 
     assert "another exception" not in ran.text
 
 
+def test_a_server_that_is_about_to_end_is_waited_for_before_its_fate_is_told(tmp_path: Path) -> None:
+    server = ServerProcess([], tmp_path)
+    assert server.fate() is None
+    server.process.terminate()
+    assert server.fate(10) == f"the server at {server.url} ended with exit code 0"
+    server.stop()
+
+
 def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"it was not ready within 0\.001 s"):
         ServerProcess([], tmp_path, deadline=0.001)
@@ -413,6 +515,26 @@ def test_no_server_outlives_a_session_that_is_killed(
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as connection:
             stop(session)
+            assert ended(connection)
+
+
+def test_a_child_that_was_forked_does_not_keep_the_server_of_a_killed_session(suite: Suite) -> None:
+    suite.write("""
+        def test_it(sora_mock):
+            if os.fork() == 0:
+                os.read(0, 1)
+                os._exit(0)
+            print("\\nat", sora_mock.url, flush=True)
+            input()
+    """)
+    with subprocess.Popen(
+        suite.command("-s"), cwd=suite.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as session:
+        assert session.stdout is not None
+        url = next(line for line in session.stdout if line.startswith("at http")).split()[1]
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            session.kill()
             assert ended(connection)
 
 

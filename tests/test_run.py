@@ -206,7 +206,11 @@ def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
     assert "no request" in line
 
 
-@pytest.mark.parametrize(("flags", "program"), [((), ASK), (("--quiet",), FAIL)], ids=["fine", "quiet"])
+@pytest.mark.parametrize(
+    ("flags", "program"),
+    [((), ASK), (("--quiet",), FAIL), (("--quiet", "--log-format", "text"), FAIL)],
+    ids=["fine", "quiet", "quiet-text"],
+)
 def test_nothing_of_ours_is_shown_of_a_success_or_when_quiet(
     tmp_path: Path, flags: tuple[str, ...], program: str
 ) -> None:
@@ -255,6 +259,53 @@ def test_a_command_that_cannot_be_run_is_one_line_and_a_shells_exit_code(tmp_pat
         assert repr(command) in line
 
 
+# each is told something first, by the warning of a variable that nobody reads
+UNREADABLE = [
+    (("--", "no-such-command"), 127),
+    (("--port", "x", "--", "true"), 2),
+    ((), 2),
+    (("--", "sh", "-c", "exit 3"), 3),
+]
+
+
+@linux
+@pytest.mark.parametrize("standard_error", ["nobody reads", "full disk", "full pipe"])
+@pytest.mark.parametrize(("arguments", "code"), UNREADABLE, ids=str)
+def test_a_message_that_cannot_be_read_changes_no_exit_code(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, standard_error: str
+) -> None:
+    reader, writer = os.pipe()
+    if standard_error == "nobody reads":
+        os.close(reader)
+    elif standard_error == "full disk":
+        os.close(writer)
+        writer = os.open("/dev/full", os.O_WRONLY)
+    else:
+        os.write(writer, bytes(fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)))
+    told = environment(SORA_MOCK_NO_SUCH_SETTING="a warning")
+    done = subprocess.run(
+        [*COMMAND, "run", *arguments], cwd=tmp_path, env=told, stderr=writer, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == code
+
+
+def test_a_strict_interpreter_has_nothing_to_complain_of(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", *python(ASK, "/v1/credits"), PYTHONDEVMODE="1", PYTHONWARNINGS="always")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "200\n", "")
+
+
+def test_an_interrupt_before_the_command_is_no_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "sora-mock.toml"
+    os.mkfifo(file)
+    command = [*COMMAND, "run", "--config", str(file), "--", "true"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        # it is at its settings now, and waits for them
+        with file.open("w"):
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, said) == (130, "")
+
+
 # --- signals ---
 
 
@@ -280,13 +331,20 @@ class Screen:
     """The user's side of a terminal."""
 
     def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
+        self.descriptor: int | None = descriptor
         self.shown = b""
 
+    def hang_up(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+            self.descriptor = None
+
     def type(self, keys: bytes) -> None:
+        assert self.descriptor is not None
         os.write(self.descriptor, keys)
 
     def wait_for(self, text: bytes) -> None:
+        assert self.descriptor is not None
         while text not in self.shown:
             assert select([self.descriptor], [], [], DEADLINE)[0], self.shown
             self.shown += os.read(self.descriptor, 4096)
@@ -296,12 +354,13 @@ class Screen:
 def at_a_terminal(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Screen]]:
     ours, theirs = pty.openpty()
     own = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
+    screen = Screen(ours)
     try:
         with started(folder, *arguments, **own, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) as process:
-            yield process, Screen(ours)
+            yield process, screen
     finally:
         os.close(theirs)
-        os.close(ours)
+        screen.hang_up()
 
 
 @linux
@@ -327,6 +386,18 @@ def test_at_a_terminal_the_command_reads_what_is_typed(tmp_path: Path) -> None:
         assert process.wait(DEADLINE) == 0
 
 
+@linux
+def test_a_terminal_that_hangs_up_ends_the_command_and_the_run(tmp_path: Path) -> None:
+    with at_a_terminal(tmp_path, *python("import signal; print('up', flush=True); signal.pause()")) as (
+        process,
+        screen,
+    ):
+        screen.wait_for(b"up")
+        # the kernel tells the leader of the session alone, which `run` is here
+        screen.hang_up()
+        assert process.wait(DEADLINE) == 128 + signal.SIGHUP
+
+
 # --- what is left behind ---
 
 FAMILY = """
@@ -347,6 +418,25 @@ def test_when_it_is_killed_nothing_is_left(tmp_path: Path) -> None:
         process.kill()
         # the end of the output is the end of everyone who could write there
         process.communicate(timeout=DEADLINE)
+
+
+@linux
+def test_when_its_whole_group_is_killed_nothing_is_left(tmp_path: Path) -> None:
+    with started(tmp_path, *python(FAMILY + "signal.pause()"), start_new_session=True) as process:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=DEADLINE)
+
+
+@linux
+def test_at_a_terminal_too_when_its_whole_group_is_killed_nothing_is_left(tmp_path: Path) -> None:
+    tell = "print('stubborn', subprocess.Popen(['sleep', '1000'], start_new_session=True).pid, flush=True); "
+    program = "import subprocess, signal; " + tell + "signal.pause()"
+    with at_a_terminal(tmp_path, *python(program)) as (process, screen):
+        screen.wait_for(b"\n")
+        left = os.pidfd_open(int(screen.shown.split()[1]))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert select([left], [], [], DEADLINE)[0], "the sleep is still there"
+        os.close(left)
 
 
 @linux

@@ -342,6 +342,10 @@ def test_the_service_table_decides_what_the_sources_leave_open(read: Loader) -> 
     assert (found.expired_link_status, found.cancelled_status, found.retry_after) == (410, "cancelled", False)
 
 
+def test_retry_after_may_be_a_date(read: Loader) -> None:
+    assert read(file="[service]\nretry_after = 'date'").behaviour.retry_after == "date"
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -354,6 +358,7 @@ def test_the_service_table_decides_what_the_sources_leave_open(read: Loader) -> 
         "queue_share = 'x'",
         "queue_share = nan",
         "retry_after = 'maybe'",
+        "retry_after = 'Date'",
     ],
 )
 def test_a_bad_service_setting_is_named(read: Loader, line: str) -> None:

@@ -96,6 +96,14 @@ def test_a_connection_that_is_reset_has_no_status(tmp_path: Path) -> None:
     assert (reset["status"], reset["scenario"]) == (None, "connection_reset")
 
 
+def test_what_is_no_http_is_a_line_too(tmp_path: Path) -> None:
+    with serving(tmp_path, *SERVE) as running:
+        with running.connect(b"\x16\x03\x01 a greeting of TLS\r\n\r\n") as connection:
+            assert connection.recv(12) == b"HTTP/1.1 400"
+        [line] = lines_of(running)
+    assert re.search(r"  400  .*  -      -  The request is not valid HTTP$", line)
+
+
 def test_an_answer_that_is_held_back_counts_with_the_time_it_took(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE, "--log-format", "json") as running:
         assert ask(running, "/v1/credits", **{"X-Mock-Scenario": "slow_headers latency=0.1"}) == 200
@@ -243,6 +251,35 @@ def test_a_reader_that_leaves_changes_nothing(tmp_path: Path) -> None:
         running.process.stderr = None
         assert {ask(running, "/v1/credits") for _ in range(50)} == {200}
         assert running.stop()[0] == 0
+
+
+def test_a_file_that_does_not_wait_gets_every_line() -> None:
+    reader, writer = os.pipe()
+    # as a program of Node's leaves it that shares it
+    os.set_blocking(writer, False)
+    terminal = Terminal(writer)
+    for number in range(3000):
+        terminal.tell(f"{number} " + "x" * 100)
+    with os.fdopen(reader) as lines:
+        assert [int(lines.readline().split()[1]) for _ in range(3000)] == list(range(3000))
+        terminal.close()
+    os.close(writer)
+
+
+def test_lines_that_a_full_disk_did_not_take_are_counted_and_the_next_ones_written() -> None:
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    terminal = Terminal(descriptor)
+    terminal.tell("lost")
+    assert any(terminal._dropped for _ in range(10**8))
+    reader, writer = os.pipe()
+    os.dup2(writer, descriptor)
+    terminal.tell("kept")
+    with os.fdopen(reader) as lines:
+        assert lines.readline() == "sora-mock: kept\n"
+        assert lines.readline().startswith("sora-mock: 1 lines were dropped")
+        terminal.close()
+    os.close(writer)
+    os.close(descriptor)
 
 
 def test_lines_beyond_the_bound_are_dropped_counted_and_told() -> None:

@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sora_mock.console import complain
 from sora_mock.version import VERSION
 
 if TYPE_CHECKING:
     from sora_mock.settings import Settings
     from sora_mock.terminal import Terminal
 
-FINE, USAGE, UNREACHABLE = 0, 2, 5
+FINE, USAGE, UNREACHABLE, INTERRUPTED = 0, 2, 5, 130
 """Exit codes (docs/reference.md, Commands)."""
 
 
@@ -24,19 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
+    if given[0] == "serve":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # from the first moment on; the server has its own handlers later
+            signal.signal(number, lambda *_: sys.exit(FINE))
     given, command = _parted(given)
     if given[0] == "run" and not command and not {"-h", "--help"} & set(given):
-        _complain("run: expected -- and a command, as in: sora-mock run -- pytest")
+        complain("run: expected -- and a command, as in: sora-mock run -- pytest")
         return USAGE
-    options = _parser().parse_args(given, argparse.Namespace(command=command))
-    run: Callable[[argparse.Namespace], int] = options.run
     try:
+        options = _parser().parse_args(given, argparse.Namespace(command=command))
+        run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         _mute()
         return FINE
     except OSError as problem:
-        _complain(f"cannot write: {problem.strerror or problem}")
+        complain(f"cannot write: {problem.strerror or problem}")
         _mute()
         return USAGE
 
@@ -61,7 +68,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line, as every mistake of usage gets."""
-        self.exit(USAGE, f"{self.prog}: {message}\n")
+        complain(message, self.prog)
+        self.exit(USAGE)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,7 +131,7 @@ def _verify(options: argparse.Namespace) -> int:
     try:
         import httpx  # noqa: F401  # only asked whether it is there
     except ImportError:
-        _complain("verify needs the extra: pip install 'sora-mock[verify]'")
+        complain("verify needs the extra: pip install 'sora-mock[verify]'")
         return USAGE
     from sora_mock.verify.command import run
 
@@ -141,7 +149,7 @@ def _drift(options: argparse.Namespace) -> int:
     try:
         import httpx  # noqa: F401  # only asked whether it is there
     except ImportError:
-        _complain("drift needs the extra: pip install 'sora-mock[verify]'")
+        complain("drift needs the extra: pip install 'sora-mock[verify]'")
         return USAGE
     from sora_mock.verify.drift import run
 
@@ -170,11 +178,6 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _complain(message: str) -> None:
-    if sys.stderr is not None:
-        print(f"sora-mock: {message}", file=sys.stderr)
-
-
 def _flags(options: argparse.Namespace) -> dict[str, Any]:
     """What was typed, by flag name."""
     given = {name.replace("_", "-"): value for name, value in vars(options).items()}
@@ -195,21 +198,32 @@ def _run(options: argparse.Namespace) -> int:
     from sora_mock.settings import SettingError, load
 
     if not hasattr(os, "fork"):
-        _complain("run: this system has no fork; start sora-mock serve and the command beside each other")
+        complain("run: this system has no fork; start sora-mock serve and the command beside each other")
         return USAGE
     flags = _flags(options)
     try:
         # a port that a file or variable names is for `serve`, which may run at the same time
-        settings = load({"port": "0", **flags}, os.environ, Path.cwd(), warn=_complain)
+        settings = load({"port": "0", **flags}, os.environ, _folder(), warn=complain)
         from sora_mock import run
 
         variables = [run.Variable(written) for written in options.env]
-        return run.run(settings, options.command, variables, lambda: _terminal(settings), log="log-format" in flags)
+        log = "log-format" in flags and not settings.quiet
+        return run.run(settings, options.command, variables, lambda: _terminal(settings), log=log)
     except SettingError as problem:
-        _complain(str(problem))
+        complain(str(problem))
     except OSError as problem:
-        _complain(f"run: {problem.strerror or problem}")
+        complain(f"run: {problem.strerror or problem}")
     return USAGE
+
+
+def _folder() -> Path:
+    """Where a settings file is looked for. Raises SettingError."""
+    from sora_mock.settings import SettingError
+
+    try:
+        return Path.cwd()
+    except OSError as problem:
+        raise SettingError(f"the current folder cannot be used: {problem.strerror}") from None
 
 
 def control_token(arguments: Sequence[str]) -> str | None:
@@ -217,17 +231,14 @@ def control_token(arguments: Sequence[str]) -> str | None:
     from sora_mock.settings import load
 
     flags = _flags(_parser().parse_args(["serve", *arguments]))
-    return load(flags, os.environ, Path.cwd(), warn=lambda _: None).control_token
+    return load(flags, os.environ, _folder(), warn=lambda _: None).control_token
 
 
 def _serve(options: argparse.Namespace) -> int:
     from sora_mock.settings import SettingError, load
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # from the first moment on; the server has its own handlers later
-        signal.signal(number, lambda *_: sys.exit(FINE))
     try:
-        settings = load(_flags(options), os.environ, Path.cwd(), warn=_complain)
+        settings = load(_flags(options), os.environ, _folder(), warn=complain)
         # the heaviest import comes after everything that could be wrong with the settings
         from sora_mock import server
 
@@ -236,7 +247,7 @@ def _serve(options: argparse.Namespace) -> int:
         server.serve(settings, _announcer(settings, terminal), watch)
         terminal.close()
     except SettingError as problem:
-        _complain(str(problem))
+        complain(str(problem))
         return USAGE
     return FINE
 
@@ -270,7 +281,7 @@ def _guard(options: argparse.Namespace) -> int:
     try:
         guarding.serve(vars(options), os.environ, announce)
     except guarding.GuardError as problem:
-        _complain(str(problem))
+        complain(str(problem))
         return USAGE
     return FINE
 
@@ -281,10 +292,10 @@ def _wait(options: argparse.Namespace) -> int:
     try:
         ready = wait(options.url, options.timeout)
     except ValueError as problem:
-        _complain(str(problem))
+        complain(str(problem))
         return USAGE
     if not ready:
-        _complain(f"{options.url} was not ready within {options.timeout:g} s")
+        complain(f"{options.url} was not ready within {options.timeout:g} s")
         return UNREACHABLE
     return FINE
 

@@ -3,8 +3,10 @@
 import contextlib
 import hmac
 import itertools
+import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import formatdate
 from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, Final
@@ -310,8 +312,12 @@ class Emulator:
             raise refusals[account.meaning]
 
     def _too_many(self, seconds: int) -> ApiError:
-        headers = ((b"retry-after", str(seconds).encode()),) if self.settings.behaviour.retry_after else ()
-        return ApiError(429, headers=headers)
+        form = self.settings.behaviour.retry_after
+        if not form:
+            return ApiError(429)
+        # a client compares a date with the real time, whatever the account's clock shows
+        value = formatdate(math.ceil(self.real_now()) + seconds, usegmt=True) if form == "date" else str(seconds)
+        return ApiError(429, headers=((b"retry-after", value.encode()),))
 
     def _read(self, call: Call, account: Account) -> dict[str, Any]:
         """The creation's request, checked against the contract. Raises ApiError 413 and 400."""

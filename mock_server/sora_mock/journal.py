@@ -17,7 +17,11 @@ MOST_BYTES: Final = 2 * 1024 * 1024
 LONGEST_BODY: Final = 16 * 1024
 """Bytes that are kept of one body."""
 
-_KEY = re.compile(r"(?<![A-Za-z0-9])sk-[^\s\"'\\<>]+")
+_KEY: Final = re.compile(
+    # the letter before a key may be the end of an escape, for messages quote what was sent
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\U[0-9A-Fa-f]{8}))"
+    r"sk-[^\s\"'\\<>]+"
+)
 _ESCAPED = re.compile(r"\\u00([0-7][0-9a-fA-F])")
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-mock-token"}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from sora_mock import clock
+from sora_mock.console import complain
 
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 """Exit codes, those of a shell."""
@@ -38,26 +39,34 @@ def keep(channel: socket.socket, command: Sequence[str], own_group: bool, mask: 
     """Starts the command once its variables arrive on the channel; its exit code when all of it is over.
 
     The channel then brings signal numbers, one byte each. own_group: the command leads a process group, which gets
-    them as a whole. mask: the signals that the command has to find blocked. Single-threaded processes only.
+    them as a whole; otherwise it is in that of the caller. mask: the signals that the command has to find blocked.
+    Single-threaded processes only.
     """
-    variables = channel.makefile("rb", buffering=0).readline()
+    group = 0 if own_group else os.getpgrp()
+    # out of the group: what ends all of that, such as `timeout --kill-after`, must leave somebody to tidy up
+    os.setpgid(0, 0)
+    # now in the background, but allowed to complain
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+    with channel.makefile("rb", buffering=0) as lines:
+        variables = lines.readline()
     if not variables.endswith(b"\n"):
         return 0
-    keeper = _Keeper(channel, own_group)
+    keeper = _Keeper(channel, group)
     try:
         keeper.start(command, {**os.environ, **json.loads(variables)}, mask)
     except OSError as problem:
         missing = not command[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
-        _complain(f"cannot run {command[0]!r}: {'command not found' if missing else problem.strerror}")
+        complain(f"cannot run {command[0]!r}: {'command not found' if missing else problem.strerror}")
         return NOT_FOUND if missing else NOT_EXECUTABLE
     channel.send(STARTED)
     return keeper.wait()
 
 
 class _Keeper:
-    def __init__(self, channel: socket.socket, own_group: bool) -> None:
+    def __init__(self, channel: socket.socket, group: int) -> None:
         self.channel = channel
-        self.own_group = own_group
+        self.group = group
+        self.own_group = group == 0
         self.forsaken = False
         """Whether the owner of the channel's other end is gone."""
         self.pid = 0
@@ -79,10 +88,9 @@ class _Keeper:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
-        group = 0 if self.own_group else None
         # what was opened for the command, as by a shell's <(...), stays open; what is ours closes by itself
         self.child = subprocess.Popen(  # noqa: S603  # to run what the user typed is what this is for
-            command, env=environment, process_group=group, preexec_fn=prepare, close_fds=False
+            command, env=environment, process_group=self.group, preexec_fn=prepare, close_fds=False
         )
         # kept: a Popen that is forgotten takes the exit code with it
         self.pid = self.child.pid
@@ -96,6 +104,7 @@ class _Keeper:
                 self._end_all(signal.SIGTERM)
         finally:
             self._end_all(signal.SIGKILL)
+            self.woken.close()
         return 128 + signal.SIGKILL if self.ended is None else self.ended
 
     def _listen(self, seconds: float | None) -> None:
@@ -124,7 +133,7 @@ class _Keeper:
             if pid == 0:
                 return True
             if pid == self.pid:
-                code = os.waitstatus_to_exitcode(status)
+                code = self.child.returncode = os.waitstatus_to_exitcode(status)
                 self.ended = 128 - code if code < 0 else code
 
     def _end_all(self, number: int) -> None:
@@ -186,8 +195,3 @@ def _prctl(option: int, value: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _complain(message: str) -> None:
-    if sys.stderr is not None:
-        print(f"sora-mock: {message}", file=sys.stderr, flush=True)

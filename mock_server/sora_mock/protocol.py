@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from sora_mock.calls import Answer, Call
 from sora_mock.domain.errors import ApiError, envelope
+from sora_mock.emulator import Emulator
 from sora_mock.web import faults
 from sora_mock.web.answers import head
 from sora_mock.web.api import Service, origin
@@ -37,12 +38,16 @@ class _Dropped(list[tuple[bytes, bytes]]):
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. `app.direct` is the service that takes whole requests, None where nothing may go past `app`."""
+    """One connection. `app.direct` takes whole requests, None where nothing may go past `app`.
+
+    `app.emulator` is told of what is no HTTP.
+    """
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.access_log = False
         self._service: Service | None = getattr(self.app, "direct", None)
+        self._emulator: Emulator | None = getattr(self.app, "emulator", None)
         self._head = 0
         self._silent = 0
         self._too_large = False
@@ -227,10 +232,13 @@ class Protocol(HttpToolsProtocol):
         self._whole = None
         self._flush()
         known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None
-        body = msgspec.json.encode(envelope(ApiError(400, known)))
+        answer = Answer(400, msgspec.json.encode(envelope(ApiError(400, known))))
+        if self._emulator is not None:
+            # what could not be read is nobody's
+            self._emulator.record(Call("-", "-", {}), answer)
         start = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(answer.body)}\r\n"
             "connection: close\r\n\r\n"
         )
-        self.transport.write(start.encode() + body)
+        self.transport.write(start.encode() + answer.body)
         self.transport.close()

@@ -191,8 +191,10 @@ class _Child:
                     self.started = self.channel.recv(1) == STARTED
                 return 128 - code if code < 0 else code
             number, sent_by_terminal = self._next_signal({*numbers, signal.SIGCHLD})
-            # the terminal has sent it to the command as well, which is of the same group
-            if number != signal.SIGCHLD and not (self.shared and sent_by_terminal):
+            # the terminal has sent it to the command as well, which is of the same group; but one that hangs up tells
+            # the leader of the session alone, and that may be this process
+            own = self.shared and sent_by_terminal and number != signal.SIGHUP
+            if number != signal.SIGCHLD and not own:
                 self._send(bytes([number]))
 
     def _next_signal(self, numbers: set[int]) -> tuple[int, bool]:

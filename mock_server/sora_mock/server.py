@@ -90,7 +90,7 @@ def url_of(host: str, listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _unreported() -> Iterator[None]:
+def unreported() -> Iterator[None]:
     """Keeps uvicorn from reporting what it does in this thread, such as every request that the end cut off.
 
     Our endpoints report bugs themselves. The logger stays as it is: it is also that of servers of the user's own.
@@ -156,7 +156,7 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
     watch(app.emulator)
     listener = bind(settings)
     url = url_of(settings.host, listener)
-    with _unreported():
+    with unreported():
         Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])
 
 
@@ -199,7 +199,7 @@ class MockServer:
 
     def _run(self, server: Server, listener: socket.socket) -> None:
         try:
-            with _unreported(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            with unreported(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(server.serve([listener]))
         except BaseException as problem:
             self._failure = problem

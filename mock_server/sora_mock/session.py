@@ -52,6 +52,8 @@ class Session:
         for name in ("SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"):
             self._variables.setenv(name, self.url)
         self._variables.setenv("EVOLINK_API_KEY", _key("the session"))
+        if self.token is not None:
+            self._variables.setenv("SORA_MOCK_CONTROL_TOKEN", self.token)
 
     @contextmanager
     def account(self, node_id: str) -> Iterator[Account]:

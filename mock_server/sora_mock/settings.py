@@ -386,6 +386,13 @@ def _numbered(index: int, rule: Any) -> ModerationRule:
         raise ValueError(f"rule {index}: {problem}") from None
 
 
+def _retry_after(value: Any) -> Any:
+    try:
+        return value if value == "date" else flag(value)
+    except ValueError:
+        raise ValueError('expected true, false or "date"') from None
+
+
 _BEHAVIOUR: Final[dict[str, Callable[[Any], Any]]] = {
     "cancelled_status": one_of("failed", "cancelled"),
     "user_group": one_of("default", "vip"),
@@ -394,7 +401,7 @@ _BEHAVIOUR: Final[dict[str, Callable[[Any], Any]]] = {
     "query_estimated_time": flag,
     "expired_link_status": whole(400, 499),
     "idempotency_conflict_status": whole(400, 499),
-    "retry_after": flag,
+    "retry_after": _retry_after,
 }
 
 

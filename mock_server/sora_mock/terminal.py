@@ -5,6 +5,7 @@ The server only puts a record into a list; a thread makes the lines and writes t
 
 import os
 import re
+import select
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,10 +16,10 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from sora_mock.calls import JSON, Answer
+from sora_mock.console import visible
 from sora_mock.domain.delivery import Attempt, Delivery
 from sora_mock.domain.task import ID_PREFIX
 from sora_mock.journal import Record, redacted, status_sent
-from sora_mock.transcript import visible
 
 if TYPE_CHECKING:
     from sora_mock.emulator import Emulator
@@ -104,14 +105,19 @@ class Terminal:
             self._over.wait(GATHERED)
             self._any.clear()
             over = self._over.is_set()
+            events = self._taken()
             try:
-                self._write(self._taken())
-            except OSError:
+                self._write(events)
+            except BrokenPipeError:
                 # nobody reads any more, which is no reason not to serve
                 with self._lock:
                     self._descriptor = None
                     self._waiting.clear()
                 return
+            except OSError:
+                # a full disk may have room again
+                with self._lock:
+                    self._dropped += len(events)
             if over:
                 return
 
@@ -130,7 +136,11 @@ class Terminal:
         for start in range(0, len(events), 100):
             data = "".join(map(self._line, events[start : start + 100])).encode("utf-8", "backslashreplace")
             while data:
-                data = data[os.write(self._descriptor, data) :]
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except BlockingIOError:
+                    # whoever shares the file, as a program of Node's does, may have made it one that does not wait
+                    select.select([], [self._descriptor], [])
 
 
 def wants_colour(environment: Mapping[str, str], is_terminal: bool) -> bool:

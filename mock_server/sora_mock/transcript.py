@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from sora_mock.console import visible
+
 WIDEST: Final = 400
 """Characters that are shown of one body, or of a path."""
 
@@ -20,13 +22,6 @@ def lines(requests: Iterable[Mapping[str, Any]], deliveries: Iterable[Mapping[st
         yield from map(visible, _request(request))
     for delivery in reversed(list(deliveries)):
         yield visible(_delivery(delivery))
-
-
-def visible(text: str) -> str:
-    """The text with whatever could end a line or steer a terminal as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _delivery(delivery: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import math
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -20,7 +20,10 @@ ID_PREFIX: Final = "task-unified-"
 
 
 class Behaviour(msgspec.Struct, frozen=True):
-    """What the sources leave open, as settings: the `[service]` table of the configuration (docs/fidelity.md)."""
+    """What the sources leave open, as settings: the `[service]` table of the configuration (docs/fidelity.md).
+
+    retry_after: whether a 429 has that header; `date` for a moment in the place of seconds.
+    """
 
     cancelled_status: str = "failed"
     user_group: str = "default"
@@ -29,7 +32,7 @@ class Behaviour(msgspec.Struct, frozen=True):
     query_estimated_time: bool = False
     expired_link_status: int = 404
     idempotency_conflict_status: int = 409
-    retry_after: bool = True
+    retry_after: bool | Literal["date"] = True
 
 
 class Video(msgspec.Struct, frozen=True):

@@ -131,8 +131,9 @@ def _listen(port: str) -> socket.socket:
 
 def _run(guard: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
     # the server's way with signals and open requests is the emulator's own
-    from sora_mock.server import Server, configured
+    from sora_mock.server import Server, configured, unreported
 
     config = configured(guard)
     config.date_header = False
-    Server(config, ready).run([listener])
+    with unreported():
+        Server(config, ready).run([listener])

@@ -1,0 +1,30 @@
+"""Lines on standard error for the person who typed the command: one each, whatever becomes of their reader."""
+
+import os
+import select
+import sys
+from typing import Final
+
+PATIENCE: Final = 0.5
+"""Real seconds that a reader who is behind gets before a line is given up."""
+
+
+def complain(message: str, program: str = "sora-mock") -> None:
+    """Says what was wrong. That nobody reads it changes nothing: the exit code still tells."""
+    if sys.stderr is None:
+        return
+    line = f"{program}: {visible(message)}\n".encode("utf-8", "backslashreplace")
+    try:
+        descriptor = sys.stderr.fileno()
+        # a full pipe would hold us for as long as its reader likes; Windows can ask this of sockets alone
+        if sys.platform == "win32" or select.select([], [descriptor], [], PATIENCE)[1]:
+            os.write(descriptor, line)
+    except (OSError, ValueError):
+        return
+
+
+def visible(text: str) -> str:
+    """The text with whatever could end a line or steer a terminal as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
