@@ -74,6 +74,13 @@ def test_an_account_is_at_an_origin(url: str) -> None:
         Account(url, "sk-a")
 
 
+def test_numbers_that_no_json_has_are_refused_where_they_are_given(account: Account) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        account.credits = float("nan")
+    with pytest.raises(ValueError, match="expected seconds up to 60, got inf"):
+        account.inbox("hook").wait(timeout=float("inf"))
+
+
 def test_time_is_read_stopped_moved_and_sped_up(account: Account) -> None:
     now = account.clock.now
     assert account.clock.frozen

@@ -126,6 +126,7 @@ def test_options_are_read_as_the_settings_file_is() -> None:
         ({"port": 65536}, "bad value 65536 for port: expected a whole number from 0 to 65535"),
         ({"keys": "sk-a"}, "bad value for keys: expected a list of keys that begin with sk-"),
         ({"prices": {5: 1}}, "bad value for prices: unknown duration 5; known are 10 and 15"),
+        ({"scenarios": {1: {}}}, "bad value for scenarios: 1: expected a table such as [scenarios.1]"),
         ({"scenario": "fail"}, "unknown scenario 'fail'; did you mean failed?"),
     ],
 )
@@ -214,6 +215,28 @@ def test_the_log_of_the_users_own_servers_stays_as_it_is(caplog: pytest.LogCaptu
     loggers[1].removeHandler(handler)
     assert after == before
     assert [record.message for record in caplog.records if record.name.startswith("uvicorn")] == ["of another server"]
+
+
+@pytest.mark.parametrize("wrong", [{"credits": 3}, None.__class__])
+def test_what_is_no_settings_is_said_so(wrong: Any) -> None:
+    with pytest.raises(SettingError, match="expected options by name, as in credits=20, got "):
+        MockServer(wrong)
+
+
+def test_a_websocket_is_closed() -> None:
+    async def story() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def receive() -> Any:
+            raise AssertionError
+
+        await create_app()({"type": "websocket", "path": "/v1/credits"}, receive, send)
+        return sent
+
+    assert asyncio.run(story()) == [{"type": "websocket.close", "code": 1000}]
 
 
 def test_an_account_before_the_start_says_what_is_missing() -> None:

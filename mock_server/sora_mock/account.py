@@ -279,6 +279,8 @@ class Inbox:
 
     def wait(self, count: int = 1, *, timeout: float = 10.0) -> list[Message]:
         """Returns when so many messages are there. timeout: real seconds, at most 60. Raises TimeoutError."""
+        if not math.isfinite(timeout):
+            raise ValueError(f"expected seconds up to 60, got {timeout!r}")
         path = f"{self._path}?wait={timeout:.3f}&count={count}"
         messages: list[Message] = self._account.call("GET", path, timeout=timeout + self._account._timeout)["messages"]
         if len(messages) < count:

@@ -35,11 +35,11 @@ class Client:
             self.headers["X-Mock-Token"] = token
 
     def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """Status and JSON of one call, `path` below `/__mock`. Raises Unreachable."""
+        """Status and JSON of one call, `path` below `/__mock`. Raises Unreachable; ValueError for a body with NaN."""
+        data = None if body is None else json.dumps(body, allow_nan=False)
         connection = HTTPConnection(self.host, self.port, timeout=self.timeout)
         connection.response_class = partial(_Response, over_at=monotonic() + self.timeout)  # type: ignore[assignment]
         try:
-            data = None if body is None else json.dumps(body)
             connection.request(method, "/__mock" + path, data, self.headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read(LARGEST_ANSWER))

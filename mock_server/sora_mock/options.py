@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, Literal, TypedDict
 
-from sora_mock.settings import Settings, read_table
+from sora_mock.settings import SettingError, Settings, read_table
 
 
 class Options(TypedDict, total=False):
@@ -43,6 +43,8 @@ class Options(TypedDict, total=False):
 
 def with_options(settings: Settings, options: Options) -> Settings:
     """The settings with some of them changed. Raises SettingError that names the one that cannot be used."""
+    if not isinstance(settings, Settings):
+        raise SettingError(f"expected options by name, as in credits=20, got {type(settings).__name__}")
     return dataclasses.replace(settings, **read_table({name: _written(name, each) for name, each in options.items()}))
 
 

@@ -1,7 +1,7 @@
 """A server in a process of its own, which ends with the one that started it, however that one ends.
 
-`python -m sora_mock.process FLAGS` is the child: `sora-mock serve` that stops when its input does, and that says on a
-line before the ready line which token its control API wants.
+`python -m sora_mock.process COMMAND ...` is the child: a command that stops when its input does. `serve` says on a line
+before the ready line which token its control API wants.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class ServerProcess:
         self._said: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed by stop
         # -P: what lies in the folder is not to be imported in the place of our modules
         usual = ["--host", "127.0.0.1", "--port", "0", "--quiet"]
-        command = [sys.executable, "-P", "-m", __name__, *usual, *flags]
+        command = [sys.executable, "-P", "-m", __name__, "serve", *usual, *flags]
         self.process = subprocess.Popen(  # noqa: S603  # our own module
             command,
             cwd=folder,
@@ -123,10 +123,11 @@ def _main(arguments: Sequence[str]) -> Any:
     from sora_mock import cli
     from sora_mock.settings import SettingError
 
-    # of settings that cannot be used the command itself tells
-    with contextlib.suppress(SettingError):
-        print(json.dumps(cli.control_token(arguments)), flush=True)
-    return cli.main(["serve", *arguments])
+    if arguments[0] == "serve":
+        # of settings that cannot be used the command itself tells
+        with contextlib.suppress(SettingError):
+            print(json.dumps(cli.control_token(arguments[1:])), flush=True)
+    return cli.main(arguments)
 
 
 if __name__ == "__main__":

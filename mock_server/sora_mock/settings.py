@@ -209,7 +209,7 @@ def _flag(name: str, read: Callable[[Any], Any], value: str | None, help: str, f
 
 FLAGS: Final = (
     _flag("host", text, "ADDRESS", "address to listen on (127.0.0.1)"),
-    _flag("port", whole(0, 65535), "PORT", "port to listen on, 0 for a free one (4010)"),
+    _flag("port", whole(0, 65535), "PORT", "port to listen on, 0 for a free one (4010; under run a free one)"),
     _flag("generation-time", time_range, "SECONDS", "seconds a task takes, or a range such as 60..180 (5)"),
     _flag("frozen-clock", flag, None, "start with the clock standing still"),
     _flag("speed", number(0.001, FASTEST), "FACTOR", "how fast the clock runs (1)"),
@@ -362,7 +362,7 @@ def _prices(value: Mapping[str, Any]) -> dict[int, int]:
 
 def _scenarios(value: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, table in value.items():
-        if not isinstance(table, dict):
+        if not isinstance(name, str) or not isinstance(table, dict):
             raise ValueError(f"{name}: expected a table such as [scenarios.{name}]")
     return value
 

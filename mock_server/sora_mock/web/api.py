@@ -67,8 +67,11 @@ class Service:
         return self.endpoint(call.path).answer(call)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        await self.endpoint(scope["path"])(scope, receive, send)
+        """Answers one request; a WebSocket, which the service does not have, is closed at once."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await self.endpoint(scope["path"])(scope, receive, send)
 
     def endpoint(self, path: str) -> "Endpoint":
         """Who answers for this path."""
