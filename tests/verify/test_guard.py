@@ -1,6 +1,7 @@
 """The guard as a process in front of a mock that poses as the live service."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import signal
@@ -8,11 +9,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -236,6 +238,27 @@ def test_the_real_key_is_nowhere_even_when_the_service_echoes_it(echo: Threading
         _, err = guard.stop()
     everything = f"{answer.text}{answer.headers}{err}{record.read_text()}"
     assert REAL not in everything
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda key: key,
+        str.upper,
+        lambda key: quote(key, safe=""),
+        lambda key: "".join(f"%{ord(c):02x}" for c in key),
+        lambda key: "".join(f"\\u{ord(c):04X}" for c in key),
+        lambda key: key[:5] + "".join(f"\\u{ord(c):04x}" for c in key[5:]),
+        lambda key: key.replace("/", "\\/"),
+        lambda key: base64.b64encode(key.encode()).decode(),
+    ],
+    ids=["itself", "upper", "quoted", "percent", "json", "partly", "slashes", "base64"],
+)
+def test_the_key_is_found_in_every_spelling(spell: Callable[[str], str]) -> None:
+    key = "sk-live/a+b-1234"
+    said = f'{{"you sent": "{spell(key)}", "twice": "{spell(key)}"}}'
+    left = Secret(key.encode()).scrubbed(said.encode()).decode()
+    assert left == '{"you sent": "contract-live", "twice": "contract-live"}'
 
 
 def test_the_raw_path_arrives_and_redirects_and_cookies_stay(echo: ThreadingHTTPServer) -> None:

@@ -3,7 +3,6 @@
 import base64
 import re
 from typing import Final
-from urllib.parse import quote_from_bytes
 
 from sora_mock.verify.pricing import PLACEHOLDER
 
@@ -21,14 +20,19 @@ class Secret:
         if not USABLE.fullmatch(key) or key == PLACEHOLDER:
             raise ValueError("it holds no key (8 to 4096 visible ASCII characters)")
         self.key = key
-        encoded = {quote_from_bytes(key, safe="").encode(), base64.b64encode(key), base64.urlsafe_b64encode(key)}
-        escaped = re.escape(key).replace(b"/", rb"\\?/")
-        forms = [escaped, *(re.escape(form) for form in encoded)]
+        encoded = {base64.b64encode(key), base64.urlsafe_b64encode(key)}
+        forms = [b"".join(map(_spelled, key)), *map(re.escape, encoded)]
         self._seen = re.compile(b"|".join(forms), re.IGNORECASE)
 
     def __repr__(self) -> str:
         return "Secret()"
 
     def scrubbed(self, data: bytes) -> bytes:
-        """`data` with the placeholder wherever the key stood: literally, percent-encoded, in base64 or another case."""
+        """`data` with the placeholder wherever the key stood: as it is, escaped for JSON or a URL, whole or in part, in
+        base64, in another case."""
         return self._seen.sub(PLACEHOLDER, data)
+
+
+def _spelled(code: int) -> bytes:
+    """A pattern for every spelling of a character: itself, behind a backslash, `%2d`, `\\u002d`."""
+    return rb"(?:\\?%b|%%%02x|\\u00%02x)" % (re.escape(bytes([code])), code, code)
