@@ -56,6 +56,8 @@ class Runner:
         """The url of a server that the action started; it is ended as the end of a job does."""
         done, outputs = self.play(START, **{"port": "0", **inputs})
         assert done.returncode == 0, done.stdout + done.stderr
+        # bash goes on after arithmetic that it could not do
+        assert done.stderr == ""
         try:
             yield outputs["url"]
         finally:
