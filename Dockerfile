@@ -2,7 +2,7 @@
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
-# for strip: debug symbols are a third of what is installed. No version: nothing of this stage is kept
+# for strip: debug symbols are two fifths of what is installed. No version: nothing of this stage is kept
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils \

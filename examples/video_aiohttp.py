@@ -16,7 +16,10 @@ import asyncio
 import json
 import os
 import sys
+import time
 import uuid
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from aiohttp import web
 BASE_URL = os.environ.get("EVOLINK_BASE_URL", "https://api.evolink.ai")
 POLL_SECONDS = float(os.environ.get("POLL_SECONDS", "5"))
 CALLBACK_URL = os.environ.get("CALLBACK_URL")
-LONGEST = 1800  # seconds that a task may take
+LONGEST = 1800.0  # seconds that a task may take
 TRIES = 6
 
 
@@ -38,6 +41,73 @@ class Problem(Exception):
         self.code = code
 
 
+async def ask(session: aiohttp.ClientSession, method: str, url: str, take: Callable[[bytes], Any], **more: Any) -> Any:
+    """What `take` finds in the body of a good answer. Waits as a 429 says, and tries again after faults of the service
+    and lost answers, which those that `take` cannot read are too. Raises Problem."""
+    why, pause = "", 0.0
+    for attempt in range(TRIES):
+        if attempt:
+            print(f"{why}; again in {pause:.3g} s", file=sys.stderr)
+            await asyncio.sleep(pause)
+        pause = POLL_SECONDS * 2**attempt
+        try:
+            async with session.request(method, url, **more) as response:
+                body = await response.read()
+            if response.status == 200:
+                return take(body)
+        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as problem:
+            why = f"no answer, or none that can be read ({type(problem).__name__})"
+            continue
+        if response.status == 429:
+            why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
+        elif response.status >= 500:
+            why = f"the service answers {response.status}"
+        else:
+            raise refusal(response.status, body)
+    raise Problem(f"{why}, {TRIES} times")
+
+
+def wait(retry_after: str, otherwise: float) -> float:
+    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+    try:
+        if retry_after.isdecimal():
+            return min(float(retry_after), LONGEST)
+        left = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return otherwise
+    return min(left, LONGEST) if left > 0 else otherwise
+
+
+def refusal(status: int, body: bytes) -> Problem:
+    """What an answer of 4xx means for the user."""
+    try:
+        code, message = (json.loads(body)["error"][name] for name in ("code", "message"))
+    except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
+        code, message = status, body[:200].decode(errors="replace")
+    if status == 402:
+        return Problem(f"not enough credits: {message}", 3)
+    if code == "content_policy_violation":
+        return Problem(f"refused by moderation: {message}", 4)
+    return Problem(f"{code}: {message}")
+
+
+def id_and_price(body: bytes) -> tuple[str, float]:
+    """What a creation says. Raises ValueError, LookupError or TypeError where it says no such thing; so do the next."""
+    task = json.loads(body)
+    return task["id"], task["usage"]["credits_reserved"]
+
+
+def seen(body: bytes) -> dict[str, Any]:
+    """The task that an answer shows."""
+    task = json.loads(body)
+    return {**task, "status": task["status"], "progress": task["progress"]}
+
+
+def remaining(body: bytes) -> float:
+    """What remains on the account."""
+    return float(json.loads(body)["data"]["token"]["remaining_credits"])
+
+
 class Service:
     """The API, as one account uses it."""
 
@@ -45,60 +115,41 @@ class Service:
         self.session = session
         self.waiting: dict[str, asyncio.Event] = {}
 
-    async def ask(self, method: str, path: str, **more: Any) -> dict[str, Any]:
-        """The body of a good answer. Waits as a 429 says, tries again after faults. Raises Problem."""
-        why, pause = "", 0.0
-        for attempt in range(TRIES):
-            if attempt:
-                print(f"{why}; again in {pause:g} s", file=sys.stderr)
-                await asyncio.sleep(pause)
-            pause = POLL_SECONDS * 2**attempt
-            try:
-                async with self.session.request(method, BASE_URL + path, **more) as response:
-                    if response.status == 200:
-                        body: dict[str, Any] = await response.json()
-                        return body
-                    text = await response.text()
-            except (aiohttp.ClientError, TimeoutError, ValueError) as problem:
-                why = f"no answer ({type(problem).__name__})"
-                continue
-            if response.status == 429:
-                why, pause = "too many requests", float(response.headers.get("Retry-After", pause))
-            elif response.status >= 500:
-                why = f"the service answers {response.status}"
-            else:
-                raise refusal(response, text)
-        raise Problem(f"{why}, {TRIES} times")
-
     async def make(self, prompt: str, file: Path) -> None:
-        """Orders a video and saves it. Raises Problem."""
+        """Orders a video and saves it. Raises Problem, and OSError where the file cannot be written."""
+        task_id, price = await self.order(prompt)
+        print(f"ordered: {task_id}", file=sys.stderr)
+        try:
+            async with asyncio.timeout(LONGEST):
+                task = await self.finished(task_id)
+        except TimeoutError:
+            raise Problem(f"task {task_id} was not over after {LONGEST:g} s") from None
+        if task["status"] == "completed":
+            await save(task["results"][0], file)
+            return
+        failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
+        left = await ask(self.session, "GET", f"{BASE_URL}/v1/credits", remaining)
+        told = f"{failure['code']}: {failure['message']}; {price:g} credits came back, {left:g} remain"
+        moderated = failure["code"] == "content_policy_violation"
+        raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
+
+    async def order(self, prompt: str) -> tuple[str, float]:
+        """Id and price of a new task."""
         order = {"model": "sora-2-beta-max", "prompt": prompt} | (
             {"callback_url": CALLBACK_URL} if CALLBACK_URL else {}
         )
         # all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
         once = {"Idempotency-Key": str(uuid.uuid4())}
-        created = await self.ask("POST", "/v1/videos/generations", json=order, headers=once)
-        try:
-            async with asyncio.timeout(LONGEST):
-                task = await self.finished(created["id"])
-        except TimeoutError:
-            raise Problem(f"task {created['id']} was not over after {LONGEST} s") from None
-        if task["status"] == "completed":
-            await save(task["results"][0], file)
-            return
-        failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
-        left = (await self.ask("GET", "/v1/credits"))["data"]["token"]["remaining_credits"]
-        back = created["usage"]["credits_reserved"]
-        told = f"{failure['code']}: {failure['message']}; {back:g} credits came back, {left:g} remain"
-        moderated = failure["code"] == "content_policy_violation"
-        raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
+        url = f"{BASE_URL}/v1/videos/generations"
+        created: tuple[str, float] = await ask(self.session, "POST", url, id_and_price, json=order, headers=once)
+        return created
 
     async def finished(self, task_id: str) -> dict[str, Any]:
-        """The task when it is over."""
+        """The task when it is over. Statuses that are new to us count as not over yet."""
         called = self.waiting[task_id] = asyncio.Event()
         while True:
             called.clear()
-            task = await self.ask("GET", f"/v1/tasks/{task_id}")
+            task: dict[str, Any] = await ask(self.session, "GET", f"{BASE_URL}/v1/tasks/{task_id}", seen)
             if task["status"] in ("completed", "failed", "cancelled"):
                 return task
             print(f"{task_id}: {task['status']}, {task['progress']} %", file=sys.stderr)
@@ -119,30 +170,24 @@ class Service:
         return web.Response(status=204)
 
 
-def refusal(response: aiohttp.ClientResponse, text: str) -> Problem:
-    """What an answer of 4xx means for the user."""
-    try:
-        error = dict(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):  # whatever stands in between may answer with a page
-        error = {"code": str(response.status), "message": text[:200]}
-    if response.status == 402:
-        return Problem("not enough credits: recharge the account", 3)
-    if error["code"] == "content_policy_violation":
-        return Problem(f"refused by moderation: {error['message']}", 4)
-    return Problem(f"{error['code']}: {error['message']}")
+def part(file: Path) -> Path:
+    """Where a video is written to, so that what stands under its name is whole."""
+    return file.with_name(file.name + ".part")
+
+
+def check(file: Path) -> None:
+    """What cannot be saved is not ordered. Raises OSError."""
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder")
+    part(file).touch()
+    part(file).unlink()
 
 
 async def save(url: str, file: Path) -> None:
-    """Downloads the video, in a session of its own: the link is on another host, which is not told our key."""
-    part = file.with_name(file.name + ".part")
-    try:
-        async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(url) as response:
-            with part.open("wb") as out:
-                async for piece in response.content.iter_chunked(65536):
-                    out.write(piece)
-    except (aiohttp.ClientError, TimeoutError) as problem:
-        raise Problem(f"download: {problem}") from None
-    part.replace(file)
+    """Downloads the video, which has a few MB. In a session of its own: the other host is not told our key."""
+    async with aiohttp.ClientSession() as session:
+        part(file).write_bytes(await ask(session, "GET", url, bytes))
+    part(file).replace(file)
 
 
 async def listen(service: Service) -> web.AppRunner:
@@ -157,7 +202,9 @@ async def listen(service: Service) -> web.AppRunner:
 
 
 async def main(wanted: list[tuple[str, Path]]) -> int:
-    """The exit code."""
+    """The exit code. Raises OSError where a file cannot be written or the port is taken."""
+    for _, file in wanted:
+        check(file)
     headers = {"Authorization": f"Bearer {os.environ['EVOLINK_API_KEY']}"}
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(60)) as session:
         service = Service(session)
@@ -167,9 +214,9 @@ async def main(wanted: list[tuple[str, Path]]) -> int:
             await runner.cleanup()
     code = 0
     for (prompt, file), outcome in zip(wanted, outcomes, strict=True):
-        if isinstance(outcome, Problem):
+        if isinstance(outcome, (Problem, OSError)):
             print(f"{prompt}: {outcome}", file=sys.stderr)
-            code = max(code, outcome.code)
+            code = max(code, getattr(outcome, "code", 1))
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -182,4 +229,9 @@ if __name__ == "__main__":
     if not given or len(given) % 2 or not os.environ.get("EVOLINK_API_KEY"):
         print("usage: EVOLINK_API_KEY=... video_aiohttp.py PROMPT FILE [PROMPT FILE ...]", file=sys.stderr)
         sys.exit(2)
-    sys.exit(asyncio.run(main([(prompt, Path(file)) for prompt, file in zip(given[::2], given[1::2], strict=True)])))
+    try:
+        sys.exit(
+            asyncio.run(main([(prompt, Path(file)) for prompt, file in zip(given[::2], given[1::2], strict=True)]))
+        )
+    except OSError as problem:
+        sys.exit(f"{problem}")

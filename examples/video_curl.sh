@@ -24,28 +24,40 @@ end() {
   exit "$1"
 }
 
-# ask PATH [curl's flags]: sets $status and $body. curl waits as a 429 says and tries again after faults, and where no
-# answer came; the key goes in on a file descriptor, because other users of the machine can read a command's arguments
+# fetch [curl's flags] URL: sets $status, and puts the body into $part, which curl empties before each try. curl waits
+# as a 429 says, and tries again after faults of the service and where no answer came or one was cut off
+fetch() {
+  true > "$part"
+  status=$(curl --silent --show-error --retry 5 --retry-all-errors --output "$part" --write-out '%{http_code}' "$@") ||
+    end 1 "no answer"
+}
+
+# ask PATH [curl's flags]: sets $status and $body. An answer that cannot be read is as good as lost and asked for again.
+# The key goes in on a file descriptor, because other users of the machine can read a command's arguments
 ask() {
   path=$1
   shift
-  body=$(curl --silent --show-error --max-time 60 --retry 5 --retry-all-errors --config /dev/fd/3 \
-    --write-out '\n%{http_code}' "$@" "$base$path" 3<<KEY
+  for pause in 0 1 2 4 8 16; do
+    sleep $pause
+    fetch --max-time 60 --config /dev/fd/3 "$@" "$base$path" 3<<KEY
 header = "Authorization: Bearer $EVOLINK_API_KEY"
 KEY
-  ) || end 1 "no answer from $base"
-  # what was tried in vain stands before the last answer
-  body=$(printf '%s\n' "$body" | tail -n 2)
-  status=${body##*
-}
-  body=${body%
-*}
+    body=$(tr '\r\n' '  ' < "$part" | sed 's/ *$//')
+    [ "$status" = 200 ] || return
+    case $body in
+      '{'*'}') return ;;
+    esac
+    echo "an answer that cannot be read" >&2
+  done
+  end 1 "no answer that can be read, 6 times"
 }
 
-# field NAME: the first text or number of that name in $body
+# field NAME: the text or number of that name in $body, of a list the first
 field() {
-  printf '%s' "$body" | tr '\n' ' ' |
-    sed -n "s/.*\"$1\" *: *\"\{0,1\}\([^\",}]*\).*/\1/p"
+  printf '%s\n' "$body" |
+    sed -n -e "s/.*\"$1\" *: *\[\{0,1\} *\"\([^\"\\\\]*\(\\\\.[^\"\\\\]*\)*\)\".*/\1/p" -e t \
+      -e "s/.*\"$1\" *: *\([^\",} ]*\).*/\1/p" |
+    sed 's/\\\(["\\/]\)/\1/g'
 }
 
 # refuse: ends with what the error in $body means
@@ -54,7 +66,15 @@ refuse() {
   end 1 "$(field code): $(field message)$1"
 }
 
-prompt=$(printf '%s' "$1" | tr '\n\t' '  ' | sed 's/[\\"]/\\&/g')
+# what cannot be saved is not ordered
+part=$2.part
+if [ -d "$2" ] || ! true > "$part"; then
+  end 1 "$2 cannot be written"
+fi
+trap 'rm -f "$part"' EXIT
+trap 'exit 1' INT TERM
+
+prompt=$(printf '%s' "$1" | tr '[:cntrl:]' '[ *]' | sed 's/[\\"]/\\&/g')
 order="{\"model\": \"sora-2-beta-max\", \"prompt\": \"$prompt\"}"
 if [ -n "${INBOX:-}" ]; then # only on a mock: elsewhere give the address of a receiver of your own
   order="${order%\}}, \"callback_url\": \"https://inbox.sora-mock.test/$INBOX\"}"
@@ -71,9 +91,10 @@ case $status in
     ;;
   *) refuse "" ;;
 esac
+echo "ordered: $task" >&2
 
-if [ -n "${INBOX:-}" ]; then # only on a mock
-  ask "/__mock/inbox/$INBOX?wait=60"
+if [ -n "${INBOX:-}" ]; then # only on a mock; for less than curl's 60 s, then we look
+  ask "/__mock/inbox/$INBOX?wait=50"
 fi
 
 over=$(($(date +%s) + 1800))
@@ -83,9 +104,9 @@ while [ "$(date +%s)" -lt $over ]; do
   case $(field status) in
     completed)
       # without our key, for the link is on another host
-      url=$(printf '%s' "$body" | tr '\n' ' ' | sed -n 's/.*"results" *: *\[ *"\([^"]*\)".*/\1/p')
-      curl --silent --show-error --fail --location --max-time 600 --output "$2.part" "$url" || end 1 "download failed"
-      mv "$2.part" "$2"
+      fetch --location --max-time 600 "$(field results)"
+      [ "$status" = 200 ] || end 1 "the download answers $status"
+      mv "$part" "$2" || end 1 "$2 cannot be written"
       echo "$2"
       exit 0
       ;;

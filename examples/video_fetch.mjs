@@ -13,11 +13,8 @@
 
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
-import { createWriteStream } from "node:fs";
-import { rename } from "node:fs/promises";
+import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const BASE_URL = process.env.EVOLINK_BASE_URL ?? "https://api.evolink.ai";
@@ -33,53 +30,70 @@ class Problem extends Error {
   }
 }
 
-// The body of a good answer. Waits as a 429 says, tries again after faults and where no answer comes.
-async function ask(method, path, { body, headers } = {}) {
+// What `take` finds in the body of a good answer. Waits as a 429 says, and tries again after faults of the service and
+// lost answers, which those that `take` cannot read are too.
+async function ask(method, url, take, options, seconds = 60) {
   let why;
   for (let attempt = 0, pause; attempt < TRIES; attempt++) {
     if (attempt) {
-      console.error(`${why}; again in ${pause} s`);
+      console.error(`${why}; again in ${+pause.toPrecision(3)} s`);
       await sleep(pause * 1000);
     }
     pause = POLL_SECONDS * 2 ** attempt;
-    let response, text;
+    let response, body;
     try {
-      response = await fetch(BASE_URL + path, {
-        method,
-        headers: { Authorization: `Bearer ${process.env.EVOLINK_API_KEY}`, "Content-Type": "application/json", ...headers },
-        body: body && JSON.stringify(body),
-        signal: AbortSignal.timeout(60_000),
-      });
-      text = await response.text();
+      response = await fetch(url, { method, signal: AbortSignal.timeout(seconds * 1000), ...options });
+      body = Buffer.from(await response.arrayBuffer());
+      if (response.status === 200) return take(body);
     } catch (problem) {
-      why = `no answer (${problem.cause?.code ?? problem.name})`;
+      why = `no answer, or none that can be read (${problem.cause?.code ?? problem.name})`;
       continue;
     }
     if (response.status === 429) {
       why = "too many requests";
-      pause = Number(response.headers.get("Retry-After") ?? pause);
+      pause = wait(response.headers.get("Retry-After") ?? "", pause);
     } else if (response.status >= 500) {
       why = `the service answers ${response.status}`;
     } else {
-      return answer(response, text);
+      throw refusal(response.status, body.toString());
     }
   }
   throw new Problem(`${why}, ${TRIES} times`);
 }
 
-function answer(response, text) {
-  let body;
+// Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come.
+function wait(retryAfter, otherwise) {
+  if (/^\d+$/.test(retryAfter)) return Math.min(Number(retryAfter), LONGEST);
+  const left = (new Date(retryAfter) - Date.now()) / 1000;
+  return left > 0 ? Math.min(left, LONGEST) : otherwise; // also where it is no date: NaN is not above 0
+}
+
+// What an answer of 4xx means for the user.
+function refusal(status, text) {
+  let error;
   try {
-    body = JSON.parse(text);
+    error = JSON.parse(text).error;
   } catch {
     // whatever stands in between may answer with a page
-    throw new Problem(`${response.status}: ${text.slice(0, 200)}`);
   }
-  if (response.ok) return body;
-  const { code, message } = body.error ?? { code: response.status, message: text.slice(0, 200) };
-  if (response.status === 402) throw new Problem("not enough credits: recharge the account", 3);
-  if (code === "content_policy_violation") throw new Problem(`refused by moderation: ${message}`, 4);
-  throw new Problem(`${code}: ${message}`);
+  const { code, message } = error ?? { code: status, message: text.slice(0, 200) };
+  if (status === 402) return new Problem(`not enough credits: ${message}`, 3);
+  if (code === "content_policy_violation") return new Problem(`refused by moderation: ${message}`, 4);
+  return new Problem(`${code}: ${message}`);
+}
+
+// The API: what of an answer is not there is asked for again.
+function api(method, path, names, { body, headers } = {}) {
+  const options = {
+    headers: { Authorization: `Bearer ${process.env.EVOLINK_API_KEY}`, "Content-Type": "application/json", ...headers },
+    body: body && JSON.stringify(body),
+  };
+  const take = (text) => {
+    const found = JSON.parse(text);
+    if (names.some((name) => found[name] === undefined)) throw new SyntaxError(`expected ${names}`);
+    return found;
+  };
+  return ask(method, BASE_URL + path, take, options);
 }
 
 // The task when it is over. Statuses that are new to us count as not over yet.
@@ -89,7 +103,7 @@ async function finished(taskId, callbacks) {
     // a callback may be late, come twice or never: it only ends the pause, so it is listened for before we look
     const over = new AbortController();
     const called = once(callbacks, "call", { signal: over.signal }).catch(() => {});
-    const task = await ask("GET", `/v1/tasks/${taskId}`);
+    const task = await api("GET", `/v1/tasks/${taskId}`, ["status"]);
     if (!["completed", "failed", "cancelled"].includes(task.status)) {
       console.error(`${task.status}, ${task.progress} %`);
       const pause = CALLBACK_URL ? 60 : POLL_SECONDS;
@@ -114,26 +128,27 @@ async function listen(callbacks) {
   console.error(`callbacks are received on port ${server.address().port}`);
 }
 
-// Without our key, for the link is on another host.
-async function save(url, file) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Problem(`download: ${response.status}`);
-  await pipeline(Readable.fromWeb(response.body), createWriteStream(`${file}.part`));
-  await rename(`${file}.part`, file);
-}
-
 async function main(prompt, file) {
+  const part = `${file}.part`;
+  if (await stat(file).then((found) => found.isDirectory(), () => false)) throw new Problem(`${file} is a folder`);
+  await writeFile(part, ""); // what cannot be saved is not ordered
+  await rm(part);
   const callbacks = new EventEmitter();
   if (CALLBACK_URL) await listen(callbacks);
   // all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
-  const created = await ask("POST", "/v1/videos/generations", {
+  const created = await api("POST", "/v1/videos/generations", ["id", "usage"], {
     body: { model: "sora-2-beta-max", prompt, ...(CALLBACK_URL && { callback_url: CALLBACK_URL }) },
     headers: { "Idempotency-Key": randomUUID() },
   });
+  console.error(`ordered: ${created.id}`);
   const task = await finished(created.id, callbacks);
-  if (task.status === "completed") return save(task.results[0], file);
+  if (task.status === "completed") {
+    // a few MB; without our key, for the link is on another host
+    await writeFile(part, await ask("GET", task.results[0], (body) => body, {}, 600));
+    return rename(part, file);
+  }
   const { code, message } = task.error ?? { code: task.status, message: "no reason given" };
-  const left = (await ask("GET", "/v1/credits")).data.token.remaining_credits;
+  const left = (await api("GET", "/v1/credits", ["data"])).data.token.remaining_credits;
   const told = `${code}: ${message}; ${created.usage.credits_reserved} credits came back, ${left} remain`;
   if (code === "content_policy_violation") throw new Problem(`refused by moderation: ${told}`, 4);
   throw new Problem(told);

@@ -18,14 +18,17 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 POLL_SECONDS = float(os.environ.get("POLL_SECONDS", "5"))
 CALLBACK_URL = os.environ.get("CALLBACK_URL")
-LONGEST = 1800  # seconds that a task may take
+LONGEST = 1800.0  # seconds that a task may take
 TRIES = 6
 
 
@@ -37,42 +40,58 @@ class Problem(Exception):
         self.code = code
 
 
-def ask(client: httpx.Client, method: str, path: str, **more: object) -> httpx.Response:
-    """The answer. Waits as a 429 says, and tries again where there is no answer or the service has a fault."""
+def ask(client: httpx.Client, method: str, url: str, take: Callable[[httpx.Response], Any], **more: Any) -> Any:
+    """What `take` finds in a good answer. Waits as a 429 says, and tries again after faults of the service and lost
+    answers, which those that `take` cannot read are too. Raises Problem."""
     why, pause = "", 0.0
     for attempt in range(TRIES):
         if attempt:
-            print(f"{why}; again in {pause:g} s", file=sys.stderr)
+            print(f"{why}; again in {pause:.3g} s", file=sys.stderr)
             time.sleep(pause)
         pause = POLL_SECONDS * 2**attempt
         try:
-            response = client.request(method, path, **more)  # type: ignore[arg-type]
-        except httpx.TransportError as problem:
-            why = f"no answer ({type(problem).__name__})"
+            response = client.request(method, url, **more)
+            if response.status_code == 200:
+                return take(response)
+        except (httpx.RequestError, ValueError, LookupError, TypeError) as problem:
+            why = f"no answer, or none that can be read ({type(problem).__name__})"
             continue
         if response.status_code == 429:
-            why, pause = "too many requests", float(response.headers.get("Retry-After", pause))
+            why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
         elif response.status_code >= 500:
             why = f"the service answers {response.status_code}"
         else:
-            return response
+            raise refusal(response)
     raise Problem(f"{why}, {TRIES} times")
 
 
-def error(response: httpx.Response) -> dict[str, str]:
-    """The error that an answer tells; whatever stands in between may answer with something that is not JSON."""
+def wait(retry_after: str, otherwise: float) -> float:
+    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
     try:
-        return dict(response.json()["error"])
-    except (ValueError, KeyError, TypeError):
-        return {"code": str(response.status_code), "message": response.text[:200]}
+        if retry_after.isdecimal():
+            return min(float(retry_after), LONGEST)
+        left = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return otherwise
+    return min(left, LONGEST) if left > 0 else otherwise
+
+
+def refusal(response: httpx.Response) -> Problem:
+    """What an answer of 4xx means for the user."""
+    try:
+        code, message = (response.json()["error"][name] for name in ("code", "message"))
+    except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
+        code, message = response.status_code, response.text[:200]
+    if response.status_code == 402:
+        return Problem(f"not enough credits: {message}", 3)
+    if code == "content_policy_violation":
+        return Problem(f"refused by moderation: {message}", 4)
+    return Problem(f"{code}: {message}")
 
 
 def credits(client: httpx.Client) -> float:
     """What remains on the account."""
-    response = ask(client, "GET", "/v1/credits")
-    if response.status_code != 200:
-        raise Problem(f"credits: {error(response)['message']}")
-    return float(response.json()["data"]["token"]["remaining_credits"])
+    return float(ask(client, "GET", "/v1/credits", lambda r: r.json()["data"]["token"]["remaining_credits"]))
 
 
 def order(client: httpx.Client, prompt: str) -> str:
@@ -81,44 +100,34 @@ def order(client: httpx.Client, prompt: str) -> str:
     if CALLBACK_URL:
         body["callback_url"] = CALLBACK_URL
     # all tries carry the same key: where a reply was lost, the next try gets the task that exists and pays nothing
-    response = ask(client, "POST", "/v1/videos/generations", json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
-    if response.status_code == 200:
-        return str(response.json()["id"])
-    refused = error(response)
-    if response.status_code == 402:
-        raise Problem(f"not enough credits: {credits(client):g} remain", 3)
-    if refused["code"] == "content_policy_violation":
-        raise Problem(f"refused by moderation: {refused['message']}", 4)
-    raise Problem(f"{refused['code']}: {refused['message']}")
+    once = {"Idempotency-Key": str(uuid.uuid4())}
+    return str(ask(client, "POST", "/v1/videos/generations", lambda r: r.json()["id"], json=body, headers=once))
 
 
-def finished(client: httpx.Client, task_id: str, called: threading.Event) -> dict[str, object]:
+def seen(response: httpx.Response) -> dict[str, Any]:
+    """The task that an answer shows. Raises LookupError and TypeError where it shows none."""
+    task = response.json()
+    return {**task, "status": task["status"], "progress": task["progress"]}
+
+
+def finished(client: httpx.Client, task_id: str, called: threading.Event) -> dict[str, Any]:
     """The task when it is over. Statuses that are new to us count as not over yet."""
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
-        response = ask(client, "GET", f"/v1/tasks/{task_id}")
-        if response.status_code != 200:
-            raise Problem(f"task {task_id}: {error(response)['message']}")
-        task: dict[str, object] = response.json()
+        task: dict[str, Any] = ask(client, "GET", f"/v1/tasks/{task_id}", seen)
         if task["status"] in ("completed", "failed", "cancelled"):
             return task
         print(f"{task['status']}, {task['progress']} %", file=sys.stderr)
         # a callback may be late, come twice or never: it only ends the pause
         called.wait(60 if CALLBACK_URL else POLL_SECONDS)
         called.clear()
-    raise Problem(f"task {task_id} was not over after {LONGEST} s")
+    raise Problem(f"task {task_id} was not over after {LONGEST:g} s")
 
 
-def save(url: str, file: Path) -> None:
-    """Downloads the video. The link is on another host, which is not told our key."""
-    part = file.with_name(file.name + ".part")
-    try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=60) as response, part.open("wb") as out:
-            response.raise_for_status()
-            for piece in response.iter_bytes():
-                out.write(piece)
-    except httpx.HTTPError as problem:
-        raise Problem(f"download: {problem}") from None
+def save(url: str, part: Path, file: Path) -> None:
+    """Downloads the video, which has a few MB. The link is on another host, which is not told our key."""
+    with httpx.Client(follow_redirects=True, timeout=60) as client:
+        part.write_bytes(ask(client, "GET", url, lambda r: r.content))
     part.replace(file)
 
 
@@ -135,13 +144,22 @@ def listen(called: threading.Event) -> None:
         def log_message(self, *ignored: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("", int(os.environ.get("CALLBACK_PORT", "8000"))), Receiver)
+    port = int(os.environ.get("CALLBACK_PORT", "8000"))
+    try:
+        server = ThreadingHTTPServer(("", port), Receiver)
+    except OSError as problem:
+        raise Problem(f"port {port}: {problem.strerror}") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"callbacks are received on port {server.server_port}", file=sys.stderr)
 
 
 def main(prompt: str, file: Path) -> None:
-    """Raises Problem."""
+    """Raises Problem, and OSError where the file cannot be written."""
+    if file.is_dir():
+        raise Problem(f"{file} is a folder")
+    part = file.with_name(file.name + ".part")
+    part.touch()  # what cannot be saved is not ordered
+    part.unlink()
     called = threading.Event()
     if CALLBACK_URL:
         listen(called)
@@ -149,13 +167,15 @@ def main(prompt: str, file: Path) -> None:
     key = {"Authorization": f"Bearer {os.environ['EVOLINK_API_KEY']}"}
     with httpx.Client(base_url=base, headers=key, timeout=60) as client:
         before = credits(client)
-        task = finished(client, order(client, prompt), called)
+        task_id = order(client, prompt)
+        print(f"ordered: {task_id}", file=sys.stderr)
+        task = finished(client, task_id, called)
         if task["status"] == "completed":
-            save(task["results"][0], file)  # type: ignore[index]
+            save(task["results"][0], part, file)
             return
         failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
-        moderated = failure["code"] == "content_policy_violation"  # type: ignore[index]
-        told = f"{failure['code']}: {failure['message']}; credits: {before:g} before, {credits(client):g} now"  # type: ignore[index]
+        moderated = failure["code"] == "content_policy_violation"
+        told = f"{failure['code']}: {failure['message']}; credits: {before:g} before, {credits(client):g} now"
         raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
 
 
@@ -164,7 +184,7 @@ if __name__ == "__main__":
         sys.exit(print("usage: EVOLINK_API_KEY=... video_httpx.py PROMPT FILE", file=sys.stderr) or 2)
     try:
         main(sys.argv[1], Path(sys.argv[2]))
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         print(problem, file=sys.stderr)
-        sys.exit(problem.code)
+        sys.exit(getattr(problem, "code", 1))
     print(sys.argv[2])

@@ -56,6 +56,8 @@ class Runner:
         """The url of a server that the action started; it is ended as the end of a job does."""
         done, outputs = self.play(START, **{"port": "0", **inputs})
         assert done.returncode == 0, done.stdout + done.stderr
+        # bash goes on after arithmetic that it could not do
+        assert done.stderr == ""
         try:
             yield outputs["url"]
         finally:
@@ -94,6 +96,11 @@ def test_args_are_split_as_a_shell_does_and_never_executed(runner: Runner) -> No
     assert not (runner.workspace / "harm").exists()
 
 
+def test_a_timeout_may_begin_with_a_zero(runner: Runner) -> None:
+    with runner.started(**{"wait-timeout": "08"}) as url:
+        assert account(url)["remaining_credits"] == 1000
+
+
 def test_the_settings_file_of_the_repository_is_read(runner: Runner) -> None:
     (runner.workspace / "sora-mock.toml").write_text("credits = 7\n")
     with runner.started(args="--log-format json") as url:
@@ -108,6 +115,10 @@ def test_the_settings_file_of_the_repository_is_read(runner: Runner) -> None:
         ({"args": "--scenario 'failed"}, "No closing quotation"),
         ({"wait-timeout": "soon"}, "wait-timeout: expected whole seconds"),
         ({"wait-timeout": "0"}, "was not ready within 0 s"),
+        ({"wait-timeout": "00"}, "was not ready within 0 s"),
+        ({"args": "--creditz 5"}, "::error::sora-mock ended at its start"),
+        ({"port": "70000"}, "::error::sora-mock ended at its start"),
+        ({"args": "--cors '' --quiet"}, "bad value '' for --cors"),
     ],
 )
 def test_what_cannot_start_ends_the_step_and_says_why(runner: Runner, inputs: dict[str, str], said: str) -> None:
@@ -123,6 +134,7 @@ def test_a_port_in_use_is_told_at_once_though_somebody_answers_there(runner: Run
         done, outputs = runner.play(START, port=other.url.rpartition(":")[2])
     assert done.returncode == 1
     assert "Address already in use" in done.stdout
+    assert "::error::sora-mock ended at its start" in done.stdout
     assert outputs == {}
 
 

@@ -93,8 +93,9 @@ def test_the_container_listens_everywhere_is_healthy_and_steered_by_the_token(tm
     assert variables()["SORA_MOCK_HOST"] == "0.0.0.0"
 
 
-def test_without_a_token_the_service_works_and_nobody_can_steer_it(tmp_path: Path) -> None:
-    with container(tmp_path) as (_, url):
+@pytest.mark.parametrize("told", [{}, {"SORA_MOCK_CONTROL_TOKEN": ""}], ids=["absent", "empty"])
+def test_without_a_token_the_service_works_and_nobody_can_steer_it(tmp_path: Path, told: dict[str, str]) -> None:
+    with container(tmp_path, **told) as (_, url):
         assert healthy(url) == 0
         assert control(url) == 403
         answer = httpx.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-a", "Host": "sora-mock:4010"})
@@ -115,6 +116,7 @@ def test_the_image_runs_as_nobody_special_on_the_default_port() -> None:
     assert int(user) > 0
     assert int(group) > 0
     assert stage["EXPOSE"] == str(Settings().port)
+    assert f"127.0.0.1:${{SORA_MOCK_PORT:-{Settings().port}}} " in stage["HEALTHCHECK"]
 
 
 def copied(file: Path) -> list[str]:

@@ -7,8 +7,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +21,7 @@ import pytest
 from sora_mock import Account, MockServer
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+PAGE = (EXAMPLES / "README.md").read_text(encoding="utf-8")
 HOOKS = "https://hooks.example.com"
 SAVED, FAILED, USAGE, NO_CREDITS, MODERATED = range(5)
 
@@ -146,7 +151,9 @@ def test_too_many_requests_are_waited_for_as_the_answer_says(client: Client) -> 
     assert statuses.count(429) <= statuses.count(200)
 
 
-@pytest.mark.parametrize("scenario", ["response_lost", "service_unavailable"])
+@pytest.mark.parametrize(
+    "scenario", ["response_lost", "service_unavailable", "truncated_body", "malformed_json", "empty_body"]
+)
 def test_an_order_that_got_no_answer_is_repeated_and_paid_once(client: Client, scenario: str) -> None:
     client.account.scenario(scenario)
     done = client.run()
@@ -154,6 +161,129 @@ def test_an_order_that_got_no_answer_is_repeated_and_paid_once(client: Client, s
     assert len([record for record in client.account.requests if record["method"] == "POST"]) == 2
     assert len(client.account.tasks) == 1
     assert client.account.used_credits == 5.76
+    assert "Traceback" not in done.stderr
+
+
+def test_polls_outlive_answers_that_cannot_be_read(client: Client) -> None:
+    for scenario in ("truncated_body", "malformed_json", "empty_body"):
+        client.account.scenario(scenario, match={"operation": "query"})
+    done = client.run()
+    assert done.returncode == SAVED, done.stderr
+    assert saved(client)
+
+
+def test_a_download_that_fails_or_breaks_off_is_repeated(client: Client) -> None:
+    for scenario in ("internal_error", "truncated_body"):
+        client.account.scenario(scenario, match={"operation": "file"})
+    done = client.run()
+    assert done.returncode == SAVED, done.stderr
+    assert saved(client)
+    assert [each.name for each in client.video.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_a_video_that_cannot_be_fetched_is_told_by_the_id_of_its_task(client: Client) -> None:
+    client.account.scenario("model_access_denied", times=None, match={"operation": "file"})
+    done = client.run()
+    assert done.returncode == FAILED, done.stderr
+    assert f"ordered: {client.account.tasks[0]['id']}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(client.video.parent.iterdir()) == []
+
+
+@contextmanager
+def refusing(status: int, body: bytes = b"", retry_after: str | None = None) -> Iterator[str]:
+    """The url of a service that has one answer for everything."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            if retry_after is not None:
+                self.send_header("Retry-After", retry_after)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer  # noqa: N815 # names of the library
+
+        def log_message(self, *ignored: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def pauses(done: subprocess.CompletedProcess[str]) -> list[float]:
+    return [float(each) for each in re.findall(r"too many requests; again in (\S+) s", done.stderr)]
+
+
+# curl waits by itself
+@pytest.mark.parametrize("client", [name for name in COMMANDS if name != "video_curl.sh"], indirect=True)
+class TestRetryAfter:
+    def test_a_date_is_waited_for(self, client: Client) -> None:
+        date = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
+        with refusing(429, retry_after=format_datetime(date, usegmt=True)) as url:
+            done = client.run(EVOLINK_BASE_URL=url, POLL_SECONDS="0.001")
+        assert done.returncode == FAILED, done.stderr
+        assert "Traceback" not in done.stderr
+        first, *others = pauses(done)
+        assert 0.01 < first < 3
+        assert datetime.now(UTC) > date
+        # the date is past then, and the client's own pauses hold
+        assert max(others) < 0.1
+        assert len(others) == 4
+
+    @pytest.mark.parametrize("retry_after", ["soon", "-5", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2015", ""])
+    def test_what_says_no_time_to_come_means_the_clients_own_pause(self, client: Client, retry_after: str) -> None:
+        with refusing(429, retry_after=retry_after) as url:
+            done = client.run(EVOLINK_BASE_URL=url, POLL_SECONDS="0.001")
+        assert done.returncode == FAILED, done.stderr
+        assert "Traceback" not in done.stderr
+        assert pauses(done) == [0.001, 0.002, 0.004, 0.008, 0.016]
+
+
+def test_a_message_is_told_whole_however_it_is_written(client: Client) -> None:
+    done = client.run("A cat" * 1200, str(client.video))
+    assert done.returncode == FAILED
+    assert "at most 5000 characters, got 6000" in done.stderr
+    body = b'{\n  "error": {\n    "code": "odd",\r\n    "message": "a \\"b\\", c\\\\d {e}",\n    "type": "x"\n  }\n}\n'
+    with refusing(400, body) as url:
+        done = client.run(EVOLINK_BASE_URL=url)
+    assert done.returncode == FAILED
+    assert done.stderr.endswith('odd: a "b", c\\d {e}\n')
+
+
+def test_a_prompt_may_have_lines_and_control_characters(client: Client) -> None:
+    done = client.run('A "cat"\r\n\tplaying\x01', str(client.video))
+    assert done.returncode == SAVED, done.stderr
+    (order,) = [record["request"] for record in client.account.requests if record["method"] == "POST"]
+    assert isinstance(order, dict)
+    assert re.fullmatch(r'A "cat"\s+playing.', order["prompt"])
+
+
+@pytest.mark.parametrize("name", ["", "absent/clip.mp4"])
+def test_what_cannot_be_saved_is_not_ordered(client: Client, name: str) -> None:
+    done = client.run("A cat", str(client.video.parent / name))
+    assert done.returncode == FAILED, done.stderr
+    assert str(client.video.parent / name) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not client.account.requests
+    assert list(client.video.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("client", [name for name in COMMANDS if name != "video_curl.sh"], indirect=True)
+def test_a_port_in_use_is_one_line_and_nothing_is_ordered(client: Client) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = client.run(CALLBACK_URL=f"{HOOKS}/done", CALLBACK_PORT=port)
+    assert done.returncode == FAILED
+    assert port in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not client.account.requests
 
 
 def test_polls_outlive_a_fault_and_a_status_that_is_new(client: Client) -> None:
@@ -184,6 +314,7 @@ def test_a_callback_ends_the_waiting(name: str, account: Account, tmp_path: Path
     client = Client(name, account, tmp_path)
     with client.called_back() as process:
         assert process.stderr is not None
+        assert process.stderr.readline().startswith("ordered: task-")
         # it has looked once and will not do so again for a minute
         assert "pending" in process.stderr.readline()
         account.clock.advance(1)
@@ -201,6 +332,13 @@ def test_the_shell_waits_for_its_callback_at_the_inbox(account: Account, tmp_pat
     (message,) = account.inbox("hook").messages
     assert message["json"]["status"] == "completed"
     assert len([record for record in account.requests if record["path"].startswith("/v1/tasks/")]) == 1
+
+
+def test_the_shell_ends_its_waiting_before_curl_does() -> None:
+    script = (EXAMPLES / "video_curl.sh").read_text()
+    (waits,) = re.findall(r"\?wait=(\d+)", script)
+    (bound,) = re.findall(r"fetch --max-time (\d+) --config", script)
+    assert int(waits) < int(bound)
 
 
 def test_several_videos_are_made_at_once(account: Account, tmp_path: Path) -> None:
@@ -221,7 +359,7 @@ def test_the_key_stays_with_the_service(client: Client) -> None:
 
 def blocks() -> list[str]:
     """What the page says is typed in its folder."""
-    return re.findall(r"^```sh\n(.*?)^```", (EXAMPLES / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("block", blocks())
@@ -239,6 +377,14 @@ def test_what_the_page_says_works(block: str, tmp_path: Path) -> None:
     expected = "passed" if "pytest" in block else f"ended with {MODERATED}" if "moderation" in block else "cat.mp4"
     assert expected in done.stdout
     assert "callbacks are received" in done.stderr or "CALLBACK" not in block
+
+
+@pytest.mark.parametrize("file", [*EXAMPLES.glob("*.py"), EXAMPLES / "app" / "clips.py"], ids=lambda file: file.name)
+def test_the_page_says_what_is_to_be_installed(file: Path) -> None:
+    """Everything that a file imports beside Python's own modules is named in its line of the table."""
+    imported = set(re.findall(r"^(?:import|from) (\w+)", file.read_text(), re.MULTILINE)) - sys.stdlib_module_names
+    (line,) = re.findall(rf"^\| \[{file.name if file.parent == EXAMPLES else 'app/'}\].*", PAGE, re.MULTILINE)
+    assert imported <= set(line.partition("pip install ")[2].rstrip("` |").split())
 
 
 def test_the_application_is_tested_without_schemathesis_too() -> None:

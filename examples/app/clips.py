@@ -10,16 +10,22 @@
 
 Nothing here is for a mock. One idea carries it: a callback is only a reason to look at the task now. Everything that
 changes a clip happens in `step`, in one worker, so it does not matter how often a callback comes, or when.
+
+It is made for one process. Several (`uvicorn --workers 2`) may share a folder: each carries on every clip that is due,
+and a clip is paid once and saved whole all the same, for they order it under the same Idempotency-Key. But requests are
+made by each, and what one process learns by a callback ends a `wait` at another only when that one looks again.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +36,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 ORDERED, MAKING, READY, FAILED = "ordered", "making", "ready", "failed"
+DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,8 @@ class Config:
 
     public_url: the https address that the service reaches us by, None where it cannot: then tasks are looked at alone.
     look: pause between two looks at a task, as a fallback where callbacks come. retry: pause after a fault.
-    give_up: when a clip fails because nobody answers.
+    heed: callbacks are heeded once in that time, for anybody could send them.
+    give_up: how long nothing but faults may come before a clip fails. give_up_paid: the same once there is a task.
     """
 
     base_url: str
@@ -47,7 +55,9 @@ class Config:
     public_url: str | None = None
     look: float = 30
     retry: float = 5
+    heed: float = 1
     give_up: float = 3600
+    give_up_paid: float = 7 * DAY
 
 
 class Clips:
@@ -58,14 +68,16 @@ class Clips:
         self.db.row_factory = sqlite3.Row
         self.db.execute(
             "CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, prompt TEXT, state TEXT,"
-            " task_id TEXT, reason TEXT, created REAL, due REAL)"
+            " task_id TEXT, reason TEXT, failing REAL, due REAL)"  # failing: since when nothing but faults came
         )
+        # time in which nobody tried does not count
+        self.db.execute("UPDATE clips SET failing = NULL")
 
     def add(self, prompt: str) -> str:
         """A new clip, kept before anything is ordered: its id is the order's Idempotency-Key."""
         clip_id = str(uuid.uuid4())
-        now = time.time()
-        self.db.execute("INSERT INTO clips VALUES (?, ?, ?, NULL, NULL, ?, ?)", (clip_id, prompt, ORDERED, now, now))
+        new = (clip_id, prompt, ORDERED, time.time())
+        self.db.execute("INSERT INTO clips VALUES (?, ?, ?, NULL, NULL, NULL, ?)", new)
         return clip_id
 
     def get(self, clip_id: str) -> dict[str, Any] | None:
@@ -93,32 +105,50 @@ class Maker:
         self.clips = clips
         self.service = service
         self.called: set[str] = set()
+        self.heeded: dict[str, float] = {}
         self.wake = asyncio.Event()
         self.changed = asyncio.Condition()
 
     async def work(self) -> None:
         """Runs until it is cancelled."""
         while True:
-            self.wake.clear()
-            now = time.time()
-            for clip in self.clips.open():
-                if clip["due"] <= now or clip["id"] in self.called:
+            try:
+                await self.round()
+            except Exception:  # without its worker the application would take orders for nothing
+                logging.exception("the worker goes on in %g s", self.config.retry)
+                await asyncio.sleep(self.config.retry)
+
+    async def round(self) -> None:
+        """One step for each clip that is due; then waits for the next one to be."""
+        self.wake.clear()
+        for clip in self.clips.open():
+            if self.due(clip) <= time.time():
+                if clip["id"] in self.called:
                     # taken before the look: a callback that comes during it causes another one
                     self.called.discard(clip["id"])
-                    await self.step(clip)
-            self.called.intersection_update(clip["id"] for clip in self.clips.open())
-            async with self.changed:
-                self.changed.notify_all()
-            due = min((clip["due"] for clip in self.clips.open()), default=now + 3600)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), max(0, due - time.time()))
+                    self.heeded[clip["id"]] = time.time()
+                await self.step(clip)
+        left = self.clips.open()
+        self.called.intersection_update(clip["id"] for clip in left)
+        self.heeded = {clip["id"]: self.heeded[clip["id"]] for clip in left if clip["id"] in self.heeded}
+        async with self.changed:
+            self.changed.notify_all()
+        due = min((self.due(clip) for clip in left), default=time.time() + 3600)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.wake.wait(), max(0, due - time.time()))
+
+    def due(self, clip: dict[str, Any]) -> float:
+        """When the clip is carried on: after a callback sooner, though not before there is a task to look at."""
+        if clip["id"] not in self.called or clip["state"] != MAKING:
+            return float(clip["due"])
+        return min(float(clip["due"]), self.heeded.get(clip["id"], 0) + self.config.heed)
 
     async def step(self, clip: dict[str, Any]) -> None:
         """Orders the clip, or looks at its task; whatever goes wrong on the way is tried again."""
         try:
             response = await (self.order(clip) if clip["state"] == ORDERED else self.look(clip))
             if response.status_code == 429:
-                self.again(clip, "too many requests", float(response.headers.get("Retry-After", self.config.retry)))
+                self.again(clip, "too many requests", wait(response.headers.get("Retry-After", ""), self.config.retry))
             elif response.status_code >= 500:
                 self.again(clip, f"the service answers {response.status_code}", self.config.retry)
             elif response.status_code == 200:
@@ -127,15 +157,20 @@ class Maker:
                 self.fail(clip, error(response))
         except httpx.HTTPError as problem:
             self.again(clip, f"no answer: {type(problem).__name__}", self.config.retry)
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, LookupError, TypeError) as problem:
             self.again(clip, f"an answer that cannot be read: {problem!r}", self.config.retry)
+        except Exception as problem:  # a full disk, a locked database: the clip is paid, and the others wait
+            logging.exception("clip %s", clip["id"])
+            self.again(clip, f"a fault of ours: {problem!r}", self.config.retry)
 
     def again(self, clip: dict[str, Any], why: str, pause: float) -> None:
         """Another try of the same step, which costs nothing: an order is repeated under its Idempotency-Key."""
-        if time.time() - clip["created"] > self.config.give_up:
+        now = time.time()
+        since = now if clip["failing"] is None else clip["failing"]
+        if now - since > (self.config.give_up if clip["task_id"] is None else self.config.give_up_paid):
             self.fail(clip, {"code": "gave_up", "message": why})
         else:
-            self.clips.change(clip["id"], due=time.time() + pause, reason=why)
+            self.clips.change(clip["id"], due=now + pause, reason=why, failing=since)
 
     def fail(self, clip: dict[str, Any], failure: dict[str, Any]) -> None:
         """The end of a clip that cannot be made; trying again would change nothing."""
@@ -155,24 +190,27 @@ class Maker:
 
     async def settle(self, clip: dict[str, Any], task: dict[str, Any]) -> None:
         """Takes over what a task says. Statuses that are new to us count as not over yet."""
+        self.clips.change(clip["id"], state=MAKING, task_id=task["id"])  # whatever comes now, it is paid
         if task["status"] == "completed" and "results" in task:
             await self.save(task["results"][0], self.video(clip["id"]))
-            self.clips.change(clip["id"], state=READY, task_id=task["id"], reason=None)
+            self.clips.change(clip["id"], state=READY, reason=None)
         elif task["status"] in ("failed", "cancelled"):
             self.fail(clip, task.get("error") or {"code": task["status"], "message": "no reason given"})
         else:
-            due = time.time() + self.config.look
-            self.clips.change(clip["id"], state=MAKING, task_id=task["id"], due=due, reason=None)
+            self.clips.change(clip["id"], due=time.time() + self.config.look, reason=None, failing=None)
 
     async def save(self, url: str, file: Path) -> None:
         """Downloads the video, for links live a day. Their host is another one, which is not told our key."""
-        part = file.with_suffix(".part")
-        async with httpx.AsyncClient(timeout=60, follow_redirects=True) as files, files.stream("GET", url) as response:
-            response.raise_for_status()
-            with part.open("wb") as out:
-                async for piece in response.aiter_bytes():
-                    out.write(piece)
-        part.replace(file)
+        part = file.with_name(f"{uuid.uuid4()}.part")
+        try:
+            async with httpx.AsyncClient(timeout=60, follow_redirects=True) as files, files.stream("GET", url) as video:
+                video.raise_for_status()
+                with part.open("wb") as out:
+                    async for piece in video.aiter_bytes():
+                        out.write(piece)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
 
     def video(self, clip_id: str) -> Path:
         """Where a clip's video is."""
@@ -185,6 +223,17 @@ def error(response: httpx.Response) -> dict[str, Any]:
         return dict(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         return {"code": response.status_code, "message": response.text[:200]}
+
+
+def wait(retry_after: str, otherwise: float) -> float:
+    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+    try:
+        if retry_after.isdecimal():
+            return min(float(retry_after), DAY)
+        left = parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return otherwise
+    return min(left, DAY) if left > 0 else otherwise
 
 
 def create_app(config: Config) -> Starlette:
@@ -232,9 +281,12 @@ async def new_clip(request: Request) -> Response:
     maker: Maker = request.app.state.maker
     try:
         prompt = (await request.json())["prompt"]
-    except (ValueError, KeyError, TypeError):
-        return JSONResponse({"error": "expected a JSON object with a prompt"}, 400)
-    clip_id = maker.clips.add(str(prompt))
+        good = prompt.strip() and prompt.encode()  # half of a surrogate pair is no text
+    except (ValueError, LookupError, TypeError, AttributeError):
+        good = False
+    if not good:
+        return JSONResponse({"error": "expected a JSON object with a prompt, a text"}, 400)
+    clip_id = maker.clips.add(prompt)
     maker.wake.set()
     return JSONResponse({"id": clip_id, "state": ORDERED}, 202)
 
@@ -269,10 +321,14 @@ async def show_video(request: Request) -> Response:
 async def show_credits(request: Request) -> Response:
     """Tells what remains on the account."""
     maker: Maker = request.app.state.maker
-    answer = await maker.service.get("/v1/credits")
-    if answer.status_code != 200:
-        return JSONResponse({"error": error(answer)["message"]}, 502)
-    return JSONResponse({"remaining": answer.json()["data"]["token"]["remaining_credits"]})
+    try:
+        answer = await maker.service.get("/v1/credits")
+        if answer.status_code == 200:
+            return JSONResponse({"remaining": answer.json()["data"]["token"]["remaining_credits"]})
+        why = error(answer)["message"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as problem:
+        why = f"no answer, or none that can be read ({type(problem).__name__})"
+    return JSONResponse({"error": why}, 502)
 
 
 async def callback(request: Request) -> Response:

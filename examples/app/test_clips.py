@@ -1,17 +1,21 @@
 """The application against the mock: what a user of it sees when the service, the network or a callback misbehaves."""
 
 import contextlib
+import logging
 import socket
+import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from clips import Config, create_app
+from clips import Config, create_app, wait
 
 from sora_mock import Account
 
@@ -30,6 +34,13 @@ class App:
         response = self.http.post("/clips", json={"prompt": prompt})
         assert response.status_code == 202
         return str(response.json()["id"])
+
+    def tells(self, clip_id: str, reason: str | None) -> None:
+        """Returns when the clip has this reason for not being ready yet, or one that begins so."""
+        while (told := self.http.get(f"/clips/{clip_id}").json())["reason"] != reason:
+            assert told["state"] in ("ordered", "making"), told
+            if reason and str(told["reason"]).startswith(reason):
+                return
 
     def finished(self, clip_id: str) -> Any:
         clip = self.http.get(f"/clips/{clip_id}?wait=20").json()
@@ -198,3 +209,125 @@ def test_orders_survive_a_restart(sora_mock: Account, config: Config) -> None:
         sora_mock.route(HOOKS, after.url)
         assert after.finished(clip_id)["state"] == "ready"
     assert len(sora_mock.tasks) == 1
+
+
+def test_a_disk_that_refuses_a_video_does_not_stop_the_worker(app: App, sora_mock: Account, config: Config) -> None:
+    sora_mock.clock.freeze()
+    cat = app.order("A cat")
+    taken = config.folder / f"{cat}.mp4"
+    taken.mkdir()
+    (config.folder / f"{cat}.part").mkdir()
+    sora_mock.clock.unfreeze()
+    app.tells(cat, "a fault of ours: IsADirectoryError")
+    assert app.finished(app.order("A dog"))["state"] == "ready"
+    taken.rmdir()
+    assert app.finished(cat)["state"] == "ready"
+    assert app.video(cat).content[4:8] == b"ftyp"
+
+
+def test_a_worker_that_stumbles_says_so_and_goes_on(
+    app: App, sora_mock: Account, config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    sora_mock.scenario("service_unavailable", times=None)
+    clip_id = app.order()
+    app.tells(clip_id, "the service answers 503")
+    with contextlib.closing(sqlite3.connect(config.folder / "clips.db")) as db:
+        db.execute("ALTER TABLE clips RENAME TO away")
+        while not [record for record in caplog.records if record.levelno == logging.ERROR]:
+            pass
+        db.execute("ALTER TABLE away RENAME TO clips")
+    sora_mock.call("DELETE", "/scenarios")
+    assert app.finished(clip_id)["state"] == "ready"
+    assert "no such table" in caplog.text
+
+
+@pytest.mark.parametrize("look", [0.05])
+def test_two_processes_pay_once(app: App, sora_mock: Account, config: Config) -> None:
+    sora_mock.clock.freeze()
+    clip_id = app.order()
+    app.tells(clip_id, None)
+    with running(config) as other:
+        sora_mock.clock.unfreeze()
+        assert [each.finished(clip_id)["state"] for each in (app, other)] == ["ready", "ready"]
+    assert app.video(clip_id).content[4:8] == b"ftyp"
+    assert len(sora_mock.tasks) == 1
+    assert list(config.folder.glob("*.part")) == []
+
+
+class TestPatience:
+    """Counted from the first fault of an unbroken row, here with none to spare."""
+
+    @pytest.fixture
+    def config(self, config: Config) -> Config:
+        return replace(config, give_up=0, look=0.05)
+
+    def test_one_fault_is_not_the_end(self, app: App, sora_mock: Account) -> None:
+        sora_mock.scenario("service_unavailable")
+        assert app.finished(app.order())["state"] == "ready"
+
+    def test_an_order_that_meets_nothing_but_faults_fails(self, app: App, sora_mock: Account) -> None:
+        sora_mock.scenario("service_unavailable", times=None)
+        assert app.finished(app.order())["reason"] == "gave_up: the service answers 503"
+
+    def test_a_clip_that_is_paid_is_worth_more_patience(self, app: App, sora_mock: Account) -> None:
+        sora_mock.scenario("service_unavailable", times=5, match={"operation": "query"})
+        assert app.finished(app.order())["state"] == "ready"
+
+    def test_a_good_answer_ends_the_row(self, sora_mock: Account, config: Config) -> None:
+        sora_mock.clock.freeze()
+        with running(replace(config, give_up_paid=0)) as app:
+            clip_id = app.order()
+            for _ in range(3):
+                app.tells(clip_id, None)
+                sora_mock.scenario("service_unavailable", match={"operation": "query"})
+                app.tells(clip_id, "the service answers 503")
+            sora_mock.clock.unfreeze()
+            assert app.finished(clip_id)["state"] == "ready"
+
+    def test_time_in_which_nobody_tried_does_not_count(self, sora_mock: Account, config: Config) -> None:
+        with running(replace(config, base_url="http://127.0.0.1:1", give_up=60)) as before:
+            clip_id = before.order()
+            before.tells(clip_id, "no answer: ConnectError")
+        sora_mock.scenario("service_unavailable")
+        with running(config) as after:
+            assert after.finished(clip_id)["state"] == "ready"
+
+
+@pytest.mark.parametrize(
+    "body", ['{"prompt": null}', '{"prompt": " "}', '{"prompt": 5}', '{"prompt": ["a"]}', "[]", "{"]
+)
+def test_a_prompt_that_is_no_text_is_refused(app: App, sora_mock: Account, body: str) -> None:
+    assert app.http.post("/clips", content=body).status_code == 400
+    assert app.http.post("/clips", content=rb'{"prompt": "\ud800"}').status_code == 400
+    assert not sora_mock.tasks
+
+
+def test_credits_that_nobody_tells_are_the_fault_of_the_service(app: App, sora_mock: Account, config: Config) -> None:
+    for scenario in ("unauthorized", "service_unavailable", "empty_body", "truncated_body", "connection_reset"):
+        sora_mock.scenario(scenario, match={"operation": "credits"})
+        answer = app.http.get("/credits")
+        assert (answer.status_code, list(answer.json())) == (502, ["error"])
+
+
+def test_forged_callbacks_do_not_become_as_many_requests(app: App, sora_mock: Account) -> None:
+    sora_mock.clock.freeze()
+    clip_id = app.order()
+    while not sora_mock.tasks:
+        pass
+    asked = len(sora_mock.requests)
+    for _ in range(100):
+        assert app.http.post(f"/callbacks/{clip_id}").status_code == 204
+    assert 1 <= len(sora_mock.requests) - asked < 10
+    sora_mock.clock.unfreeze()
+    assert app.finished(clip_id)["state"] == "ready"
+
+
+@pytest.mark.parametrize("retry_after", ["soon", "-5", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_retry_after_that_names_no_time_to_come_means_our_own_pause(retry_after: str) -> None:
+    assert wait(retry_after, 7) == 7
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert wait("3", 7) == 3
+    date = datetime.now(UTC) + timedelta(seconds=60)
+    assert 50 < wait(format_datetime(date, usegmt=True), 7) <= 60

@@ -39,7 +39,7 @@ class Session:
             self.url = _reached(url)
             return
         # ids and draws repeat from run to run, unless the user chose otherwise
-        seed = () if "SORA_MOCK_SEED" in os.environ else ("--seed", "1")
+        seed = () if os.environ.get("SORA_MOCK_SEED") else ("--seed", "1")
         try:
             self.process = ServerProcess([*seed, *flags], folder)
         except StartError as problem:

@@ -254,7 +254,8 @@ def load(
     path, table = _file(Path(named) if named else None, folder)
     found = read_table(table, f" in {path}")
     for name, each in variables.items():
-        if name in environment:
+        # compose and GitLab hand on a variable that nobody has set as an empty one
+        if environment.get(name):
             _put(found, each, environment[name], name)
     for name, value in flags.items():
         if name != "config":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -115,6 +116,30 @@ def test_a_service_that_departs_opens_an_issue_with_what_differs(tmp_path: Path)
     assert "issue create" in calls
     assert "https://ci.example/1" in calls
     assert "failure" in calls
+
+
+@pytest.mark.parametrize(
+    ("codes", "opens"),
+    [
+        ({"free": "1"}, True),
+        ({"paid": "1"}, True),
+        ({"free": "5", "drift": "1"}, True),
+        ({}, False),
+        ({"free": "5"}, False),
+        ({"paid": "4", "drift": "2"}, False),
+        # ended by a signal, as when the job is cancelled
+        ({"free": "130"}, False),
+        ({"paid": "137", "drift": "141"}, False),
+    ],
+)
+def test_an_issue_is_opened_for_a_departure_alone(codes: dict[str, str], opens: bool) -> None:
+    """The condition, in the little of the workflow language that it needs."""
+    condition = next(step["if"] for step in steps() if step.get("name") == "open an issue")
+    terms = [
+        re.fullmatch(r"steps\.(free|paid|drift)\.outputs\.code == '(\d+)'", each) for each in condition.split(" || ")
+    ]
+    assert all(terms), condition
+    assert any(codes.get(term[1]) == term[2] for term in terms if term) is opens
 
 
 def test_an_outage_is_no_departure(tmp_path: Path) -> None:
