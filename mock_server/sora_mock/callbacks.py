@@ -83,15 +83,19 @@ class Callbacks:
             self._plan(account, delivery)
 
     def attempted(self, account: Account, delivery: Delivery, attempt: Attempt) -> None:
-        """Writes down an attempt, and plans the next one."""
+        """Writes down an attempt; the next one is planned once this one is no longer under way."""
         delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
         account.deliveries[delivery.id] = delivery
         if self.on_attempt is not None:
             self.on_attempt(delivery, attempt)
-        if not attempt.extra:
-            self._plan(account, delivery)
         if account.held and state(delivery) != "pending":
             self._let_go(account, delivery, attempt.ended_at)
+
+    def plan_next(self, account: Account, delivery_id: str) -> None:
+        """The next attempt after one that is over, if there is one to come."""
+        delivery = account.deliveries.get(delivery_id)
+        if delivery is not None:
+            self._plan(account, delivery)
 
     def _let_go(self, account: Account, other: Delivery, now: float) -> None:
         """Callbacks that waited for another task's to come first are due now, if their tasks are over."""

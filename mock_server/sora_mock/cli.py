@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_guard(commands)
     wait = commands.add_parser("wait", help="wait until a server is ready")
-    wait.add_argument("url", nargs="?", default=os.environ.get("SORA_MOCK_URL", "http://127.0.0.1:4010"))
+    wait.add_argument("url", nargs="?", default=os.environ.get("SORA_MOCK_URL") or "http://127.0.0.1:4010")
     wait.add_argument("--timeout", type=_seconds, default=10.0, metavar="SECONDS", help="how long at most (10)")
     wait.set_defaults(run=_wait)
     contract = commands.add_parser("contract", help="print the OpenAPI contract that the server enforces")

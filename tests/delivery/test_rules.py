@@ -362,6 +362,28 @@ def test_finishing_a_task_keeps_its_callback_late(api: Api) -> None:
     assert after_end(api, task_id) == [60]
 
 
+def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is_made_after_it(api: Api) -> None:
+    told = [{"status": 500}, {"status": 500, "delay": 0.3}, {"status": 204}]
+    api.control("PUT", "/inbox/hook", {"replies": told})
+    api.new_task(callback_url=HOOK)
+    api.advance(5)
+    [delivery] = deliveries(api)
+    with ThreadPoolExecutor() as threads:
+        other = threads.submit(api.control, "POST", f"/deliveries/{delivery['id']}/redeliver")
+        api.control("GET", "/inbox/hook?wait=10&count=2")
+        # the retry, a second later, falls into the 0.3 s that the redelivery takes
+        api.control("PATCH", "/clock", {"frozen": False, "speed": 1000})
+        assert len(api.control("GET", "/inbox/hook?wait=10&count=3")["messages"]) == 3
+        other.result()
+    [delivery] = deliveries(api)
+    assert [(each["status"], each["extra"]) for each in delivery["attempts"]] == [
+        (500, False),
+        (500, True),
+        (204, False),
+    ]
+    assert delivery["state"] == "succeeded"
+
+
 def test_a_redelivery_that_succeeds_ends_the_schedule(api: Api) -> None:
     replies(api, 500, 200, 500)
     task_id = api.new_task(callback_url=HOOK)

@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, emulator: Emulator, sender: Sender) -> None:
         self.emulator = emulator
         self.sender = sender
-        self._under_way: WeakKeyDictionary[Account, dict[asyncio.Task[None], str]] = WeakKeyDictionary()
+        self._under_way: WeakKeyDictionary[Account, dict[asyncio.Task[bool], str]] = WeakKeyDictionary()
         self._timers: WeakKeyDictionary[Account, asyncio.TimerHandle] = WeakKeyDictionary()
         self._walks: WeakKeyDictionary[Account, asyncio.Lock] = WeakKeyDictionary()
         self._places = asyncio.Semaphore(places())
@@ -86,19 +86,28 @@ class Worker:
         busy = set(self._under_way.get(account, {}).values())
         for moment, delivery_id in account.calls.until(now):
             delivery = account.deliveries.get(delivery_id)
-            # a moment that was moved leaves its old entry behind
+            # a moment that was moved leaves its old entry behind; where an attempt is under way, its end plans the next
             if delivery is not None and next_at(delivery) == moment and delivery_id not in busy:
+                busy.add(delivery_id)
                 self._start(account, delivery_id)
 
-    def _start(self, account: Account, delivery_id: str, *, extra: bool = False) -> asyncio.Task[None]:
+    def _start(self, account: Account, delivery_id: str, *, extra: bool = False) -> asyncio.Task[bool]:
         attempt = asyncio.get_running_loop().create_task(self._attempt(account, delivery_id, extra))
         attempts = self._under_way.setdefault(account, {})
         attempts[attempt] = delivery_id
-        attempt.add_done_callback(lambda done: attempts.pop(done, None))
+
+        def over(done: asyncio.Task[bool]) -> None:
+            # both in one go: whatever woke the account in between would find the next one due and this one under way
+            del attempts[done]
+            if not done.cancelled() and done.result():
+                self.emulator.callbacks.plan_next(account, delivery_id)
+            self.wake(account)
+
+        attempt.add_done_callback(over)
         return attempt
 
-    async def _attempt(self, account: Account, delivery_id: str, extra: bool) -> None:
-        """Prepare, call, settle."""
+    async def _attempt(self, account: Account, delivery_id: str, extra: bool) -> bool:
+        """Prepare, call, settle; whether there was anything to send."""
         async with self._places:
             emulator = self.emulator
             at = account.clock.at(emulator.real_now())
@@ -106,7 +115,7 @@ class Worker:
             emulator.settle(account, at)
             body = emulator.callback_body(delivery, at)
             if body is None:
-                return
+                return False
             began = clock.stopwatch()
             result = await self._send(account, emulator.callbacks.destination(account, delivery.url), at, body)
             seconds = round(clock.stopwatch() - began, 6)
@@ -123,8 +132,7 @@ class Worker:
                 extra,
             )
             emulator.callbacks.attempted(account, delivery, attempt)
-        # on the next round, when this attempt is no longer under way
-        asyncio.get_running_loop().call_soon(self.wake, account)
+            return True
 
     async def _send(self, account: Account, to: Destination, at: float, body: bytes) -> Result:
         if to.inbox is None:
