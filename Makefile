@@ -22,8 +22,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 serve: install
 	$(BIN)/sora-mock serve $(ARGS)
 
+# on all processors; the tests of a file stay together, for they share servers
 test: install
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: lint types wheel
 
