@@ -14,6 +14,7 @@ LAYERS = {
     "clock": 1,
     "console": 1,
     "ids": 1,
+    "readers": 1,
     "settings": 1,
     "options": 1,
     "data": 1,

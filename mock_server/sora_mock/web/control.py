@@ -20,7 +20,7 @@ from sora_mock.domain.ledger import to_units
 from sora_mock.domain.reading import json_number, short_text
 from sora_mock.domain.token_bucket import parse_rate
 from sora_mock.journal import redacted
-from sora_mock.settings import callback_routes
+from sora_mock.readers import callback_routes
 from sora_mock.version import VERSION
 from sora_mock.web import inbox
 from sora_mock.web.api import LARGEST_BODY
