@@ -81,6 +81,10 @@ def test_the_header_takes_parameters(api: Api) -> None:
         ("completed latency=61", "latency: expected a number from 0 to 60"),
         ("completed status=200", "status: expected a number from 400 to 599"),
         ("completed status=404.5", "status: expected an HTTP status"),
+        ("rate_limited retry_after=1.5", "retry_after: expected whole seconds"),
+        ("rate_limited retry_after=86401", "retry_after: expected a number from 0 to 86400"),
+        ("failed retry_after=1", "retry_after has no effect on failed, which answers neither 429 nor 503"),
+        ("bad_gateway retry_after=1", "retry_after has no effect on bad_gateway"),
         ("completed generation_time=-1", "generation_time: expected"),
         ("completed generation_time=5 queue_time=6", "queue_time"),
         ("completed progress=50,40", "progress: expected points"),
@@ -102,6 +106,22 @@ def test_a_wrong_name_or_parameter_is_a_clear_400_everywhere(api: Api, written: 
         assert said in error["message"]
         assert "X-Mock-Scenario" not in refused.headers
     assert api.control("GET", "/tasks")["tasks"] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("rate_limited", "60"),
+        ("rate_limited retry_after=0", "0"),
+        ("rate_limited retry_after=2", "2"),
+        ("service_unavailable", None),
+        ("service_unavailable retry_after=3", "3"),
+    ],
+)
+def test_how_long_a_refusal_tells_to_wait_is_a_parameter(api: Api, written: str, told: str | None) -> None:
+    assert api.create(headers={"X-Mock-Scenario": written}).headers.get("Retry-After") == told
+    polled = api.request("GET", "/v1/credits", headers={"X-Mock-Scenario": written})
+    assert polled.headers.get("Retry-After") == told
 
 
 def test_a_token_that_is_never_closed_is_told(api: Api) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from sora_mock import settings as rooms
 from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.options import with_options
 from sora_mock.settings import SettingError, Settings, load
 
 Loader = Callable[..., Settings]
@@ -340,6 +341,12 @@ def test_the_service_table_decides_what_the_sources_leave_open(read: Loader) -> 
     file = "[service]\nexpired_link_status = 410\ncancelled-status = 'cancelled'\nretry_after = false"
     found = read(file=file).behaviour
     assert (found.expired_link_status, found.cancelled_status, found.retry_after) == (410, "cancelled", False)
+
+
+@pytest.mark.parametrize("route", ["https://hooks.example.com", ["https://hooks.example.com"]])
+def test_a_route_without_a_target_says_what_one_looks_like(route: Any) -> None:
+    with pytest.raises(SettingError, match=r"expected ORIGIN=URL, such as https://hooks\.example\.com=http://127\."):
+        with_options(Settings(), {"callback_route": route})
 
 
 def test_retry_after_may_be_a_date(read: Loader) -> None:

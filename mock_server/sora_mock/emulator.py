@@ -49,6 +49,9 @@ BROKEN: Final = "sk-mock-broken"
 MEANINGS: Final = (EXPIRED, NO_ACCESS, NO_CREDIT, RATE_LIMITED, BROKEN)
 """Keys that begin like this have a meaning (docs/reference.md, Keys)."""
 
+LONG_WAIT: Final = 60
+"""Seconds that a 429 tells to wait where neither a rate limit nor a parameter says how long."""
+
 LONGEST_KEY: Final = 4096
 
 
@@ -205,8 +208,9 @@ class Emulator:
     def _refusal_of(self, scenario: Scenario, headers: Headers = ()) -> ApiError:
         """The error that a scenario answers with."""
         status = scenario.status or 500
-        if status == 429:
-            headers = (*headers, *self._too_many(60).headers)
+        wait = LONG_WAIT if scenario.retry_after is None and status == 429 else scenario.retry_after
+        if wait is not None:
+            headers = (*headers, *self._retry_after(wait))
         return ApiError(status, scenario.message, code=scenario.code, headers=headers)
 
     def _before_reply(self, call: Call, account: Account, now: float, operation: str) -> None:
@@ -296,7 +300,7 @@ class Emulator:
             if wait:
                 # a client waits in real seconds; on a clock that stands still there are none
                 real = wait if account.clock.frozen else wait / account.clock.speed
-                raise self._too_many(token_bucket.retry_after(real))
+                raise ApiError(429, headers=self._retry_after(token_bucket.retry_after(real)))
         if account.meaning is not None and not overridden and not _has_token(call.body):
             self._refuse_by_key(call, account, access=False)
 
@@ -304,20 +308,20 @@ class Emulator:
         """Raises what the key means: 429, 500 and, where `access` is asked for, 403."""
         if account.meaning is None:
             return
-        refusals = {RATE_LIMITED: self._too_many(60), BROKEN: ApiError(500)}
+        refusals = {RATE_LIMITED: ApiError(429, headers=self._retry_after(LONG_WAIT)), BROKEN: ApiError(500)}
         if access:
             refusals[NO_ACCESS] = ApiError(403)
         if account.meaning in refusals:
             call.rule = f"key {account.meaning}"
             raise refusals[account.meaning]
 
-    def _too_many(self, seconds: int) -> ApiError:
+    def _retry_after(self, seconds: int) -> Headers:
         form = self.settings.behaviour.retry_after
         if not form:
-            return ApiError(429)
+            return ()
         # a client compares a date with the real time, whatever the account's clock shows
         value = formatdate(math.ceil(self.real_now()) + seconds, usegmt=True) if form == "date" else str(seconds)
-        return ApiError(429, headers=((b"retry-after", value.encode()),))
+        return ((b"retry-after", value.encode()),)
 
     def _read(self, call: Call, account: Account) -> dict[str, Any]:
         """The creation's request, checked against the contract. Raises ApiError 413 and 400."""

@@ -101,7 +101,10 @@ def callback_routes(value: Any) -> dict[str, str]:
     if isinstance(value, dict):
         pairs = list(value.items())
     else:
-        pairs = [(str(each).partition("=")[0], str(each).partition("=")[2]) for each in _listed(value)]
+        parts = [str(each).partition("=") for each in _listed(value)]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError("expected ORIGIN=URL, such as https://hooks.example.com=http://127.0.0.1:9000")
+        pairs = [(one, other) for one, _, other in parts]
     return {origin_of(origin(one) + "/"): public_url(other) for one, other in pairs}
 
 

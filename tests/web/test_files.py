@@ -387,3 +387,21 @@ def test_a_head_request_knows_no_ranges(api: Api) -> None:
     for wanted in ("bytes=0-9", "bytes=99999999-"):
         part = api.client.head(link, headers={"Range": wanted})
         assert (part.status_code, part.headers["content-length"]) == (200, whole.headers["content-length"])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "status", "code"),
+    [
+        ("unauthorized", 401, "unauthorized"),
+        ("insufficient_quota", 402, "quota_exceeded"),
+        ("model_access_denied", 403, "permission_denied"),
+        ("rate_limited", 429, "rate_limit_exceeded"),
+        ("internal_error status=418", 418, "invalid_request"),
+        ("internal_error", 500, "internal_error"),
+    ],
+)
+def test_a_scenario_refuses_a_file_in_the_words_of_its_status(
+    api: Api, url: str, scenario: str, status: int, code: str
+) -> None:
+    refused = api.client.get(url, headers={"X-Mock-Scenario": scenario})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)

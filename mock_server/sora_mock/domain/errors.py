@@ -35,17 +35,25 @@ class ApiError(Exception):
 
 OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
     # status: (code, message, type). Unknown routes answer 404 with this type (client code keys on the message);
-    # the rest is an assumption in the same style, listed in docs/fidelity.md.
+    # the rest is an assumption in the same style, listed in docs/fidelity.md. Result files have no table of their own
+    # and answer 401, 402, 403 and 429 as the query does.
     400: ("invalid_request", "The request is not valid HTTP", "invalid_request_error"),
+    401: ("unauthorized", "Authentication required", "authentication_error"),
+    402: ("quota_exceeded", "Insufficient quota. Please top up your account.", "insufficient_quota"),
+    403: ("permission_denied", "You don't have permission to access this file", "invalid_request_error"),
     404: ("not_found", "Not found", "invalid_request_error"),
     405: ("method_not_allowed", "Method not allowed", "invalid_request_error"),
     408: ("request_timeout", "The request body did not arrive in time", "invalid_request_error"),
     413: ("request_too_large", "The request body is larger than 1 MiB", "invalid_request_error"),
     416: ("range_not_satisfiable", "The requested range is not satisfiable", "invalid_request_error"),
+    429: ("rate_limit_exceeded", "Rate limit exceeded", "evo_api_error"),
     500: ("internal_error", "Internal server error", "api_error"),
     502: ("upstream_error", "The upstream service did not answer", "api_error"),
     503: ("service_unavailable", "Service temporarily unavailable", "api_error"),
 }
+
+ANY_OTHER: Final = ("invalid_request", "Invalid request", "invalid_request_error")
+"""What a status below 500 says that is in no table, as a scenario can choose it."""
 
 
 def envelope(error: ApiError, row: dict[str, Any] | None = None) -> Envelope:
@@ -54,7 +62,8 @@ def envelope(error: ApiError, row: dict[str, Any] | None = None) -> Envelope:
     row: the operation's own code, message, type and perhaps param for this status; None where it has none.
     """
     if row is None:
-        code, message, kind = OUTSIDE_THE_CONTRACT.get(error.status, OUTSIDE_THE_CONTRACT[500])
+        fallback = OUTSIDE_THE_CONTRACT[500] if error.status >= 500 else ANY_OTHER
+        code, message, kind = OUTSIDE_THE_CONTRACT.get(error.status, fallback)
         row = {"code": code, "message": message, "type": kind}
     filled = {"code": error.code or row["code"], "message": error.message or row["message"]}
     param = error.param or (row.get("param") if error.message is None else None)

@@ -43,6 +43,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code, message: of the failure, or of the refusal; None takes the documented ones.
     progress: the curve that it climbs. latency: real seconds before the answer.
     status: the HTTP status of a refusal; None lets the task come into being.
+    retry_after: real seconds that a 429 or 503 tells to wait; None is 60 for a 429 and no word of it for a 503.
     tells_error: whether a failed task says why. callback: what is done to its callback.
     """
 
@@ -57,6 +58,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     progress: Curve | None = None
     latency: float = 0.0
     status: int | None = None
+    retry_after: int | None = None
     fault: Fault | None = None
     shape: Shape | None = None
     tells_error: bool = True
@@ -102,6 +104,13 @@ def _status(value: Any) -> int:
     return int(found)
 
 
+def _wait(value: Any) -> int:
+    found = number(0, 86400)(value)
+    if found != int(found):
+        raise ValueError("expected whole seconds from 0 to 86400")
+    return int(found)
+
+
 def _curve(value: Any) -> Curve:
     """Points of the progress: `[[0, 1], [0.5, 40]]`, or values at equal distances; `0:1,0.5:40` in a token."""
     wrong = ValueError(
@@ -134,6 +143,7 @@ PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "progress": _curve,
     "latency": number(0, LONGEST_LATENCY),
     "status": _status,
+    "retry_after": _wait,
 }
 """What any scenario takes, by a reader that raises ValueError."""
 
@@ -181,6 +191,8 @@ def _idle(parameter: str, scenario: Scenario) -> str | None:
         return f"answers HTTP {scenario.status}, so that there is no task"
     if parameter in (*life, *words, "status") and scenario.fault == "reset_before":
         return "resets the connection, so that there is no task and no answer"
+    if parameter == "retry_after" and scenario.status not in (429, 503):
+        return "answers neither 429 nor 503"
     if parameter in words and scenario.fault == "html_body":
         return "answers with an HTML page"
     if scenario.status is None and parameter in ("at", *words) and scenario.outcome in ("completed", "stuck"):
