@@ -269,6 +269,25 @@ def test_a_failing_test_that_closed_the_network_is_reported_like_any_other(suite
     assert ran.lines("not to be had: Failed: no network here")
 
 
+def test_a_failing_test_that_stopped_the_time_is_reported_too(suite: Suite) -> None:
+    suite.write("""
+        import socket, subprocess, time
+
+        def refuse(*ignored, **more):
+            raise OSError("no network here")
+
+        def test_it(sora_mock, monkeypatch):
+            # as freezegun does wherever a name of these functions stands
+            for module, name in ((time, "monotonic"), (subprocess, "_time")):
+                monkeypatch.setattr(module, name, lambda: 0.0)
+            monkeypatch.setattr(socket, "create_connection", refuse)
+            assert "its own failure" == 0
+    """)
+    ran = suite.run()
+    assert ran.counts == "1 failed"
+    assert ran.lines("assert 'its own failure' == 0")
+
+
 def test_junit_files_have_the_journal_of_a_failure_as_a_property(suite: Suite) -> None:
     suite.write("""
         def test_it(sora_mock):

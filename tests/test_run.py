@@ -398,6 +398,21 @@ def test_a_terminal_that_hangs_up_ends_the_command_and_the_run(tmp_path: Path) -
         assert process.wait(DEADLINE) == 128 + signal.SIGHUP
 
 
+@linux
+def test_a_stop_key_where_nobody_could_continue_the_command_stops_nothing(tmp_path: Path) -> None:
+    with at_a_terminal(tmp_path, *python("import time; print('up', flush=True)\nwhile True: print(input())")) as (
+        run,
+        screen,
+    ):
+        screen.wait_for(b"up")
+        # `run` leads the session: there is no shell whose `fg` would continue it
+        screen.type(b"\x1a")
+        screen.type(b"still here\n")
+        screen.wait_for(b"still here\r\nstill here")
+        screen.type(b"\x03")
+        assert run.wait(DEADLINE) == 128 + signal.SIGINT
+
+
 # --- what is left behind ---
 
 FAMILY = """

@@ -271,12 +271,15 @@ def test_lines_that_a_full_disk_did_not_take_are_counted_and_the_next_ones_writt
     terminal = Terminal(descriptor)
     terminal.tell("lost")
     assert any(terminal._dropped for _ in range(10**8))
+    # that it was dropped is tried to be told, and is no line of its own
+    terminal.tell("lost too")
+    assert any(terminal._dropped == 2 for _ in range(10**8))
     reader, writer = os.pipe()
     os.dup2(writer, descriptor)
     terminal.tell("kept")
     with os.fdopen(reader) as lines:
         assert lines.readline() == "sora-mock: kept\n"
-        assert lines.readline().startswith("sora-mock: 1 lines were dropped")
+        assert lines.readline().startswith("sora-mock: 2 lines were dropped")
         terminal.close()
     os.close(writer)
     os.close(descriptor)

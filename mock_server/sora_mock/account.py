@@ -158,9 +158,10 @@ class Account:
         return requests
 
     def journal(self, limit: int = 20) -> str:
-        """The last requests and all callbacks as text for a person, oldest first."""
+        """The last requests and callbacks, at most `limit` of each, as text for a person, oldest first."""
         requests = self.call("GET", f"/requests?limit={limit}")["requests"]
-        return "\n".join(transcript.lines(requests, self.deliveries())) or self._nothing()
+        deliveries = self.call("GET", f"/deliveries?limit={limit}")["deliveries"]
+        return "\n".join(transcript.lines(requests, deliveries)) or self._nothing()
 
     def _nothing(self) -> str:
         """What to say of an account that nobody used: most often the key was another one."""

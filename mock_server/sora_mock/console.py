@@ -20,7 +20,7 @@ def complain(message: str, program: str = "sora-mock") -> None:
         # a full pipe would hold us for as long as its reader likes; Windows can ask this of sockets alone
         if sys.platform == "win32" or select.select([], [descriptor], [], PATIENCE)[1]:
             os.write(descriptor, line.encode("utf-8", "backslashreplace"))
-    except io.UnsupportedOperation:
+    except (AttributeError, io.UnsupportedOperation):
         # what stands for it is no file
         sys.stderr.write(line)
     except (OSError, ValueError):

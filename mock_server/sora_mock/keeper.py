@@ -42,31 +42,28 @@ def keep(channel: socket.socket, command: Sequence[str], own_group: bool, mask: 
     them as a whole; otherwise it is in that of the caller. mask: the signals that the command has to find blocked.
     Single-threaded processes only.
     """
-    group = 0 if own_group else os.getpgrp()
-    # out of the group: what ends all of that, such as `timeout --kill-after`, must leave somebody to tidy up
-    os.setpgid(0, 0)
-    # now in the background, but allowed to complain
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
     with channel.makefile("rb", buffering=0) as lines:
         variables = lines.readline()
     if not variables.endswith(b"\n"):
         return 0
-    keeper = _Keeper(channel, group)
+    keeper = _Keeper(channel, own_group)
     try:
         keeper.start(command, {**os.environ, **json.loads(variables)}, mask)
     except OSError as problem:
         missing = not command[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
         complain(f"cannot run {command[0]!r}: {'command not found' if missing else problem.strerror}")
         return NOT_FOUND if missing else NOT_EXECUTABLE
+    # What ends a whole group, such as `timeout --kill-after`, must leave somebody to tidy up. A group of our own in the
+    # same session would not do: the kernel would count us as somebody who continues a command that Ctrl-Z has stopped.
+    os.setsid()
     channel.send(STARTED)
     return keeper.wait()
 
 
 class _Keeper:
-    def __init__(self, channel: socket.socket, group: int) -> None:
+    def __init__(self, channel: socket.socket, own_group: bool) -> None:
         self.channel = channel
-        self.group = group
-        self.own_group = group == 0
+        self.own_group = own_group
         self.forsaken = False
         """Whether the owner of the channel's other end is gone."""
         self.pid = 0
@@ -88,9 +85,10 @@ class _Keeper:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+        group = 0 if self.own_group else None
         # what was opened for the command, as by a shell's <(...), stays open; what is ours closes by itself
         self.child = subprocess.Popen(  # noqa: S603  # to run what the user typed is what this is for
-            command, env=environment, process_group=self.group, preexec_fn=prepare, close_fds=False
+            command, env=environment, process_group=group, preexec_fn=prepare, close_fds=False
         )
         # kept: a Popen that is forgotten takes the exit code with it
         self.pid = self.child.pid

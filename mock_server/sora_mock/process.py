@@ -22,6 +22,10 @@ GRACE: Final = 5.0
 """Real seconds in which the child has to end; it takes 2 at most."""
 
 
+TICK: Final = 0.02
+"""Real seconds between two looks at a child that should end."""
+
+
 class StartError(Exception):
     """The server did not start; the text is its own last line, or what was waited for."""
 
@@ -71,8 +75,7 @@ class ServerProcess:
         late = reader.is_alive()
         if late:
             self.process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(GRACE)
+        self._ends(GRACE)
         reader.join(GRACE)
         said = re.sub(r"^sora-mock( serve)?: ", "", self._last_line())
         reason = f"it was not ready within {deadline:g} s" if late else said
@@ -81,11 +84,9 @@ class ServerProcess:
 
     def fate(self, seconds: float = 0.0) -> str | None:
         """What became of the process; None while it lives. seconds: how long its end is waited for."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(seconds)
-        code = self.process.returncode
-        if code is None:
+        if not self._ends(seconds):
             return None
+        code = self.process.returncode
         if code < 0:
             return f"the server at {self.url} was killed by signal {-code}"
         last = self._last_line()
@@ -102,12 +103,19 @@ class ServerProcess:
         """Ends it, and returns when it has ended."""
         self.process.terminate()
         self._forget()
-        try:
-            self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        if not self._ends(GRACE):
             self.process.kill()
-            self.process.wait(GRACE)
+            self.process.wait()
         self._said.close()
+
+    def _ends(self, seconds: float) -> bool:
+        """Whether it is over within real seconds. Popen's own wait would go by a clock that a test may have stopped."""
+        pause = threading.Event()
+        for _ in range(round(seconds / TICK)):
+            if self.process.poll() is not None:
+                return True
+            pause.wait(TICK)
+        return self.process.poll() is not None
 
 
 def _end_with_parent() -> None:

@@ -117,7 +117,7 @@ class Terminal:
             except OSError:
                 # a full disk may have room again
                 with self._lock:
-                    self._dropped += len(events)
+                    self._dropped += sum(map(_lines_lost, events))
             if over:
                 return
 
@@ -141,6 +141,11 @@ class Terminal:
                 except BlockingIOError:
                     # whoever shares the file, as a program of Node's does, may have made it one that does not wait
                     select.select([], [self._descriptor], [])
+
+
+def _lines_lost(event: Event) -> int:
+    """What it counts for where it could not be written; that lines were dropped before is no line of its own."""
+    return event["lines"] if isinstance(event, dict) and event["event"] == "dropped" else 1
 
 
 def wants_colour(environment: Mapping[str, str], is_terminal: bool) -> bool:

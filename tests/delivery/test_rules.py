@@ -384,6 +384,26 @@ def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is
     assert delivery["state"] == "succeeded"
 
 
+def test_an_advance_ends_with_nothing_under_way_though_a_redelivery_comes_in_between(api: Api) -> None:
+    told = [{"status": 500, "delay": delay} for delay in (0, 0.2, 0.4, 0, 0)]
+    api.control("PUT", "/inbox/hook", {"replies": told})
+    task_id = api.new_task(callback_url=HOOK)
+    api.advance(5)
+    [delivery] = deliveries(api)
+    with ThreadPoolExecutor() as threads:
+        walk = threads.submit(api.advance, 20)
+        api.control("GET", "/inbox/hook?wait=10&count=2")
+        # the third attempt falls due while this one is under way
+        other = threads.submit(api.control, "POST", f"/deliveries/{delivery['id']}/redeliver")
+        walk.result()
+        other.result()
+    [delivery] = deliveries(api)
+    made = [each for each in delivery["attempts"] if not each["extra"]]
+    ended_at = next(t["mock"]["ended_at"] for t in api.control("GET", "/tasks")["tasks"] if t["id"] == task_id)
+    assert [(each["at"] - ended_at, each["ended_at"] - each["at"]) for each in made] == [(0, 0), (1, 0), (3, 0), (7, 0)]
+    assert delivery["state"] == "failed"
+
+
 def test_a_redelivery_that_succeeds_ends_the_schedule(api: Api) -> None:
     replies(api, 500, 200, 500)
     task_id = api.new_task(callback_url=HOOK)

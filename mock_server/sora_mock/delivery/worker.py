@@ -63,7 +63,9 @@ class Worker:
         async with self._walks.setdefault(account, asyncio.Lock()):
             target = until(account.clock.at(self.emulator.real_now()))
             while True:
-                await self.settled(account)
+                # the end of one may have started another
+                while self._under_way.get(account):
+                    await self.settled(account)
                 now = account.clock.at(self.emulator.real_now())
                 moment = account.calls.first()
                 # on a running clock what the attempts took may have carried it beyond the target
