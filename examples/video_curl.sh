@@ -6,17 +6,12 @@
 # Against a mock: sora-mock run -- sh video_curl.sh "A cat playing piano" cat.mp4
 #
 # EVOLINK_BASE_URL  another service (https://api.evolink.ai)
+# IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
 # POLL_SECONDS      pause between two looks at the task (5)
 # INBOX             only on a mock: a name; the task's callback is waited for there, instead of looking again and again
 #
 # Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
 set -u
-
-base=${EVOLINK_BASE_URL:-https://api.evolink.ai}
-if [ $# -ne 2 ] || [ -z "${EVOLINK_API_KEY:-}" ]; then
-  echo "usage: EVOLINK_API_KEY=... video_curl.sh PROMPT FILE" >&2
-  exit 2
-fi
 
 # end CODE MESSAGE
 end() {
@@ -24,32 +19,86 @@ end() {
   exit "$1"
 }
 
-# fetch [curl's flags] URL: sets $status, and puts the body into $part, which curl empties before each try. curl waits
-# as a 429 says, and tries again after faults of the service and where no answer came or one was cut off
-fetch() {
+if [ $# -ne 2 ] || [ -z "$1" ] || [ -z "$2" ] || [ -z "${EVOLINK_API_KEY:-}" ]; then
+  end 2 "usage: EVOLINK_API_KEY=... video_curl.sh PROMPT FILE"
+fi
+base=$(printf '%s' "${EVOLINK_BASE_URL:-https://api.evolink.ai}" | sed 's/\/*$//')
+longest=1800 # seconds that a task may take
+poll=${POLL_SECONDS:-5}
+case $poll in
+  *[!0-9.]* | *.*.* | .) end 2 "POLL_SECONDS is a number, not $poll" ;;
+esac
+case $2 in
+  -*) file=./$2 ;; # or it would be taken for a flag
+  *) file=$2 ;;
+esac
+
+# call [curl's flags] URL: one try. Sets $head, $status (000 where no whole answer came), and puts the body into $part.
+# The key goes in on standard input, because other users of the machine can read a command's arguments
+secret="header = \"Authorization: Bearer $EVOLINK_API_KEY\""
+call() {
   true > "$part"
-  status=$(curl --silent --show-error --retry 5 --retry-all-errors --output "$part" --write-out '%{http_code}' "$@") ||
-    end 1 "no answer"
+  head=$(printf '%s\n' "$secret" | curl --silent --show-error --config - --dump-header - --output "$part" \
+    --write-out '\n%{http_code}' "$@") || head=000
+  status=$(printf '%s\n' "$head" | tail -n 1)
 }
 
-# ask PATH [curl's flags]: sets $status and $body. An answer that cannot be read is as good as lost and asked for again.
-# The key goes in on a file descriptor, because other users of the machine can read a command's arguments
-ask() {
-  path=$1
+# fetch NAME [curl's flags] URL: sets $status and, where NAME is not empty, $body, which has a field of that name. Waits
+# as a 429 says, if it does so in seconds, and tries again after faults of the service and lost answers, which those
+# that are empty or cannot be read are too
+fetch() {
+  name=$1 faults=0 pause=0 why=
+  late=$(($(date +%s) + longest))
   shift
-  for pause in 0 1 2 4 8 16; do
-    sleep $pause
-    fetch --max-time 60 --config /dev/fd/3 "$@" "$base$path" 3<<KEY
-header = "Authorization: Bearer $EVOLINK_API_KEY"
-KEY
-    body=$(tr '\r\n' '  ' < "$part" | sed 's/ *$//')
-    [ "$status" = 200 ] || return
-    case $body in
-      '{'*'}') return ;;
+  while [ $faults -lt 6 ] && [ $(($(date +%s) + ${pause%.*})) -lt $late ]; do
+    [ -z "$why" ] || echo "$why; again in $pause s" >&2
+    sleep "$pause"
+    pause=$(LC_ALL=C awk "BEGIN { printf \"%.3f\", $poll * 2 ^ $faults }")
+    call "$@"
+    case $status in
+      200)
+        found && return
+        why="an answer that cannot be read"
+        ;;
+      429) # no fault: it does not use up a try
+        why="too many requests"
+        seconds=$(printf '%s\n' "$head" | sed -n 's/^[Rr]etry-[Aa]fter: *0*\([0-9]\{1,9\}\)[[:space:]]*$/\1/p' | tail -n 1)
+        pause=${seconds:-$pause}
+        continue
+        ;;
+      000) why="no answer" ;;
+      5*) why="the service answers $status" ;;
+      *)
+        read_body
+        return
+        ;;
     esac
-    echo "an answer that cannot be read" >&2
+    faults=$((faults + 1))
   done
-  end 1 "no answer that can be read, 6 times"
+  end 1 "$why; given up"
+}
+
+# ask NAME PATH [curl's flags]: fetch from the API
+ask() {
+  wanted=$1 url=$base$2
+  shift 2
+  fetch "$wanted" --max-time 60 "$@" "$url"
+}
+
+found() {
+  [ -n "$name" ] || {
+    [ -s "$part" ]
+    return
+  }
+  read_body
+  case $body in
+    '{'*'}') [ -n "$(field "$name")" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+read_body() {
+  body=$(tr '\r\n' '  ' < "$part" | sed 's/ *$//')
 }
 
 # field NAME: the text or number of that name in $body, of a list the first
@@ -60,15 +109,16 @@ field() {
     sed 's/\\\(["\\/]\)/\1/g'
 }
 
-# refuse: ends with what the error in $body means
+# refuse CODE MORE: ends with what the error in $body means, and CODE where there is none
 refuse() {
-  [ "$(field code)" = content_policy_violation ] && end 4 "refused by moderation: $(field message)$1"
-  end 1 "$(field code): $(field message)$1"
+  code=$(field code) message=$(field message)
+  [ "$code" = content_policy_violation ] && end 4 "refused by moderation: $message$2"
+  end 1 "${code:-$1}: ${message:-no reason given}$2"
 }
 
 # what cannot be saved is not ordered
-part=$2.part
-if [ -d "$2" ] || ! true > "$part"; then
+part=$file.part
+if [ -d "$file" ] || ! true > "$part"; then
   end 1 "$2 cannot be written"
 fi
 trap 'rm -f "$part"' EXIT
@@ -81,44 +131,46 @@ if [ -n "${INBOX:-}" ]; then # only on a mock: elsewhere give the address of a r
 fi
 
 # all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
-once=video-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-ask /v1/videos/generations --header 'Content-Type: application/json' --header "Idempotency-Key: $once" --data "$order"
+once=${IDEMPOTENCY_KEY:-video-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
+echo "ordering under IDEMPOTENCY_KEY=$once" >&2
+ask id /v1/videos/generations --header 'Content-Type: application/json' --header "Idempotency-Key: $once" --data "$order"
 case $status in
   200) task=$(field id) ;;
-  402)
-    ask /v1/credits
-    end 3 "not enough credits: $(field remaining_credits) remain"
-    ;;
-  *) refuse "" ;;
+  402) end 3 "not enough credits: $(field message)" ;;
+  *) refuse "$status" "" ;;
 esac
 echo "ordered: $task" >&2
 
 if [ -n "${INBOX:-}" ]; then # only on a mock; for less than curl's 60 s, then we look
-  ask "/__mock/inbox/$INBOX?wait=50"
+  call --max-time 60 "$base/__mock/inbox/$INBOX?wait=50"
 fi
 
-over=$(($(date +%s) + 1800))
+over=$(($(date +%s) + longest))
 while [ "$(date +%s)" -lt $over ]; do
-  ask "/v1/tasks/$task"
-  [ "$status" = 200 ] || refuse ""
+  ask status "/v1/tasks/$task"
+  [ "$status" = 200 ] || refuse "$status" ""
   case $(field status) in
     completed)
-      # without our key, for the link is on another host
-      fetch --location --max-time 600 "$(field results)"
+      secret= # the link is on another host, which is not told our key
+      fetch "" --location --max-time 600 "$(field results)"
       [ "$status" = 200 ] || end 1 "the download answers $status"
-      mv "$part" "$2" || end 1 "$2 cannot be written"
+      mv -f "$part" "$file" || {
+        trap - EXIT
+        end 1 "$2 cannot be written; the video is in $part"
+      }
       echo "$2"
       exit 0
       ;;
     failed | cancelled)
       failure=$body
-      ask /v1/credits
+      call --max-time 60 "$base/v1/credits"
+      read_body
       left=$(field remaining_credits)
       body=$failure
-      refuse "; the credits came back, $left remain"
+      refuse "$(field status)" "; the credits came back${left:+, $left remain}"
       ;;
   esac
   echo "$(field status), $(field progress) %" >&2
-  sleep "${POLL_SECONDS:-5}"
+  sleep "$poll"
 done
-end 1 "task $task was not over after 1800 s"
+end 1 "task $task was not over after $longest s"

@@ -6,6 +6,7 @@
 Nothing in this file is for a mock; against one: sora-mock run -- python video_httpx.py "A cat playing piano" cat.mp4
 
 EVOLINK_BASE_URL  another service (https://api.evolink.ai)
+IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
 POLL_SECONDS      pause between two looks at the task (5)
 CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one): the service
                   then tells us when the task is over, and we look only now and then
@@ -26,7 +27,21 @@ from typing import Any
 
 import httpx
 
-POLL_SECONDS = float(os.environ.get("POLL_SECONDS", "5"))
+
+def number(name: str, otherwise: float, most: float) -> float:
+    """A number that the environment sets. Ends the program where it is none from 0 to `most`."""
+    value = os.environ.get(name) or otherwise
+    try:
+        if 0 <= float(value) <= most:
+            return float(value)
+    except ValueError:
+        pass
+    print(f"{name} is a number from 0 to {most:g}, not {value}", file=sys.stderr)
+    sys.exit(2)
+
+
+POLL_SECONDS = number("POLL_SECONDS", 5, 3600)
+CALLBACK_PORT = int(number("CALLBACK_PORT", 8000, 65535))
 CALLBACK_URL = os.environ.get("CALLBACK_URL")
 LONGEST = 1800.0  # seconds that a task may take
 TRIES = 6
@@ -43,37 +58,39 @@ class Problem(Exception):
 def ask(client: httpx.Client, method: str, url: str, take: Callable[[httpx.Response], Any], **more: Any) -> Any:
     """What `take` finds in a good answer. Waits as a 429 says, and tries again after faults of the service and lost
     answers, which those that `take` cannot read are too. Raises Problem."""
-    why, pause = "", 0.0
-    for attempt in range(TRIES):
-        if attempt:
+    why, pause, faults, end = "", 0.0, 0, time.monotonic() + LONGEST
+    while faults < TRIES and time.monotonic() + pause < end:
+        if why:
             print(f"{why}; again in {pause:.3g} s", file=sys.stderr)
             time.sleep(pause)
-        pause = POLL_SECONDS * 2**attempt
+        pause = POLL_SECONDS * 2**faults
         try:
             response = client.request(method, url, **more)
             if response.status_code == 200:
                 return take(response)
         except (httpx.RequestError, ValueError, LookupError, TypeError) as problem:
             why = f"no answer, or none that can be read ({type(problem).__name__})"
+            faults += 1
             continue
-        if response.status_code == 429:
+        if response.status_code == 429:  # no fault: it does not use up a try
             why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
         elif response.status_code >= 500:
             why = f"the service answers {response.status_code}"
+            faults += 1
         else:
             raise refusal(response)
-    raise Problem(f"{why}, {TRIES} times")
+    raise Problem(f"{why}; given up")
 
 
 def wait(retry_after: str, otherwise: float) -> float:
     """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
     try:
         if retry_after.isdecimal():
-            return min(float(retry_after), LONGEST)
+            return float(retry_after)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
         return otherwise
-    return min(left, LONGEST) if left > 0 else otherwise
+    return left if left > 0 else otherwise
 
 
 def refusal(response: httpx.Response) -> Problem:
@@ -82,16 +99,19 @@ def refusal(response: httpx.Response) -> Problem:
         code, message = (response.json()["error"][name] for name in ("code", "message"))
     except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
         code, message = response.status_code, response.text[:200]
-    if response.status_code == 402:
+    if response.status_code == 402 and response.request.method == "POST":  # later on the video is paid
         return Problem(f"not enough credits: {message}", 3)
     if code == "content_policy_violation":
         return Problem(f"refused by moderation: {message}", 4)
     return Problem(f"{code}: {message}")
 
 
-def credits(client: httpx.Client) -> float:
-    """What remains on the account."""
-    return float(ask(client, "GET", "/v1/credits", lambda r: r.json()["data"]["token"]["remaining_credits"]))
+def remain(client: httpx.Client) -> str:
+    """Tells what remains on the account; nothing where that is not to be had at once, for nobody asked."""
+    try:
+        return f", {client.get('/v1/credits').json()['data']['token']['remaining_credits']:g} remain"
+    except (httpx.RequestError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def order(client: httpx.Client, prompt: str) -> str:
@@ -100,8 +120,10 @@ def order(client: httpx.Client, prompt: str) -> str:
     if CALLBACK_URL:
         body["callback_url"] = CALLBACK_URL
     # all tries carry the same key: where a reply was lost, the next try gets the task that exists and pays nothing
-    once = {"Idempotency-Key": str(uuid.uuid4())}
-    return str(ask(client, "POST", "/v1/videos/generations", lambda r: r.json()["id"], json=body, headers=once))
+    once = os.environ.get("IDEMPOTENCY_KEY") or str(uuid.uuid4())
+    print(f"ordering under IDEMPOTENCY_KEY={once}", file=sys.stderr)
+    headers = {"Idempotency-Key": once}
+    return str(ask(client, "POST", "/v1/videos/generations", lambda r: r.json()["id"], json=body, headers=headers))
 
 
 def seen(response: httpx.Response) -> dict[str, Any]:
@@ -124,10 +146,17 @@ def finished(client: httpx.Client, task_id: str, called: threading.Event) -> dic
     raise Problem(f"task {task_id} was not over after {LONGEST:g} s")
 
 
+def video(response: httpx.Response) -> bytes:
+    """The video that an answer brings. Raises ValueError where it is empty."""
+    if not response.content:
+        raise ValueError
+    return response.content
+
+
 def save(url: str, part: Path, file: Path) -> None:
     """Downloads the video, which has a few MB. The link is on another host, which is not told our key."""
     with httpx.Client(follow_redirects=True, timeout=60) as client:
-        part.write_bytes(ask(client, "GET", url, lambda r: r.content))
+        part.write_bytes(ask(client, "GET", url, video))
     part.replace(file)
 
 
@@ -144,11 +173,10 @@ def listen(called: threading.Event) -> None:
         def log_message(self, *ignored: object) -> None:
             pass
 
-    port = int(os.environ.get("CALLBACK_PORT", "8000"))
     try:
-        server = ThreadingHTTPServer(("", port), Receiver)
+        server = ThreadingHTTPServer(("", CALLBACK_PORT), Receiver)
     except OSError as problem:
-        raise Problem(f"port {port}: {problem.strerror}") from None
+        raise Problem(f"port {CALLBACK_PORT}: {problem.strerror}") from None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"callbacks are received on port {server.server_port}", file=sys.stderr)
 
@@ -166,7 +194,6 @@ def main(prompt: str, file: Path) -> None:
     base = os.environ.get("EVOLINK_BASE_URL", "https://api.evolink.ai")
     key = {"Authorization": f"Bearer {os.environ['EVOLINK_API_KEY']}"}
     with httpx.Client(base_url=base, headers=key, timeout=60) as client:
-        before = credits(client)
         task_id = order(client, prompt)
         print(f"ordered: {task_id}", file=sys.stderr)
         task = finished(client, task_id, called)
@@ -175,7 +202,7 @@ def main(prompt: str, file: Path) -> None:
             return
         failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
         moderated = failure["code"] == "content_policy_violation"
-        told = f"{failure['code']}: {failure['message']}; credits: {before:g} before, {credits(client):g} now"
+        told = f"{failure['code']}: {failure['message']}; the credits came back{remain(client)}"
         raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
 
 

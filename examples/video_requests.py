@@ -6,6 +6,7 @@
 Nothing in this file is for a mock; against one: sora-mock run -- python video_requests.py "A cat playing piano" cat.mp4
 
 EVOLINK_BASE_URL  another service (https://api.evolink.ai)
+IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
 POLL_SECONDS      pause between two looks at the task (5)
 CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one)
 
@@ -25,8 +26,22 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import requests
 
-BASE_URL = os.environ.get("EVOLINK_BASE_URL", "https://api.evolink.ai")
-POLL_SECONDS = float(os.environ.get("POLL_SECONDS", "5"))
+
+def number(name: str, otherwise: float, most: float) -> float:
+    """A number that the environment sets. Ends the program where it is none from 0 to `most`."""
+    value = os.environ.get(name) or otherwise
+    try:
+        if 0 <= float(value) <= most:
+            return float(value)
+    except ValueError:
+        pass
+    print(f"{name} is a number from 0 to {most:g}, not {value}", file=sys.stderr)
+    sys.exit(2)
+
+
+BASE_URL = os.environ.get("EVOLINK_BASE_URL", "https://api.evolink.ai").rstrip("/")
+POLL_SECONDS = number("POLL_SECONDS", 5, 3600)
+CALLBACK_PORT = int(number("CALLBACK_PORT", 8000, 65535))
 CALLBACK_URL = os.environ.get("CALLBACK_URL")
 LONGEST = 1800.0  # seconds that a task may take
 TRIES = 6
@@ -42,37 +57,39 @@ def ask(session: requests.Session, method: str, url: str, take: Callable[[reques
     """What `take` finds in a good answer. Waits as a 429 says, and tries again after faults of the service and lost
     answers, which those that `take` cannot read are too. Ends the program where that does not help."""
     # urllib3's Retry does not do: it is content with an answer's head, and the rest may be cut off or broken
-    why, pause = "", 0.0
-    for attempt in range(TRIES):
-        if attempt:
+    why, pause, faults, end = "", 0.0, 0, time.monotonic() + LONGEST
+    while faults < TRIES and time.monotonic() + pause < end:
+        if why:
             print(f"{why}; again in {pause:.3g} s", file=sys.stderr)
             time.sleep(pause)
-        pause = POLL_SECONDS * 2**attempt
+        pause = POLL_SECONDS * 2**faults
         try:
             response = session.request(method, url, timeout=60, **more)
             if response.status_code == 200:
                 return take(response)
         except (requests.RequestException, ValueError, LookupError, TypeError) as problem:
             why = f"no answer, or none that can be read ({type(problem).__name__})"
+            faults += 1
             continue
-        if response.status_code == 429:
+        if response.status_code == 429:  # no fault: it does not use up a try
             why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
         elif response.status_code >= 500:
             why = f"the service answers {response.status_code}"
+            faults += 1
         else:
             refuse(response)
-    quit(1, f"{why}, {TRIES} times")
+    quit(1, f"{why}; given up")
 
 
 def wait(retry_after: str, otherwise: float) -> float:
     """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
     try:
         if retry_after.isdecimal():
-            return min(float(retry_after), LONGEST)
+            return float(retry_after)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
         return otherwise
-    return min(left, LONGEST) if left > 0 else otherwise
+    return left if left > 0 else otherwise
 
 
 def refuse(response: requests.Response) -> NoReturn:
@@ -81,26 +98,30 @@ def refuse(response: requests.Response) -> NoReturn:
         code, message = (response.json()["error"][name] for name in ("code", "message"))
     except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
         code, message = response.status_code, response.text[:200]
-    if response.status_code == 402:
+    if response.status_code == 402 and response.request.method == "POST":  # later on the video is paid
         quit(3, f"not enough credits: {message}")
     if code == "content_policy_violation":
         quit(4, f"refused by moderation: {message}")
     quit(1, f"{code}: {message}")
 
 
-def credits(service: requests.Session) -> float:
-    """What remains on the account."""
-    url = f"{BASE_URL}/v1/credits"
-    return float(ask(service, "GET", url, lambda r: r.json()["data"]["token"]["remaining_credits"]))
+def remain(service: requests.Session) -> str:
+    """Tells what remains on the account; nothing where that is not to be had at once, for nobody asked."""
+    try:
+        credits = service.get(f"{BASE_URL}/v1/credits", timeout=60).json()
+        return f", {credits['data']['token']['remaining_credits']:g} remain"
+    except (requests.RequestException, ValueError, LookupError, TypeError):
+        return ""
 
 
 def order(service: requests.Session, prompt: str) -> str:
     """The id of the new task."""
     body = {"model": "sora-2-beta-max", "prompt": prompt} | ({"callback_url": CALLBACK_URL} if CALLBACK_URL else {})
     # all tries carry the same key: where a reply was lost, the next try gets the task that exists and pays nothing
-    once = {"Idempotency-Key": str(uuid.uuid4())}
-    url = f"{BASE_URL}/v1/videos/generations"
-    return str(ask(service, "POST", url, lambda r: r.json()["id"], json=body, headers=once))
+    once = os.environ.get("IDEMPOTENCY_KEY") or str(uuid.uuid4())
+    print(f"ordering under IDEMPOTENCY_KEY={once}", file=sys.stderr)
+    url, headers = f"{BASE_URL}/v1/videos/generations", {"Idempotency-Key": once}
+    return str(ask(service, "POST", url, lambda r: r.json()["id"], json=body, headers=headers))
 
 
 def seen(response: requests.Response) -> dict[str, Any]:
@@ -123,6 +144,13 @@ def finished(service: requests.Session, task_id: str, called: threading.Event) -
     quit(1, f"task {task_id} was not over after {LONGEST:g} s")
 
 
+def video(response: requests.Response) -> bytes:
+    """The video that an answer brings. Raises ValueError where it is empty."""
+    if not response.content:
+        raise ValueError
+    return response.content
+
+
 def listen(called: threading.Event) -> None:
     """Receives callbacks; `application` would as well stand in the WSGI server that you have."""
 
@@ -137,11 +165,10 @@ def listen(called: threading.Event) -> None:
         start_response("204 No Content", [])
         return []
 
-    port = int(os.environ.get("CALLBACK_PORT", "8000"))
     try:
-        server = make_server("", port, application, handler_class=Silent)
+        server = make_server("", CALLBACK_PORT, application, handler_class=Silent)
     except OSError as problem:
-        quit(1, f"port {port}: {problem.strerror}")
+        quit(1, f"port {CALLBACK_PORT}: {problem.strerror}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"callbacks are received on port {server.server_port}", file=sys.stderr)
 
@@ -158,19 +185,18 @@ def main(prompt: str, file: Path) -> None:
         listen(called)
     with requests.Session() as service:
         service.headers["Authorization"] = f"Bearer {os.environ['EVOLINK_API_KEY']}"
-        before = credits(service)
         task_id = order(service, prompt)
         print(f"ordered: {task_id}", file=sys.stderr)
         task = finished(service, task_id, called)
         if task["status"] != "completed":
             failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
-            told = f"{failure['code']}: {failure['message']}; credits: {before:g} before, {credits(service):g} now"
+            told = f"{failure['code']}: {failure['message']}; the credits came back{remain(service)}"
             if failure["code"] == "content_policy_violation":
                 quit(4, f"refused by moderation: {told}")
             quit(1, told)
     # in another session, so that the other host is not told our key; a video has a few MB
     with requests.Session() as files:
-        part.write_bytes(ask(files, "GET", task["results"][0], lambda r: r.content))
+        part.write_bytes(ask(files, "GET", task["results"][0], video))
     part.replace(file)
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_a_video_is_made_and_saved(client: Client) -> None:
         ("moderation_celebrity", MODERATED, "refused by moderation: .*celebrity detected in image.*1000"),
         ("moderation_celebrity_input", MODERATED, "refused by moderation: celebrity detected in image"),
         ("failed_generation_timeout", FAILED, "generation_timeout: .*1000"),
-        ("failed_without_error_object", FAILED, "."),
+        ("failed_without_error_object", FAILED, "failed: no reason given; .*1000"),
         ("model_access_denied", FAILED, "model_access_denied: "),
     ],
 )
@@ -164,8 +165,46 @@ def test_an_order_that_got_no_answer_is_repeated_and_paid_once(client: Client, s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("scenario", ["moderation_celebrity", "failed_generation_timeout"])
+def test_the_reason_is_told_where_the_credits_are_not_to_be_had(client: Client, scenario: str) -> None:
+    client.account.scenario(scenario)
+    client.account.scenario("service_unavailable", times=None, match={"operation": "credits"})
+    done = client.run()
+    assert done.returncode == (MODERATED if "moderation" in scenario else FAILED), done.stderr
+    assert re.search("celebrity detected|generation_timeout: ", done.stderr.splitlines()[-1])
+    assert done.stderr.endswith("; the credits came back\n")
+    assert len([record for record in client.account.requests if record["path"] == "/v1/credits"]) == 1
+
+
+def test_an_order_is_fetched_once_more_under_the_key_that_was_told(client: Client) -> None:
+    first = client.run()
+    told = re.search("IDEMPOTENCY_KEY=(.*)", first.stderr)
+    assert told is not None, first.stderr
+    client.video.unlink()
+    done = client.run(IDEMPOTENCY_KEY=told[1])
+    assert done.returncode == SAVED, done.stderr
+    assert saved(client)
+    assert len(client.account.tasks) == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404])
+def test_a_poll_that_is_refused_is_told_with_the_task_and_is_no_empty_account(client: Client, status: int) -> None:
+    client.account.scenario("completed", status=status, match={"operation": "query"})
+    done = client.run()
+    assert done.returncode == FAILED, done.stderr
+    assert f"ordered: {client.account.tasks[0]['id']}\n" in done.stderr
+    assert re.search(r"\w+: \w+", done.stderr.splitlines()[-1])
+    assert "not enough credits" not in done.stderr
+
+
+def test_an_address_may_end_in_a_slash(client: Client) -> None:
+    done = client.run(EVOLINK_BASE_URL=f"{client.account.url}/")
+    assert done.returncode == SAVED, done.stderr
+    assert not [record for record in client.account.requests if "//" in record["path"]]
+
+
 def test_polls_outlive_answers_that_cannot_be_read(client: Client) -> None:
-    for scenario in ("truncated_body", "malformed_json", "empty_body"):
+    for scenario in ("truncated_body", "malformed_json", "empty_body", "edge_html_error"):
         client.account.scenario(scenario, match={"operation": "query"})
     done = client.run()
     assert done.returncode == SAVED, done.stderr
@@ -173,12 +212,19 @@ def test_polls_outlive_answers_that_cannot_be_read(client: Client) -> None:
 
 
 def test_a_download_that_fails_or_breaks_off_is_repeated(client: Client) -> None:
-    for scenario in ("internal_error", "truncated_body"):
+    for scenario in ("internal_error", "truncated_body", "empty_body", "edge_html_error"):
         client.account.scenario(scenario, match={"operation": "file"})
     done = client.run()
     assert done.returncode == SAVED, done.stderr
     assert saved(client)
     assert [each.name for each in client.video.parent.iterdir()] == ["clip.mp4"]
+
+
+def test_a_download_without_a_video_is_no_success(client: Client) -> None:
+    client.account.scenario("empty_body", times=None, match={"operation": "file"})
+    done = client.run(POLL_SECONDS="0.01")
+    assert done.returncode == FAILED, done.stderr
+    assert list(client.video.parent.iterdir()) == []
 
 
 def test_a_video_that_cannot_be_fetched_is_told_by_the_id_of_its_task(client: Client) -> None:
@@ -191,13 +237,14 @@ def test_a_video_that_cannot_be_fetched_is_told_by_the_id_of_its_task(client: Cl
 
 
 @contextmanager
-def refusing(status: int, body: bytes = b"", retry_after: str | None = None) -> Iterator[str]:
-    """The url of a service that has one answer for everything."""
+def refusing(status: int, body: bytes = b"", retry_after: str | None = None, times: int = 1000) -> Iterator[str]:
+    """The url of a service that has one answer for everything, so many times; then it is 400."""
+    answers = chain(repeat(status, times), repeat(400))
 
     class Refusing(BaseHTTPRequestHandler):
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(status)
+            self.send_response(next(answers))
             self.send_header("Content-Length", str(len(body)))
             if retry_after is not None:
                 self.send_header("Retry-After", retry_after)
@@ -221,17 +268,33 @@ def pauses(done: subprocess.CompletedProcess[str]) -> list[float]:
     return [float(each) for each in re.findall(r"too many requests; again in (\S+) s", done.stderr)]
 
 
-# curl waits by itself
-@pytest.mark.parametrize("client", [name for name in COMMANDS if name != "video_curl.sh"], indirect=True)
 class TestRetryAfter:
+    def test_waiting_uses_up_no_tries(self, client: Client) -> None:
+        with refusing(429, retry_after="0", times=9) as url:
+            done = client.run(EVOLINK_BASE_URL=url, POLL_SECONDS="0.001")
+        assert done.returncode == FAILED, done.stderr
+        assert len(pauses(done)) == 9, done.stderr
+        assert "400: " in done.stderr.splitlines()[-1]
+
+    def test_what_lies_too_far_ahead_is_not_waited_for(self, client: Client) -> None:
+        with refusing(429, retry_after="99999") as url:
+            done = client.run(EVOLINK_BASE_URL=url)
+        assert done.returncode == FAILED, done.stderr
+        assert done.stderr.splitlines()[1:] in (
+            ["too many requests; given up"],
+            ['A "cat" \\ playing: too many requests; given up'],
+        )
+
+    # a POSIX shell reads no dates
+    @pytest.mark.parametrize("client", [name for name in COMMANDS if name != "video_curl.sh"], indirect=True)
     def test_a_date_is_waited_for(self, client: Client) -> None:
         date = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
-        with refusing(429, retry_after=format_datetime(date, usegmt=True)) as url:
+        with refusing(429, retry_after=format_datetime(date, usegmt=True), times=5) as url:
             done = client.run(EVOLINK_BASE_URL=url, POLL_SECONDS="0.001")
         assert done.returncode == FAILED, done.stderr
         assert "Traceback" not in done.stderr
         first, *others = pauses(done)
-        assert 0.01 < first < 3
+        assert 0.01 < first < 3.1
         assert datetime.now(UTC) > date
         # the date is past then, and the client's own pauses hold
         assert max(others) < 0.1
@@ -239,11 +302,12 @@ class TestRetryAfter:
 
     @pytest.mark.parametrize("retry_after", ["soon", "-5", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 2015", ""])
     def test_what_says_no_time_to_come_means_the_clients_own_pause(self, client: Client, retry_after: str) -> None:
-        with refusing(429, retry_after=retry_after) as url:
+        with refusing(429, retry_after=retry_after, times=5) as url:
             done = client.run(EVOLINK_BASE_URL=url, POLL_SECONDS="0.001")
         assert done.returncode == FAILED, done.stderr
         assert "Traceback" not in done.stderr
-        assert pauses(done) == [0.001, 0.002, 0.004, 0.008, 0.016]
+        assert len(pauses(done)) == 5
+        assert 0.001 <= min(pauses(done)) <= max(pauses(done)) < 0.0021  # several videos spread a little
 
 
 def test_a_message_is_told_whole_however_it_is_written(client: Client) -> None:
@@ -299,6 +363,28 @@ def test_a_page_instead_of_an_answer_is_no_traceback(client: Client) -> None:
     done = client.run(POLL_SECONDS="0.01")
     assert done.returncode == FAILED
     assert "Traceback" not in done.stderr
+    assert "the service answers 524; given up" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("POLL_SECONDS", value) for value in ("abc", "-1", "1.2.3", "nan")]
+    + [("CALLBACK_PORT", value) for value in ("abc", "99999", "-1")],
+)
+def test_a_setting_that_is_no_number_is_wrong_usage(client: Client, name: str, value: str) -> None:
+    if client.name == "video_curl.sh" and name == "CALLBACK_PORT":
+        pytest.skip("it receives no callbacks")
+    done = client.run(**{"CALLBACK_URL": f"{HOOKS}/done", name: value})
+    assert done.returncode == USAGE, done.stderr
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not client.account.requests
+
+
+def test_a_setting_that_is_empty_is_not_set(client: Client) -> None:
+    client.account.scenario("instant")
+    done = client.run(POLL_SECONDS="", CALLBACK_PORT="", IDEMPOTENCY_KEY="")
+    assert done.returncode == SAVED, done.stderr
 
 
 def test_wrong_usage_is_one_line(client: Client) -> None:
@@ -314,6 +400,7 @@ def test_a_callback_ends_the_waiting(name: str, account: Account, tmp_path: Path
     client = Client(name, account, tmp_path)
     with client.called_back() as process:
         assert process.stderr is not None
+        assert process.stderr.readline().startswith("ordering under IDEMPOTENCY_KEY=")
         assert process.stderr.readline().startswith("ordered: task-")
         # it has looked once and will not do so again for a minute
         assert "pending" in process.stderr.readline()
@@ -337,8 +424,44 @@ def test_the_shell_waits_for_its_callback_at_the_inbox(account: Account, tmp_pat
 def test_the_shell_ends_its_waiting_before_curl_does() -> None:
     script = (EXAMPLES / "video_curl.sh").read_text()
     (waits,) = re.findall(r"\?wait=(\d+)", script)
-    (bound,) = re.findall(r"fetch --max-time (\d+) --config", script)
+    (bound,) = re.findall(r"call --max-time (\d+) .*\?wait=", script)
     assert int(waits) < int(bound)
+
+
+class TestTheNameThatTheShellIsGiven:
+    @pytest.fixture
+    def shell(self, account: Account, tmp_path: Path) -> Client:
+        return Client("video_curl.sh", account, tmp_path)
+
+    def test_none_is_wrong_usage(self, shell: Client) -> None:
+        done = shell.run("A cat", "")
+        assert (done.returncode, done.stderr.count("\n")) == (USAGE, 1)
+        assert done.stderr.startswith("usage: ")
+        assert not shell.account.requests
+
+    def test_it_may_look_like_a_flag(self, shell: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        done = shell.run("A cat", "-x.mp4")
+        assert (done.returncode, done.stdout) == (SAVED, "-x.mp4\n"), done.stderr
+        assert [each.name for each in tmp_path.iterdir()] == ["-x.mp4"]
+
+    def test_a_video_that_cannot_be_named_is_kept(self, shell: Client, tmp_path: Path) -> None:
+        mv = tmp_path / "bin" / "mv"
+        mv.parent.mkdir()
+        mv.write_text("#!/bin/sh\nexit 1\n")
+        mv.chmod(0o755)
+        done = shell.run(PATH=f"{mv.parent}:{os.environ['PATH']}")
+        assert done.returncode == FAILED
+        part = tmp_path / "clip.mp4.part"
+        assert str(part) in done.stderr.splitlines()[-1]
+        assert part.read_bytes()[4:8] == b"ftyp"
+
+
+def test_videos_do_not_share_a_file(account: Account, tmp_path: Path) -> None:
+    client = Client("video_aiohttp.py", account, tmp_path)
+    done = client.run("A cat", str(client.video), "A dog", f"{tmp_path}/./clip.mp4")
+    assert (done.returncode, done.stderr.count("\n")) == (USAGE, 1)
+    assert not account.requests
 
 
 def test_several_videos_are_made_at_once(account: Account, tmp_path: Path) -> None:
@@ -393,3 +516,16 @@ def test_the_application_is_tested_without_schemathesis_too() -> None:
     done = subprocess.run(command, cwd=EXAMPLES.parent, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+def test_the_application_is_tested_beside_a_plugin_that_warns(tmp_path: Path) -> None:
+    """As older ones of pytest-asyncio do when they are configured."""
+    warns = "import warnings\n\ndef pytest_configure(config):\n    warnings.warn(DeprecationWarning('old'))\n"
+    (tmp_path / "old_plugin.py").write_text(warns)
+    flags = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "old_plugin", "-k", "kept"]
+    command = [sys.executable, "-m", "pytest", *flags, "examples/app"]
+    told = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        command, cwd=EXAMPLES.parent, env=told, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """A small web application that makes video clips: orders survive lost replies, callbacks may come twice or never.
 
     POST /clips {"prompt": "..."}      202 {"id", "state"}; the clip is made in the background
-    GET  /clips/{id}[?wait=SECONDS]    {"id", "state", "reason"}; waits until the clip is ready or failed
+    GET  /clips/{id}[?wait=SECONDS]    {"id", "state", "reason"}; waits until it is ready or failed, at most 60 s
     GET  /clips/{id}/video             the video
     GET  /credits                      what remains on the account
     POST /callbacks/{id}               what the service calls
@@ -37,6 +37,7 @@ from starlette.routing import Route
 
 ORDERED, MAKING, READY, FAILED = "ordered", "making", "ready", "failed"
 DAY = 86400
+LONGEST_WAIT = 60.0  # seconds of a GET: an open one holds up the end of the application
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Config:
     public_url: the https address that the service reaches us by, None where it cannot: then tasks are looked at alone.
     look: pause between two looks at a task, as a fallback where callbacks come. retry: pause after a fault.
     heed: callbacks are heeded once in that time, for anybody could send them.
-    give_up: how long nothing but faults may come before a clip fails. give_up_paid: the same once there is a task.
+    give_up: how long nothing but faults may come before a clip fails. give_up_paid: the same once an order was answered
+    by 200, whether or not the answer could be read.
     """
 
     base_url: str
@@ -67,17 +69,21 @@ class Clips:
         self.db = sqlite3.connect(file, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         self.db.execute(
-            "CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, prompt TEXT, state TEXT,"
-            " task_id TEXT, reason TEXT, failing REAL, due REAL)"  # failing: since when nothing but faults came
+            # paid: an order was accepted, though maybe without an id that could be read
+            # failing: since when nothing but faults came
+            "CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, prompt TEXT, callback_url TEXT, state TEXT,"
+            " paid INTEGER, task_id TEXT, reason TEXT, failing REAL, due REAL)"
         )
         # time in which nobody tried does not count
         self.db.execute("UPDATE clips SET failing = NULL")
 
-    def add(self, prompt: str) -> str:
-        """A new clip, kept before anything is ordered: its id is the order's Idempotency-Key."""
+    def add(self, prompt: str, public_url: str | None) -> str:
+        """A new clip, kept before anything is ordered: its id is the order's Idempotency-Key, and whatever else is in
+        the order is kept too, because under one key the service takes only one order."""
         clip_id = str(uuid.uuid4())
-        new = (clip_id, prompt, ORDERED, time.time())
-        self.db.execute("INSERT INTO clips VALUES (?, ?, ?, NULL, NULL, NULL, ?)", new)
+        callback_url = public_url and f"{public_url.rstrip('/')}/callbacks/{clip_id}"
+        new = (clip_id, prompt, callback_url, ORDERED, time.time())
+        self.db.execute("INSERT INTO clips VALUES (?, ?, ?, ?, 0, NULL, NULL, NULL, ?)", new)
         return clip_id
 
     def get(self, clip_id: str) -> dict[str, Any] | None:
@@ -152,7 +158,11 @@ class Maker:
             elif response.status_code >= 500:
                 self.again(clip, f"the service answers {response.status_code}", self.config.retry)
             elif response.status_code == 200:
+                clip["paid"] = 1
+                self.clips.change(clip["id"], paid=1)
                 await self.settle(clip, response.json())
+            elif clip["paid"]:  # maybe the key is being changed: nothing but its task ends a clip that is paid
+                self.again(clip, told(error(response)), self.config.look)
             else:
                 self.fail(clip, error(response))
         except httpx.HTTPError as problem:
@@ -167,20 +177,20 @@ class Maker:
         """Another try of the same step, which costs nothing: an order is repeated under its Idempotency-Key."""
         now = time.time()
         since = now if clip["failing"] is None else clip["failing"]
-        if now - since > (self.config.give_up if clip["task_id"] is None else self.config.give_up_paid):
+        if now - since > (self.config.give_up_paid if clip["paid"] else self.config.give_up):
             self.fail(clip, {"code": "gave_up", "message": why})
         else:
             self.clips.change(clip["id"], due=now + pause, reason=why, failing=since)
 
     def fail(self, clip: dict[str, Any], failure: dict[str, Any]) -> None:
         """The end of a clip that cannot be made; trying again would change nothing."""
-        self.clips.change(clip["id"], state=FAILED, reason=f"{failure['code']}: {failure['message']}")
+        self.clips.change(clip["id"], state=FAILED, reason=told(failure))
 
     async def order(self, clip: dict[str, Any]) -> httpx.Response:
         """Creates the task, once however often it is called."""
         order = {"model": "sora-2-beta-max", "prompt": clip["prompt"]}
-        if self.config.public_url:
-            order["callback_url"] = f"{self.config.public_url}/callbacks/{clip['id']}"
+        if clip["callback_url"]:
+            order["callback_url"] = clip["callback_url"]
         once = {"Idempotency-Key": clip["id"]}
         return await self.service.post("/v1/videos/generations", json=order, headers=once)
 
@@ -190,7 +200,7 @@ class Maker:
 
     async def settle(self, clip: dict[str, Any], task: dict[str, Any]) -> None:
         """Takes over what a task says. Statuses that are new to us count as not over yet."""
-        self.clips.change(clip["id"], state=MAKING, task_id=task["id"])  # whatever comes now, it is paid
+        self.clips.change(clip["id"], state=MAKING, task_id=task["id"])
         if task["status"] == "completed" and "results" in task:
             await self.save(task["results"][0], self.video(clip["id"]))
             self.clips.change(clip["id"], state=READY, reason=None)
@@ -208,6 +218,8 @@ class Maker:
                 with part.open("wb") as out:
                     async for piece in video.aiter_bytes():
                         out.write(piece)
+            if not part.stat().st_size:
+                raise ValueError("an empty video")
             part.replace(file)
         finally:
             part.unlink(missing_ok=True)
@@ -223,6 +235,16 @@ def error(response: httpx.Response) -> dict[str, Any]:
         return dict(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         return {"code": response.status_code, "message": response.text[:200]}
+
+
+def told(failure: dict[str, Any]) -> str:
+    """An error in one line."""
+    return f"{failure['code']}: {failure['message']}"
+
+
+def patience(text: str) -> float:
+    """Seconds that a request wants to wait. Raises ValueError where that is no number."""
+    return max(0.0, min(LONGEST_WAIT, float(text)))  # in this order, for nan is neither more nor less
 
 
 def wait(retry_after: str, otherwise: float) -> float:
@@ -286,7 +308,7 @@ async def new_clip(request: Request) -> Response:
         good = False
     if not good:
         return JSONResponse({"error": "expected a JSON object with a prompt, a text"}, 400)
-    clip_id = maker.clips.add(prompt)
+    clip_id = maker.clips.add(prompt, maker.config.public_url)
     maker.wake.set()
     return JSONResponse({"id": clip_id, "state": ORDERED}, 202)
 
@@ -301,7 +323,7 @@ async def show_clip(request: Request) -> Response:
         return clip is None or clip["state"] in (READY, FAILED)
 
     with contextlib.suppress(TimeoutError, ValueError):
-        async with asyncio.timeout(float(request.query_params.get("wait", "0"))), maker.changed:
+        async with asyncio.timeout(patience(request.query_params.get("wait", "0"))), maker.changed:
             await maker.changed.wait_for(over)
     clip = maker.clips.get(clip_id)
     if clip is None:

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from clips import Config, create_app, wait
+from clips import Config, create_app, patience, wait
 
 from sora_mock import Account
 
@@ -242,6 +242,40 @@ def test_a_worker_that_stumbles_says_so_and_goes_on(
 
 
 @pytest.mark.parametrize("look", [0.05])
+def test_a_look_that_is_refused_is_not_the_end_of_a_clip_that_is_paid(app: App, sora_mock: Account) -> None:
+    for status in (401, 402, 403, 404):
+        sora_mock.scenario("completed", status=status, match={"operation": "query"})
+    clip_id = app.order()
+    assert app.finished(clip_id)["state"] == "ready"
+    looks = [record["status"] for record in sora_mock.requests if record["path"].startswith("/v1/tasks/")]
+    assert {401, 402, 403, 404} < set(looks)
+
+
+def test_a_download_without_a_video_is_repeated(app: App, sora_mock: Account) -> None:
+    sora_mock.scenario("empty_body", match={"operation": "file"})
+    clip_id = app.order()
+    assert app.finished(clip_id)["state"] == "ready"
+    assert app.video(clip_id).content[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("look", [0.05])
+def test_an_order_stays_the_same_where_the_application_moves(sora_mock: Account, config: Config) -> None:
+    sora_mock.scenario("response_lost")
+    with running(replace(config, retry=60)) as before:
+        clip_id = before.order()
+        before.tells(clip_id, "no answer: ")
+    with contextlib.closing(sqlite3.connect(config.folder / "clips.db")) as db, db:
+        db.execute("UPDATE clips SET due = 0")
+    with running(replace(config, public_url="https://moved.example.com")) as after:
+        assert after.finished(clip_id)["state"] == "ready"
+    assert sora_mock.used_credits == PRICE
+
+
+def test_nobody_waits_for_ever() -> None:
+    assert [patience(text) for text in ("1e9", "inf", "nan", "-1", "20")] == [60, 60, 60, 0, 20]
+
+
+@pytest.mark.parametrize("look", [0.05])
 def test_two_processes_pay_once(app: App, sora_mock: Account, config: Config) -> None:
     sora_mock.clock.freeze()
     clip_id = app.order()
@@ -272,6 +306,13 @@ class TestPatience:
     def test_a_clip_that_is_paid_is_worth_more_patience(self, app: App, sora_mock: Account) -> None:
         sora_mock.scenario("service_unavailable", times=5, match={"operation": "query"})
         assert app.finished(app.order())["state"] == "ready"
+
+    def test_so_is_one_that_may_be_paid(self, app: App, sora_mock: Account) -> None:
+        sora_mock.scenario("wrapped_in_data")
+        clip_id = app.order()
+        while len(creations(sora_mock)) < 5:
+            assert app.http.get(f"/clips/{clip_id}").json()["state"] == "ordered"
+        assert sora_mock.used_credits == PRICE
 
     def test_a_good_answer_ends_the_row(self, sora_mock: Account, config: Config) -> None:
         sora_mock.clock.freeze()
