@@ -23,6 +23,8 @@ from sora_mock.verify.target import Session
 FINE, BROKEN, USAGE, BUDGET, UNREACHABLE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 """Exit codes (docs/verify.md)."""
 
+GONE: Final = "the guard ended during the run; the rules that had not ended by then are unverified"
+
 LONGEST_RULE: Final = {True: 60.0, False: 2400.0}
 LONGEST_RUN: Final = {True: 600.0, False: 7200.0}
 """Real seconds for one rule and for all of them, on a mock and elsewhere."""
@@ -83,6 +85,8 @@ def _run(options: argparse.Namespace) -> int:
         sys.stdout.flush()
         # rules that were under way may wait for minutes yet
         os._exit(INTERRUPTED)
+    if session.gone:
+        raise Stop(UNREACHABLE, GONE)
     return BROKEN if finished.counts[FAILED] else FINE
 
 
