@@ -50,6 +50,13 @@ def test_no_key_and_no_target_end_with_verifys_codes() -> None:
     assert "does not answer" in down.stdout + down.stderr
 
 
+def test_rules_that_are_not_there_or_cannot_be_bought_end_with_verifys_codes() -> None:
+    assert run("--only", "zzz").returncode == 2
+    with posing_app() as (url, front):
+        assert run("--base-url", url, "--only", "create.duration.15", "--max-credits", "1", key=REAL).returncode == 4
+        assert front.spent == 0
+
+
 def test_a_guard_that_ends_during_the_run_ends_it_too_and_is_no_evidence(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
     with posing_app() as (url, front):
