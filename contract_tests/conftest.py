@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sora_mock.verify import command, evidence, runner
-from sora_mock.verify.flags import MAX_EXAMPLES, count, credits_
-from sora_mock.verify.rule import Rule
+from sora_mock.verify import command, evidence
+from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES, count, credits_
 from sora_mock.verify.runner import Result
 from sora_mock.verify.target import Session
 
@@ -23,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--base-url", help="a mock, or the live service; without it a mock is started")
     group.addoption("--max-credits", type=credits_, default=0.0, help="credits to spend on a live target (0)")
     group.addoption("--surprise-credits", type=credits_, help="part of them for what should be refused")
-    group.addoption("--api-key-env", default="EVOLINK_API_KEY", help="variable of the live key")
+    group.addoption("--api-key-env", default=API_KEY_ENV, help="variable of the live key")
     group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
     group.addoption("--max-examples", type=count, default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})")
     group.addoption("--ledger", help="a ledger that several live runs share")
@@ -43,14 +42,18 @@ def _options(config: pytest.Config, url: str) -> argparse.Namespace:
         max_examples=config.getoption("--max-examples"),
         ledger=config.getoption("--ledger"),
         record=config.getoption("--record"),
+        only=config.getoption("--only"),
+        skip=config.getoption("--skip"),
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each rule."""
     if "contract_rule" in metafunc.fixturenames:
-        config = metafunc.config
-        rules = runner.matching(runner.load_rules(), config.getoption("--only"), config.getoption("--skip"))
+        try:
+            rules = command.matching_rules(_options(metafunc.config, ""))
+        except command.Stop as stop:
+            pytest.exit(f"contract: {stop}", stop.code)
         metafunc.parametrize("contract_rule", rules, ids=[rule.id for rule in rules])
 
 
@@ -84,8 +87,9 @@ def contract_results(pytestconfig: pytest.Config, contract_session: Session) -> 
 @pytest.fixture(scope="session")
 def unaffordable(pytestconfig: pytest.Config, contract_session: Session) -> dict[str, str]:
     """Why rules cannot run, by id."""
-    rules: list[Rule] = runner.matching(
-        runner.load_rules(), pytestconfig.getoption("--only"), pytestconfig.getoption("--skip")
-    )
     options = _options(pytestconfig, contract_session.url)
-    return {result.rule.id: result.reason for result in command.chosen_rules(contract_session, rules, options)[1]}
+    try:
+        others = command.chosen_rules(contract_session, command.matching_rules(options), options)[1]
+    except command.Stop as stop:
+        pytest.exit(f"contract: {stop}", stop.code)
+    return {result.rule.id: result.reason for result in others}

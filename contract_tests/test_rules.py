@@ -2,7 +2,7 @@
 
 import pytest
 
-from sora_mock.verify import runner
+from sora_mock.verify import command, runner
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import Session
 
@@ -15,6 +15,8 @@ def test_rule(
         pytest.skip(unaffordable[contract_rule.id])
     result = runner.check(contract_session, contract_rule)
     contract_results.append(result)
+    if contract_session.gone:
+        pytest.exit(f"contract: {command.GONE}", command.UNREACHABLE)
     if result.outcome == runner.UNVERIFIED:
         pytest.skip(result.reason)
     shown = "\n\n".join(f"{each.request}\n\n{each.reply}" for each in result.exchanges[-1:])

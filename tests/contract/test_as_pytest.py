@@ -8,6 +8,7 @@ from pathlib import Path
 from sora_mock.server import MockServer
 from sora_mock.verify import runner
 from tests.verify.live import REAL, environment, posing_app
+from tests.verify.test_verify_live import killing_guards
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,3 +48,20 @@ def test_no_key_and_no_target_end_with_verifys_codes() -> None:
     assert (without_key.returncode, down.returncode) == (2, 5)
     assert "EVOLINK_API_KEY is not set" in without_key.stdout + without_key.stderr
     assert "does not answer" in down.stdout + down.stderr
+
+
+def test_rules_that_are_not_there_or_cannot_be_bought_end_with_verifys_codes() -> None:
+    assert run("--only", "zzz").returncode == 2
+    with posing_app() as (url, front):
+        assert run("--base-url", url, "--only", "create.duration.15", "--max-credits", "1", key=REAL).returncode == 4
+        assert front.spent == 0
+
+
+def test_a_guard_that_ends_during_the_run_ends_it_too_and_is_no_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with posing_app() as (url, front):
+        front.before = killing_guards(url)
+        done = run("--base-url", url, "--only", "creation.*", "--max-credits", "6", "--evidence", str(path), key=REAL)
+    assert done.returncode == 5, done.stdout
+    assert "the guard ended during the run" in done.stdout + done.stderr
+    assert path.read_text().strip() == "{}"

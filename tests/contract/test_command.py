@@ -1,6 +1,7 @@
 """`sora-mock verify`: what it prints and writes, what it exits with, and that it spends nothing it may not."""
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 from sora_mock import cli
 from sora_mock.app import create_app
 from sora_mock.server import MockServer
-from sora_mock.verify import live, runner
+from sora_mock.verify import live, report, runner
 from tests.contract.faults.answering import Answer, Faulty, status
 
 KEY = "sk-the-live-key"
@@ -193,6 +194,39 @@ def test_a_broken_evidence_file_is_2_and_stays(url: str, tmp_path: Path) -> None
         file.write_text(text)
         assert cli.main(["verify", url, "--only", "auth.*", "--evidence", str(file)]) == 2
         assert file.read_text() == text
+
+
+def test_each_report_is_written_by_itself_and_one_that_cannot_be_is_named(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "ok.json"
+    flags = ["--only", "auth.create.*", "--junit", "/dev/full", "--json", str(file), "--html", "/dev/full"]
+    assert cli.main(["verify", url, *flags]) == 2
+    assert json.loads(file.read_text())["counts"]["failed"] == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": cannot write ")[2].split(":")[0] for line in lines if "cannot" in line] == [
+        "/dev/full"
+    ] * 2
+
+
+def test_what_an_evidence_file_says_is_no_html() -> None:
+    rules = runner.load_rules()[:1]
+    known = {rules[0].id: {"live": {"date": "<script>", "outcome": "passed"}}}
+    results = [runner.Result(rules[0], runner.PASSED)]
+    assert "<script>" not in report.as_html(report.Report("http://x", "mock", 0, "verify", results, known))
+
+
+def test_the_command_that_repeats_a_rule_can_pay_for_it(posing: tuple[str, Any], tmp_path: Path) -> None:
+    address, _ = posing
+    file = tmp_path / "report.json"
+    only = ["create.duration.15", "create.duration.11", "auth.query.none"]
+    flags = [part for each in only for part in ("--only", each)]
+    assert cli.main(["verify", address, *flags, "--max-credits", "50", "--json", str(file)]) == 0
+    commands = [rule["repeat"] for rule in json.loads(file.read_text())["rules"]]
+    assert len(commands) == 3
+    for command in commands:
+        assert cli.main([*shlex.split(command)[1:], "--json", str(file)]) == 0
+        assert json.loads(file.read_text())["counts"]["passed"] == 1
 
 
 def test_the_list_shows_every_rule_and_sends_nothing(capsys: pytest.CaptureFixture[str]) -> None:

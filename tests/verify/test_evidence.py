@@ -27,3 +27,10 @@ def test_what_was_not_checked_keeps_what_was_known(tmp_path: Path) -> None:
     known = evidence.keep(path, [runner.Result(RULES[0], runner.UNVERIFIED)], "live")
     assert evidence.standing(known, RULES[0].id, "live").startswith("broken on ")
     assert evidence.standing(known, RULES[0].id, "mock") == "never verified"
+
+
+def test_a_file_that_cannot_be_replaced_is_written_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    (tmp_path / "evidence.json.new").mkdir()
+    evidence.keep(path, [runner.Result(RULES[0], runner.PASSED)], "live")
+    assert evidence.read(path).keys() == {RULES[0].id}

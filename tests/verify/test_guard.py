@@ -28,6 +28,7 @@ from sora_mock.verify.ledger import Ledger, Limits
 from sora_mock.verify.pricing import Pricing
 from sora_mock.verify.secret import Secret
 from sora_mock.verify.upstream import Upstream
+from tests.contract.faults.answering import status
 from tests.verify.live import (
     CREATE,
     DEADLINE,
@@ -39,6 +40,7 @@ from tests.verify.live import (
     environment,
     error_code,
     guarding,
+    posing,
 )
 
 BAD = {**ORDER, "duration": 16}
@@ -158,20 +160,74 @@ def test_a_surprise_is_a_finding_and_uses_its_purse_up(tmp_path: Path, lax: str)
     assert "duration" in err
 
 
+UNPRICED = (b'{"model":"sora-2-beta-max","prompt":"A cat",}', b"", b"// order\n{}", b"model=sora-2-beta-max&prompt=x")
+
+
+def test_what_nobody_could_price_and_is_accepted_is_booked_said_and_ends_all_spending(lax: str, tmp_path: Path) -> None:
+    arguments = ("--max-credits", "0", "--ledger", str(tmp_path / "ledger"))
+    with guarding(lax, *arguments) as guard, guard.client() as client:
+        with ThreadPoolExecutor(20) as pool:
+            answers = list(pool.map(lambda n: client.post(CREATE, content=UNPRICED[n % 4]).status_code, range(40)))
+        assert sorted(answers) == [200] + [470] * 39
+        assert client.get("/v1/credits").status_code == 200
+        code, err = guard.stop()
+    assert (code, err.count("finding:")) == (0, 1)
+    assert "spent 5.76 of 0 credits" in err
+    with guarding(lax, *arguments) as guard, guard.client() as client:
+        assert client.post(CREATE, content=b"{").status_code == 470
+
+
+def test_an_id_that_is_the_key_is_not_in_the_ledger(echoing: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with guarding(echoing, "--max-credits", "6", "--ledger", str(ledger)) as guard, guard.client() as client:
+        assert client.post(CREATE, json=ORDER).json()["id"] == "contract-live"
+        _, err = guard.stop()
+    assert '"task":"contract-live"' in ledger.read_text()
+    assert REAL not in ledger.read_text() + err
+
+
+def test_a_402_is_passed_on_and_ends_all_spending_where_the_ledger_was_cut_short(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    with posing(status(200, 402)) as url, guarding(url, "--max-credits", "6", "--ledger", str(ledger)) as guard:
+        with guard.client() as client:
+            content = ledger.read_bytes()
+            ledger.write_bytes(b"")
+            assert client.get("/v1/credits").status_code == 402
+            ledger.write_bytes(content)
+            assert [error_code(client.post(CREATE, content=body)) for body in (b"{", b"")] == ["guard_refused"] * 2
+
+
 @pytest.fixture
 def lax() -> Iterator[str]:
     """A service that accepts everything, at 5.76."""
+    with accepting(lambda key: "task-unified-1-x") as url:
+        yield url
+
+
+@pytest.fixture
+def echoing() -> Iterator[str]:
+    """One that names its tasks after the key."""
+    with accepting(lambda key: key) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def accepting(name: Callable[[str], str]) -> Iterator[str]:
+    """A service that accepts everything. name: the id of a task, by the key."""
 
     class Lax(Echo):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
-            body = json.dumps({"id": "task-unified-1-x", "usage": {"credits_reserved": 5.76}}).encode()
+            body = json.dumps(
+                {"id": name(self.headers["Authorization"][7:]), "usage": {"credits_reserved": 5.76}}
+            ).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Lax)
+    server.paths = []  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield url_of(server)

@@ -66,6 +66,29 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
     assert Ledger(path, Limits(PRICE)).book() == Book()
 
 
+def test_a_line_without_its_end_counts(tmp_path: Path) -> None:
+    path = tmp_path / "l"
+    reserved(Ledger(path, Limits(PRICE)))
+    whole = path.read_bytes()
+    path.write_bytes(whole.rstrip(b"\n"))
+    assert isinstance(Ledger(path, Limits(PRICE)).reserve("accept", PRICE), str)
+    assert path.read_bytes() == whole
+
+
+def test_a_ledger_that_was_removed_pays_for_nothing_more(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    (tmp_path / "l").unlink()
+    Ledger(tmp_path / "l", Limits(PRICE))
+    with pytest.raises(LedgerError, match="removed"):
+        ledger.reserve("accept", PRICE)
+
+
+def test_a_charge_counts_beyond_the_cap_and_closes_the_purse(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l", Limits(0))
+    assert ledger.charge(PRICE, "task-unified-1-x", "unpriced")
+    assert Ledger(tmp_path / "l", Limits(9 * PRICE)).book() == Book(surprise=PRICE, closed="unpriced")
+
+
 @pytest.mark.parametrize(
     "content",
     [

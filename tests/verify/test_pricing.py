@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -38,8 +39,9 @@ def test_a_valid_body_is_never_sent_without_a_key_and_is_a_surprise_with_a_wrong
 @pytest.mark.parametrize(
     "body", [b"", b" \n", b"{", b"not json", b'{"model": "sora-2-beta-max", "prompt"', b"null", b"x" * 2_000_000]
 )
-def test_what_nobody_can_read_is_free(body: bytes) -> None:
-    assert quote(body).lot == "free"
+def test_what_nobody_can_read_is_unread_and_free_without_a_key(body: bytes) -> None:
+    assert quote(body) == Quote("unread", 86_400, "nobody can read a request in this body")
+    assert lot(body, "none") == "free"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,35 @@ def test_what_a_lax_service_might_accept_is_a_surprise_at_the_highest_price(body
 def test_a_model_whose_price_is_unknown_is_not_sent(model: Any) -> None:
     written = model if isinstance(model, bytes) else json.dumps(model).encode()
     assert lot(b'{"prompt":"A cat","model":' + written + b"}") == "refused"
+
+
+VEO = json.dumps({**ORDER, "model": "veo-3"}).encode()
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (gzip.compress(VEO), [JSON, (b"content-encoding", b"gzip")]),
+        (gzip.compress(b"{") + gzip.compress(VEO[1:]), [JSON, (b"content-encoding", b"x-gzip")]),
+        (gzip.compress(VEO), [JSON]),
+        (zlib.compress(VEO), [JSON, (b"content-encoding", b"deflate")]),
+        (zlib.compress(VEO)[2:-4], [JSON, (b"content-encoding", b"deflate")]),
+        (b"\x8b\x1f\x80nobody can undo it", [JSON, (b"content-encoding", b"br")]),
+        (gzip.compress(gzip.compress(VEO)), [JSON, (b"content-encoding", b"gzip, gzip")]),
+        (gzip.compress(b" " * 9_000_000 + VEO), [JSON, (b"content-encoding", b"gzip")]),
+        (b"model=veo-3&prompt=x", [FORM]),
+        (b"prompt=x&model=veo-3", []),
+        (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nveo-3\r\n--b--', []),
+        (VEO[:-1] + b',"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", [JSON]),
+        (VEO[:-1] + b",}", [JSON]),
+        (b"/* order */" + VEO.replace(b'"model"', b'"\\u006dodel"'), [JSON]),
+    ],
+)
+def test_an_unknown_model_is_found_behind_an_encoding_in_a_form_and_in_what_is_broken(
+    body: bytes, headers: Any
+) -> None:
+    assert PRICING.quote("POST", CREATE_PATH, headers, body, "live").lot == "refused"
 
 
 def test_a_field_that_is_there_twice_costs_the_highest_price() -> None:

@@ -6,20 +6,26 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from sora_mock.data import contract_document
+from sora_mock.domain.contract import Contract
+from sora_mock.verify import runner
+from sora_mock.verify.guarding import TIMEOUT
+from sora_mock.verify.target import Session, Target
 from tests.verify.live import REAL, Posing, environment, posing_app
 
 DEADLINE = 120.0
 
 
-def guards() -> list[int]:
+def guards(url: str) -> list[int]:
     done = subprocess.run(
-        ["pgrep", "-f", "sora_mock.process guard --target"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"sora_mock.process guard --target {url}"], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in done.stdout.split()]
 
@@ -30,11 +36,15 @@ def service() -> Iterator[tuple[str, Posing]]:
         yield made
 
 
-def kill_guards(scope: Any) -> None:
+def killing_guards(url: str) -> Callable[[Any], None]:
     """The guard dies when it has sent the first creation on."""
-    if scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
-        for pid in guards():
-            os.kill(pid, signal.SIGKILL)
+
+    def kill(scope: Any) -> None:
+        if scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
+            for pid in guards(url):
+                os.kill(pid, signal.SIGKILL)
+
+    return kill
 
 
 def verify(url: str, *arguments: str) -> "subprocess.Popen[str]":
@@ -80,9 +90,13 @@ def test_two_runs_at_once_share_the_cap_of_their_ledger(service: tuple[str, Posi
 def test_kill_9_of_the_guard_in_between_gives_no_money_back(service: tuple[str, Posing], tmp_path: Path) -> None:
     url, front = service
     flags = ("--max-credits", "12", "--ledger", str(tmp_path / "spent.jsonl"), "--only", "money.price.*")
-    front.before = kill_guards
-    code, out, _ = ended(verify(url, *flags))
-    assert code == 1, out
+    front.before = killing_guards(url)
+    evidence = tmp_path / "evidence.json"
+    code, out, err = ended(verify(url, *flags, "--evidence", str(evidence)))
+    assert code == 5, out
+    assert err.count("the guard ended during the run") == 1
+    assert " 0 failed" in out
+    assert json.loads(evidence.read_text()) == {}
     assert front.spent == 5.76
     front.before = lambda scope: None
     ended(verify(url, *flags))
@@ -117,6 +131,28 @@ def test_a_target_that_drops_connections_costs_no_more_than_the_budget() -> None
         assert code == 1
         assert "no usable reply" in out
         assert 5.76 <= front.spent <= 20
+
+
+def test_a_creation_that_rules_share_is_bought_once_even_where_its_reply_is_lost() -> None:
+    with posing_app(scenario="response_lost") as (url, front):
+        code, out, _ = ended(verify(url, "--max-credits", "50", "--surprise-credits", "0", "--only", "creation.*"))
+        assert (code, out.count("FAILED")) == (1, 1)
+        assert front.spent == 5.76
+
+
+def test_the_suite_waits_for_the_guard_longer_than_the_guard_for_the_service() -> None:
+    waited: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        waited.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
+
+    rule = runner.load_rules()[0]
+    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+        session = Session("http://127.0.0.1:9", http, Contract(contract_document()), False, 0, 2400.0)
+        Target(session, rule).get("/v1/credits")
+    # the guard gives the service 60 s for each of two steps
+    assert waited[0] > 2 * TIMEOUT == 120
 
 
 def test_a_recording_of_the_run_replays_without_a_difference(service: tuple[str, Posing], tmp_path: Path) -> None:

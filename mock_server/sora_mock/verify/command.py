@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from sora_mock import data
 from sora_mock.client import Client, Unreachable
 from sora_mock.domain.contract import Contract
 from sora_mock.verify import evidence, live, report, runner
-from sora_mock.verify.flags import MAX_EXAMPLES
+from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES
 from sora_mock.verify.progress import Progress
 from sora_mock.verify.rule import FIFTEEN_SECONDS, Rule
 from sora_mock.verify.runner import FAILED, UNVERIFIED, Result
@@ -22,6 +23,8 @@ from sora_mock.verify.target import Session
 
 FINE, BROKEN, USAGE, BUDGET, UNREACHABLE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 """Exit codes (docs/verify.md)."""
+
+GONE: Final = "the guard ended during the run; the rules that had not ended by then are unverified"
 
 LONGEST_RULE: Final = {True: 60.0, False: 2400.0}
 LONGEST_RUN: Final = {True: 600.0, False: 7200.0}
@@ -56,9 +59,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    rules = runner.matching(runner.load_rules(), options.only, options.skip)
-    if not rules:
-        raise Stop(USAGE, "no rule has such an id; --list shows them all")
+    rules = matching_rules(options)
     if options.list:
         for rule in rules:
             print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
@@ -73,16 +74,23 @@ def _run(options: argparse.Namespace) -> int:
     with opened(url, options) as session:
         results = _results(session, rules, options, known)
         kind = "mock" if session.control else "live"
-    known = _keep(options.evidence, known, results, kind)
-    repeat = f"sora-mock verify {url}" + (f" --seed {options.seed}" if options.seed else "")
+    known, unwritten = _keep(options.evidence, known, results, kind)
+    repeat = f"sora-mock verify {shlex.quote(url)}" + (f" --seed {options.seed}" if options.seed else "")
+    repeat += f" --api-key-env {options.api_key_env}" if options.api_key_env != API_KEY_ENV and kind == "live" else ""
     repeat += f" --max-examples {options.max_examples}" if options.max_examples != MAX_EXAMPLES else ""
     finished = report.Report(url, kind, options.seed, repeat, results, known)
-    _write(finished, options)
+    unwritten += _write(finished, options)
+    for line in unwritten:
+        print(f"sora-mock verify: {line}", file=sys.stderr, flush=True)
     if session.interrupted:
         print("sora-mock verify: interrupted; the reports hold what was found by then", file=sys.stderr, flush=True)
         sys.stdout.flush()
         # rules that were under way may wait for minutes yet
         os._exit(INTERRUPTED)
+    if session.gone:
+        raise Stop(UNREACHABLE, GONE)
+    if unwritten:
+        return USAGE
     return BROKEN if finished.counts[FAILED] else FINE
 
 
@@ -168,31 +176,43 @@ def _guard_flags(url: str, options: Any) -> list[str]:
 
 
 def chosen_rules(session: Session, rules: Sequence[Rule], options: Any) -> tuple[list[Rule], list[Result]]:
-    """The rules that run, and those that cannot, with the reason; the session learns what a greedy one may spend."""
+    """The rules that run, and those that cannot, with the reason; the session learns what a greedy one may spend.
+
+    Raises Stop for a budget that buys nothing.
+    """
     if session.control:
         return list(rules), []
     budget = max(0.0, options.max_credits - _surprise(options))
     chosen, others, session.spare = runner.affordable(rules, budget, session.surprise)
+    if options.only and not chosen:
+        raise Stop(BUDGET, f"none of the rules of --only can be bought: {others[0].reason}")
+    if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
+        raise Stop(BUDGET, f"{options.max_credits:g} credits cannot buy a single rule")
     return chosen, others
 
 
-def _keep(path: Path | None, known: evidence.Evidence, results: Sequence[Result], kind: str) -> evidence.Evidence:
-    """What is known after this run. Raises Stop for a file that cannot be written."""
-    if path is None:
-        return evidence.updated(known, results, kind)
-    try:
-        return evidence.keep(path, results, kind)
-    except (evidence.BadEvidence, OSError) as problem:
-        raise Stop(USAGE, f"cannot write the evidence file {path}: {problem}") from None
+def matching_rules(options: Any) -> list[Rule]:
+    """The rules that `--only` and `--skip` leave. Raises Stop where there are none."""
+    rules = runner.matching(runner.load_rules(), options.only, options.skip)
+    if not rules:
+        raise Stop(USAGE, "no rule has such an id; --list shows them all")
+    return rules
+
+
+def _keep(
+    path: Path | None, known: evidence.Evidence, results: Sequence[Result], kind: str
+) -> tuple[evidence.Evidence, list[str]]:
+    """What is known after this run, and a line for a file that could not be written."""
+    if path is not None:
+        try:
+            return evidence.keep(path, results, kind), []
+        except (evidence.BadEvidence, OSError) as problem:
+            return evidence.updated(known, results, kind), [f"cannot write the evidence file {path}: {problem}"]
+    return evidence.updated(known, results, kind), []
 
 
 def _results(session: Session, rules: Sequence[Rule], options: Any, known: evidence.Evidence) -> list[Result]:
     chosen, others = chosen_rules(session, rules, options)
-    if not session.control:
-        if options.only and not chosen:
-            raise Stop(BUDGET, f"none of the rules of --only can be bought: {others[0].reason}")
-        if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
-            raise Stop(BUDGET, f"{options.max_credits:g} credits cannot buy a single rule")
     kind = "mock" if session.control else "live"
     print(report.HEADING, flush=True)
     with Progress(len(rules), sys.stderr) as progress:
@@ -207,20 +227,25 @@ def _results(session: Session, rules: Sequence[Rule], options: Any, known: evide
     return [by_id[rule.id] for rule in rules]
 
 
-def _write(finished: report.Report, options: argparse.Namespace) -> None:
-    """All reports. Raises Stop for a file that cannot be written."""
+def _write(finished: report.Report, options: argparse.Namespace) -> list[str]:
+    """All reports; a line for each that could not be written. None keeps another from its file."""
     at_length = report.failures(finished)
     print(f"\n{at_length}\n\n{finished.summary}" if at_length else f"\n{finished.summary}", flush=True)
     if finished.counts[UNVERIFIED]:
         print("unverified rules were not checked: the reason stands beside each of them")
-    texts = ((options.junit, report.as_junit), (options.json, report.as_json), (options.html, report.as_html))
-    try:
-        for path, text in texts:
-            if path is not None:
-                path.write_text(text(finished), encoding="utf-8", errors="backslashreplace")
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            with open(summary, "a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(report.as_markdown(finished))
-    except OSError as problem:
-        raise Stop(USAGE, f"cannot write {problem.filename}: {problem.strerror}") from None
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    reports = (
+        (options.junit, report.as_junit, "w"),
+        (options.json, report.as_json, "w"),
+        (options.html, report.as_html, "w"),
+        (summary and Path(summary), report.as_markdown, "a"),
+    )
+    unwritten = []
+    for path, text, mode in reports:
+        if path:
+            try:
+                with open(path, mode, encoding="utf-8", errors="backslashreplace") as file:
+                    file.write(text(finished))
+            except OSError as problem:
+                unwritten.append(f"cannot write {path}: {problem.strerror}")
+    return unwritten

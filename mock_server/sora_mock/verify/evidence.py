@@ -60,7 +60,7 @@ def keep(path: Path, results: Iterable[Result], target: str) -> Evidence:
     """Takes today's outcomes into the file; gives what it holds then. Raises BadEvidence and OSError.
 
     Another run may have written meanwhile: the file is read again, under a lock. It is replaced as a whole, so that an
-    interrupted run leaves the old one.
+    interrupted run leaves the old one; where that is refused, it is written in place.
     """
     name = sha256(str(path.resolve()).encode()).hexdigest()[:16]
     # not beside the file, where it would stay for ever
@@ -68,12 +68,22 @@ def keep(path: Path, results: Iterable[Result], target: str) -> Evidence:
     try:
         with locked(lock):
             evidence = updated(read(path), results, target)
-            beside = path.with_name(path.name + ".new")
-            beside.write_text(json.dumps(evidence, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            os.replace(beside, path)
+            _write(path, json.dumps(evidence, indent=1, sort_keys=True) + "\n")
             return evidence
     finally:
         os.close(lock)
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    except OSError:
+        # a folder of that name, or a file that is mounted by itself and that nothing replaces
+        if beside.is_file():
+            beside.unlink()
+        path.write_text(text, encoding="utf-8")
 
 
 def standing(evidence: Evidence, rule_id: str, target: str) -> str:

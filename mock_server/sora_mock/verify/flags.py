@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 MAX_EXAMPLES: Final = 25
+API_KEY_ENV: Final = "EVOLINK_API_KEY"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--surprise-credits", type=credits_, metavar="N", help="part of them for what should be refused"
     )
-    parser.add_argument("--api-key-env", default="EVOLINK_API_KEY", metavar="NAME", help="variable of the live key")
+    parser.add_argument("--api-key-env", default=API_KEY_ENV, metavar="NAME", help="variable of the live key")
     parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="rules to run, as in auth.*")
     parser.add_argument("--skip", action="append", default=[], metavar="PATTERN", help="rules to leave out")
     parser.add_argument("--list", action="store_true", help="list the rules and run none")

@@ -5,9 +5,10 @@ Order of a request that may cost money: reserve, sync, send. A 4xx gives back, a
 client retries: 470, code `guard_...`, header `x-sora-mock-guard`.
 """
 
+import asyncio
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from sora_mock.clock import real_now
 from sora_mock.domain.ledger import UNITS, to_credits
 from sora_mock.verify.ledger import Ledger, LedgerError, Reservation
-from sora_mock.verify.pricing import CHEAPEST, Pricing, Quote, key_class, with_key
+from sora_mock.verify.pricing import CHEAPEST, KeyClass, Pricing, Quote, key_class, with_key
 from sora_mock.verify.recording import Recording, task_id
 from sora_mock.verify.secret import Secret
 from sora_mock.verify.upstream import NoReply, Reply, Upstream
@@ -64,7 +65,11 @@ class Guard:
     pricing: Pricing
     recording: Recording | None = None
     say: Callable[[str], None] = lambda line: print(f"sora-mock guard: {line}", file=sys.stderr, flush=True)
-    surprises: int = 0
+    closed: str | None = None
+    """Why nothing more may be spent where the ledger could not be told so."""
+
+    one_unread: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a request is under way that nobody could price: a second one could be charged unnoticed meanwhile."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -94,6 +99,13 @@ class Guard:
         quote = self.pricing.quote(scope["method"], scope["path"], given, body, key)
         if quote.lot == "refused":
             raise Refused("guard_refused", f"not sent: {quote.reason}")
+        if quote.lot == "unread":
+            async with self.one_unread:
+                return await self._sent(scope, given, body, key, quote)
+        return await self._sent(scope, given, body, key, quote)
+
+    async def _sent(self, scope: Scope, given: Pairs, body: bytes, key: KeyClass, quote: Quote) -> Reply:
+        """One request that was priced: money first, then the service, then the books. Raises Refused."""
         reservation = self._reserve(quote)
         dropped = _OF_ONE_CONNECTION | {b"host", b"accept-encoding"}
         headers = [pair for pair in with_key(given, self.secret.key) if pair[0] not in dropped]
@@ -107,10 +119,13 @@ class Guard:
             outcome = await self.upstream.send(scope["method"], target, headers, body, paid=reservation is not None)
         except NoReply as failure:
             outcome = failure
-        if outcome.status == 402 and key == "live" and self.ledger.close_purse("the service answered 402"):
-            self.say("the service answered 402: the purse is closed")
+        what = f"{scope['method']} {scope['path'][:100]}"
+        if outcome.status == 402 and key == "live":
+            self._close("the service answered 402", "the service answered 402: the purse is closed")
         if reservation is not None:
-            self._settle(reservation, quote, outcome, f"{scope['method']} {scope['path'][:100]}")
+            self._settle(reservation, quote, outcome, what)
+        elif quote.lot == "unread" and outcome.status is not None and 200 <= outcome.status < 300:
+            self._charge(quote, outcome, what)
         if self.recording is not None:
             told = str(outcome) if isinstance(outcome, NoReply) else outcome
             try:
@@ -122,12 +137,20 @@ class Guard:
         return self._clean(outcome)
 
     def _reserve(self, quote: Quote) -> Reservation | None:
-        if quote.lot not in ("accept", "surprise"):
+        """Sets the worst price aside; None for what needs no money. Raises Refused."""
+        if quote.lot in ("free", "refused"):
             return None
+        reserved: Reservation | str | None = None
+        closed = self.closed
         try:
-            reserved = self.ledger.reserve(quote.lot, quote.units)
+            if closed is None and quote.lot == "unread":
+                closed = self.ledger.book().closed
+            elif closed is None and quote.lot in ("accept", "surprise"):
+                reserved = self.ledger.reserve(quote.lot, quote.units)
         except (OSError, LedgerError) as problem:
             raise Refused("guard_refused", f"not sent: the ledger cannot be written: {problem}") from None
+        if closed is not None:
+            reserved = f"the purse is closed: {closed}"
         if isinstance(reserved, str):
             why = "" if quote.reason is None else f" ({quote.reason})"
             raise Refused("guard_refused", f"not sent: {reserved}{why}")
@@ -137,19 +160,40 @@ class Guard:
         """Books what became of a request. A ledger that fails here leaves the reservation spent."""
         units, task = cost(reservation, outcome), None
         if isinstance(outcome, Reply) and 200 <= outcome.status < 300:
-            task = task_id(outcome)
+            task = task_id(self._clean(outcome))
             if quote.lot == "surprise":
-                self.surprises += 1
                 self._tell(f"finding: the service accepted what it should refuse: {what}: {quote.reason} [{task}]")
         try:
             if units != reservation.units or task is not None:
                 self.ledger.settle(reservation, units, task)
-            if units > reservation.units:
-                prices = f"{to_credits(units)} instead of {to_credits(reservation.units)} credits"
-                if self.ledger.close_purse(f"a task cost {prices}"):
-                    self._tell(f"finding: {what} cost {prices}; the purse is closed")
         except (OSError, LedgerError) as problem:
             self._tell(f"the ledger cannot be written, {to_credits(reservation.units)} credits stay spent: {problem}")
+        if units > reservation.units:
+            prices = f"{to_credits(units)} instead of {to_credits(reservation.units)} credits"
+            self._close(f"a task cost {prices}", f"finding: {what} cost {prices}; the purse is closed")
+
+    def _charge(self, quote: Quote, outcome: Reply | NoReply, what: str) -> None:
+        """Books what nobody could price and the service accepted all the same: nothing is predictable any more."""
+        told, task = None, None
+        if isinstance(outcome, Reply):
+            told, task = _told(outcome.body), task_id(self._clean(outcome))
+        units = quote.units if told is None else told
+        reason = "the service accepted a body that nobody could price"
+        self._tell(f"finding: {reason}: {what} [{task}], {to_credits(units)} credits booked; the purse is closed")
+        try:
+            self.ledger.charge(units, task, reason)
+        except (OSError, LedgerError) as problem:
+            self.closed = reason
+            self._tell(f"the ledger cannot be written: {problem}")
+
+    def _close(self, reason: str, line: str) -> None:
+        """Ends all spending, and says so once; in this process alone where the ledger cannot be written."""
+        try:
+            if self.ledger.close_purse(reason):
+                self._tell(line)
+        except (OSError, LedgerError) as problem:
+            self.closed = reason
+            self._tell(f"{line}; the ledger cannot be written: {problem}")
 
     def _tell(self, line: str) -> None:
         # printable in one line, whatever the service or the client put into it

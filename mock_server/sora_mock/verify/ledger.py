@@ -149,6 +149,14 @@ class Ledger:
         with self._locked():
             self._append(entry)
 
+    def charge(self, units: int, task: str | None, reason: str) -> bool:
+        """Books what was spent without a reservation, even beyond the cap, and ends all spending; as `close_purse`."""
+        with self._locked():
+            self._append(
+                {"do": "reserve", "purse": "surprise", "units": units, "at": round(real_now(), 3), "task": task}
+            )
+        return self.close_purse(reason)
+
     def close_purse(self, reason: str) -> bool:
         """Ends all spending on this ledger, in every process and after every restart; whether it was open until now."""
         with self._locked():
@@ -174,7 +182,10 @@ class Ledger:
             yield
 
     def _catch_up(self) -> None:
-        size = os.fstat(self._file).st_size
+        found = os.fstat(self._file)
+        size = found.st_size
+        if found.st_nlink == 0:
+            raise LedgerError(f"the ledger {self.path} was removed while it was in use")
         if size < self._read_to:
             raise LedgerError(f"the ledger {self.path} was cut short while it was in use")
         os.lseek(self._file, self._read_to, os.SEEK_SET)
@@ -192,9 +203,20 @@ class Ledger:
         *lines, torn = fresh.split(b"\n")
         for line in lines:
             self._take(line)
-        if torn:
+        if torn and self._is_whole(torn):
+            # an editor took the end of the line away; the line counts
+            self._write(torn + b"\n")
+            self._book = self._book.after(msgspec.json.decode(torn))
+        elif torn:
             # the writer died before its line was whole, so before it sent anything
             os.ftruncate(self._file, self._read_to)
+
+    def _is_whole(self, line: bytes) -> bool:
+        try:
+            self._book.after(msgspec.json.decode(line, type=dict[str, Any]))
+        except (ValueError, msgspec.MsgspecError):
+            return False
+        return True
 
     def _take(self, line: bytes) -> None:
         try:

@@ -2,9 +2,11 @@
 
 import json
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+from urllib.parse import parse_qsl
 
 from sora_mock.domain import callback_url
 from sora_mock.domain.contract import Contract
@@ -13,7 +15,7 @@ from sora_mock.settings import Settings
 
 Headers = Sequence[tuple[bytes, bytes]]
 KeyClass = Literal["live", "none", "invalid", "other"]
-Lot = Literal["free", "accept", "surprise", "refused"]
+Lot = Literal["free", "unread", "accept", "surprise", "refused"]
 
 CREATE_PATH: Final = "/v1/videos/generations"
 PRICES: Final = Settings().prices
@@ -27,14 +29,19 @@ _PLACEHOLDER: Final = re.compile(rb"(?<![A-Za-z0-9._~+/=-])" + PLACEHOLDER + rb"
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _OVERRIDES: Final = {b"x-http-method-override", b"x-http-method", b"x-method-override"}
 _CREDENTIALS: Final = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"}
+_ENCODINGS: Final = {b"gzip", b"x-gzip", b"deflate"}
+_MOST_DECODED: Final = 8 * 1024 * 1024
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_PART: Final = re.compile(r"""name="?model"?[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]*)""", re.IGNORECASE)
 _MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:/ -]{2,}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Quote:
-    """One request's lot: `free`, one of the two purses, or `refused`, which is not sent at all.
+    """One request's lot: `free`, `unread`, one of the two purses, or `refused`, which is not sent at all.
 
-    units: the worst price, 0 for the free and the refused. reason: why it is no plain paid creation; None for one.
+    `unread` is free for as long as the service refuses it. units: the worst price, 0 for the free and the refused.
+    reason: why it is no plain paid creation; None for one.
     """
 
     lot: Lot
@@ -51,19 +58,26 @@ class Pricing:
     def quote(self, method: str, path: str, headers: Headers, body: bytes, key: KeyClass) -> Quote:
         """The lot of a request; `path` is decoded and without query, header names are in lower case.
 
-        Free is what cannot create: safe methods, and bodies in which nobody finds a request (empty, broken, whatever
-        their size). A valid body goes out with a key alone; with one that must be refused it counts as a surprise.
+        Free are safe methods; unread are bodies in which nobody should find a request (empty, broken, whatever their
+        size), at the worst price of a service that finds one. A valid body goes out with a key alone; with one that
+        must be refused it counts as a surprise.
         """
         names = {name for name, _ in headers}
         if method in _SAFE_METHODS and not names & _OVERRIDES:
             return Quote("free", reason=f"{method} creates nothing")
-        read = _values(headers, b"content-encoding") - {b"identity"} or _is_form(headers)
+        encodings = _values(headers, b"content-encoding") - {b"identity"}
         found = _Found(body)
-        if not found.is_request and not (body.strip() and read):
-            return Quote("free", reason="nobody can read a request in this body")
+        if body.strip() and not found.is_request:
+            plain = _decoded(body, encodings)
+            if plain is None:
+                return Quote("refused", reason="what this encoded body orders, and its price, is not known")
+            found = _Found(plain)
         model = found.unknown_model(str(self.contract.defaults.get("model")))
         if model is not None:
             return Quote("refused", reason=f"the price of the model {model[:60]!r} is not known")
+        if not found.is_request and not (body.strip() and (encodings or _is_form(headers))):
+            lot: Lot = "free" if key == "none" else "unread"
+            return Quote(lot, 0 if key == "none" else HIGHEST, "nobody can read a request in this body")
         refused = self._refusal(method, path, headers, body)
         if refused is None and not found.ambiguous:
             request = self.contract.read_creation(None, body)
@@ -108,24 +122,23 @@ class _Found:
 
     def __init__(self, body: bytes) -> None:
         self.names: list[str] = []
-        self.models: list[Any] = []
-        self.is_request = False
         text = body.decode(json.detect_encoding(body), "replace").lstrip("\ufeff \t\r\n\x00")
-        if not text.startswith(("{", "[")):
-            return
+        self.is_request = text.startswith(("{", "[")) and self._is_json(text)
+        self.models = [*_json_models(text), *([] if self.is_request else _form_models(text))]
+
+    def _is_json(self, text: str) -> bool:
         decoder = json.JSONDecoder(object_pairs_hook=self._pairs, strict=False, parse_int=str, parse_float=str)
         try:
             decoder.raw_decode(text)
         except RecursionError:
-            self.is_request = True
+            return True
         except ValueError:
-            return
-        self.is_request = True
+            return False
+        return True
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # inner objects come first: the outermost is the one that stays
         self.names = [name.casefold() for name, _ in pairs]
-        self.models += [value for name, value in pairs if name.strip().casefold() == "model"]
         return dict(pairs)
 
     @property
@@ -139,10 +152,51 @@ class _Found:
         Names that begin with `contract-`, are shorter than 3 characters or hold what no name has are nobody's models.
         """
         for model in self.models:
-            name = model.strip().casefold() if isinstance(model, str) else ""
+            name = model.strip().casefold()
             if name not in ("", ours) and not name.startswith("contract-") and _MODEL_NAME.fullmatch(name):
                 return name
         return None
+
+
+def _json_models(text: str) -> Iterator[str]:
+    """Strings that stand behind the name `model`, in whatever is around them: too deep, broken, with comments."""
+    name, end = "", 0
+    for found in _STRING.finditer(text):
+        try:
+            string = str(json.loads(found[0], strict=False))
+        except ValueError:
+            string = found[0][1:-1]
+        if name.strip().casefold() == "model" and text[end : found.start()].strip() == ":":
+            yield string
+        name, end = string, found.end()
+
+
+def _form_models(text: str) -> Iterator[str]:
+    """The fields `model` of a form, of either kind."""
+    if "model" in text.casefold():
+        yield from _PART.findall(text)
+        yield from (value for name, value in parse_qsl(text) if name.strip().casefold() == "model")
+
+
+def _decoded(body: bytes, encodings: set[bytes]) -> bytes | None:
+    """What a service reads that undoes compression, if only by the look of it; None where we cannot."""
+    if not encodings <= _ENCODINGS or len(encodings) > 1:
+        return None
+    # gzip and zlib know themselves; some mean the bare stream by deflate
+    for window in (47, -15) if b"deflate" in encodings else (47,):
+        plain, left = b"", body
+        try:
+            while left:
+                stream = zlib.decompressobj(window)
+                plain += stream.decompress(left, _MOST_DECODED)
+                if stream.unconsumed_tail or len(plain) > _MOST_DECODED:
+                    return None
+                left = stream.unused_data
+        except zlib.error:
+            if not plain:
+                continue
+        return plain
+    return body
 
 
 def _values(headers: Headers, wanted: bytes) -> set[bytes]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from sora_mock.verify.evidence import TARGETS, Evidence, standing
+from sora_mock.verify.rule import FIFTEEN_SECONDS
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
 from sora_mock.version import VERSION
 
@@ -39,8 +40,12 @@ class Report:
 
     def command(self, result: Result) -> str:
         """One command that repeats just this rule."""
-        budget = f" --max-credits {result.rule.price:g}" if self.target == "live" and result.rule.price else ""
-        return f"{self.repeat} --only '{result.rule.id}'{budget}"
+        surprise = FIFTEEN_SECONDS if "surprise" in result.rule.needs else 0.0
+        budget = round(result.rule.price + surprise, 4)
+        purses = (
+            f" --max-credits {budget:g} --surprise-credits {surprise:g}" if self.target == "live" and budget else ""
+        )
+        return f"{self.repeat} --only '{result.rule.id}'{purses}"
 
 
 _COLUMNS: Final = "{:42}  {:20}  {:20}  {:>5}  {:>9}"
@@ -177,8 +182,8 @@ def _html_row(report: Report, result: Result) -> str:
         f'<span class="{result.outcome}">{result.outcome}</span>',
         f"{rule.price:g}" if rule.price else "-",
         f"{result.seconds:.2f} s",
-        standing(report.evidence, rule.id, "mock"),
-        standing(report.evidence, rule.id, "live"),
+        html.escape(standing(report.evidence, rule.id, "mock")),
+        html.escape(standing(report.evidence, rule.id, "live")),
     ]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -60,6 +60,10 @@ class Unverified(Exception):
     """The rule could not be checked; the text says why. Never a success."""
 
 
+class Gone(Unverified):
+    """The guard ended while the suite ran: nothing more can be checked, and nothing is known of the service."""
+
+
 REGISTRY: dict[str, Rule] = {}
 """Every rule that was declared, in the order of the files."""
 

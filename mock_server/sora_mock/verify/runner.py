@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from sora_mock import data
 from sora_mock.client import Unreachable
 from sora_mock.verify.reply import Exchange, plain
-from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Rule, Unverified
+from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Gone, Rule, Unverified
 from sora_mock.verify.target import Session, Target
 
 PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
@@ -97,6 +97,8 @@ def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None],
     def one(rule: Rule) -> None:
         if time.monotonic() > over_at:
             result = Result(rule, UNVERIFIED, f"the run took more than {limit:g} s")
+        elif session.gone:
+            result = Result(rule, UNVERIFIED, "the guard ended before")
         else:
             result = check(session, rule)
         if not session.interrupted:
@@ -137,6 +139,7 @@ def check(session: Session, rule: Rule) -> Result:
         outcome, reason = FAILED, str(problem)
     except Unverified as problem:
         outcome, reason = UNVERIFIED, str(problem)
+        session.gone = session.gone or isinstance(problem, Gone)
     except Unreachable as problem:
         outcome, reason, tripped = FAILED, f"the control API did not answer: {problem}", True
     except Exception as problem:

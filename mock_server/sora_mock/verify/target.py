@@ -11,8 +11,9 @@ from sora_mock.client import Client
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.verify.flags import MAX_EXAMPLES
+from sora_mock.verify.guarding import TIMEOUT
 from sora_mock.verify.reply import Exchange, Reply, plain, reply_text, shown_text
-from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Rule, Unverified, true
+from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Gone, Rule, Unverified, true
 
 if TYPE_CHECKING:
     import httpx
@@ -29,6 +30,9 @@ GENERATION: Final = 20.0
 """Seconds that a task of the suite takes on a mock; a tenth of them it is pending."""
 
 LARGEST_REPLY: Final = 16 << 20
+LONGEST_WAIT: Final = {True: 15.0, False: 2 * TIMEOUT + 10}
+"""Real seconds for an answer, of a mock and of the guard: that one knows first when the service gives none."""
+
 GUARDED: Final = "x-sora-mock-guard"
 """A header of answers that the guard gave in the service's place."""
 
@@ -41,7 +45,8 @@ class Session:
 
     control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
     refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
-    its price. shared: the one creation of the live service.
+    its price. shared: the one creation of the live service; not_shared: why there is none. gone: whether the guard
+    ended during the run.
     """
 
     url: str
@@ -54,7 +59,9 @@ class Session:
     max_examples: int = MAX_EXAMPLES
     spare: float = 0.0
     interrupted: bool = False
+    gone: bool = False
     shared: Reply | None = None
+    not_shared: str | None = None
     lock: Lock = field(default_factory=Lock)
     secrets: tuple[str, ...] = ()
 
@@ -120,8 +127,15 @@ class Target:
         if self.is_mock:
             return self.created()
         with self.session.lock:
+            if self.session.not_shared is not None:
+                raise Unverified(f"the creation that this rule shares with others was lost: {self.session.not_shared}")
             if self.session.shared is None:
-                self.session.shared = self.create()
+                try:
+                    self.session.shared = self.create()
+                except Broken as problem:
+                    # it may have been paid for: nobody buys another one
+                    self.session.not_shared = str(problem)
+                    raise
             return self.session.shared.must_be(200)
 
     def task(self, task_id: str, **more: Any) -> Any:
@@ -224,7 +238,11 @@ class Target:
         body = bytearray()
         try:
             request = self.session.http.build_request(
-                method, self.url + path, headers=headers, content=content, timeout=min(15.0, self._left())
+                method,
+                self.url + path,
+                headers=headers,
+                content=content,
+                timeout=min(LONGEST_WAIT[self.is_mock], self._left()),
             )
             answer = self.session.http.send(request, stream=True)
             try:
@@ -237,6 +255,8 @@ class Target:
                 answer.close()
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             self._remember(asked, f"(no answer: {type(problem).__name__}: {problem})")
+            if not self.is_mock and not self._guard_answers():
+                raise Gone("the guard ended during the run") from None
             raise Broken("answer", f"none ({type(problem).__name__}: {problem})", "an answer") from None
         reply = Reply(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
         self._remember(asked, reply_text(reply))
@@ -249,6 +269,16 @@ class Target:
         if not self.is_mock and reply.status == 402:
             raise Unverified("the account has too little credit, or the guard's purse is closed")
         return reply
+
+    def _guard_answers(self) -> bool:
+        """Whether the guard lives. It answers other hosts' names by itself, so nothing goes on to the service."""
+        import httpx
+
+        try:
+            self.session.http.get(self.url, headers={"Host": "guard.invalid"}, timeout=5)
+        except httpx.HTTPError:
+            return False
+        return True
 
     def _request_text(self, method: str, path: str, headers: dict[str, str], content: bytes | None) -> str:
         shown = {n: ("Bearer ***" if n.lower() == "authorization" else v) for n, v in headers.items()}
