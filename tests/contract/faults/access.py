@@ -131,7 +131,7 @@ def _one_bucket() -> Callable[..., Any]:
         elif seen:
             seen[-1].bucket, wait = seen[-1].bucket.take(now)
             if wait:
-                raise self._too_many(1)
+                raise ApiError(429, headers=self._retry_after(1))
 
     return first(take)
 

@@ -303,7 +303,7 @@ def _clock_seconds(take: Any, self: Any, call: Any, account: Any, now: float, *,
     try:
         take(self, call, account, now, overridden=overridden)
     except ApiError as error:
-        raise self._too_many(int(int(error.headers[0][1]) * account.clock.speed)) from None
+        raise ApiError(429, headers=self._retry_after(int(int(error.headers[0][1]) * account.clock.speed))) from None
 
 
 def _nothing(forget: Any, self: Any, key: str) -> None:
@@ -347,7 +347,7 @@ part("question marks in paths", "route.query_string", protocol, "_PLAIN_PATH", r
 part("tokens unread", "creation.choice.strength", Selector, "by_token", lambda self, prompt: None)
 around("unknown scenarios pass", "creation.choice.unknown", Selector, "by_header", _lenient)
 around("keys are stronger", "creation.choice.keys", Emulator, "_take_token", _never_overridden)
-part("429 says nothing", "creation.choice.refusals", Emulator, "_too_many", lambda self, seconds: ApiError(429))
+part("429 says nothing", "creation.choice.refusals", Emulator, "_retry_after", lambda self, seconds: ())
 around("queues never end", "creation.choice.polls", choice, "take", _untouched)
 around("callbacks as ever", "creation.choice.shapes", Emulator, "callback_body", _unwrapped)
 around("each request counts twice", "creation.choice.clock", Emulator, "_arrived", _twice)
