@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from typing import cast
 
 from sora_mock.app import App, create_app
-from sora_mock.calls import Call
-from sora_mock.delivery.sender import Sender
-from sora_mock.settings import Settings
+from sora_mock.callbacks.sender import Sender
+from sora_mock.config.settings import Settings
+from sora_mock.service.calls import Call
 
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 HEAD = (

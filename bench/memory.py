@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sora_mock import data
+from sora_mock.api.endpoint import origin
 from sora_mock.app import built_in_scenarios
-from sora_mock.calls import Call
+from sora_mock.config.settings import Settings
 from sora_mock.domain.contract import Contract
-from sora_mock.emulator import Emulator
-from sora_mock.settings import Settings
-from sora_mock.store import Store
-from sora_mock.web.api import origin
+from sora_mock.runtime import package_data as data
+from sora_mock.service.calls import Call
+from sora_mock.service.emulator import Emulator
+from sora_mock.storage.memory import Store
 
 FEW = 100
 TARGET = 700

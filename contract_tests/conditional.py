@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from contract_tests.links import DAY, completed, fetch, finished, path_of
 from contract_tests.wire import BODY, Wire, order
-from sora_mock.data import data_folder
+from sora_mock.runtime.package_data import data_folder
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 

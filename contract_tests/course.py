@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from sora_mock.data import contract_document
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from sora_mock.data import contract_document
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify.rule import Broken
 
 

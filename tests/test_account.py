@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sora_mock.account import Account, Refused
-from sora_mock.client import Unreachable
+from sora_mock.client.account import Account, Refused
+from sora_mock.client.http import Unreachable
 from sora_mock.server import MockServer
 from tests.conftest import Api
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sora_mock import MockServer
-from sora_mock.cli import _parser, _parted
+from sora_mock.cli.commands import _parser, _parted
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION: Any = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

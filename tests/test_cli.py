@@ -371,7 +371,7 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
 
 
 def test_help_of_serve_lists_every_flag(tmp_path: Path) -> None:
-    from sora_mock.settings import FLAGS
+    from sora_mock.config.settings import FLAGS
 
     done = run(tmp_path, "serve", "--help")
     assert done.returncode == 0

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from sora_mock.config.settings import load
 from sora_mock.server import MockServer
-from sora_mock.settings import load
 from tests.verify.live import REAL, environment, posing
 
 ROOT = Path(__file__).resolve().parents[1]

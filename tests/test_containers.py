@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from sora_mock import Account, MockServer
-from sora_mock.settings import FLAGS, Settings, load
+from sora_mock.config.settings import FLAGS, Settings, load
 from tests.delivery.receiver import answers, receiver
 
 ROOT = Path(__file__).resolve().parents[1]

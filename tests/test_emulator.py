@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sora_mock import data, store
 from sora_mock.app import built_in_scenarios
-from sora_mock.calls import Answer, Call
-from sora_mock.controls import ControlError, Controls
+from sora_mock.config.settings import Settings
+from sora_mock.control.operations import ControlError, Controls
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY, Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import parse_rate
-from sora_mock.emulator import Emulator
-from sora_mock.settings import Settings
-from sora_mock.store import Store
+from sora_mock.runtime import package_data as data
+from sora_mock.service.calls import Answer, Call
+from sora_mock.service.emulator import Emulator
+from sora_mock.storage import memory as store
+from sora_mock.storage.memory import Store
 
 CONTRACT = Contract(data.contract_document())
 START = 1_795_341_600.25
@@ -286,7 +287,7 @@ def test_a_task_that_is_finished_while_it_waits_never_was_processed_later() -> N
 
 
 def test_long_authorization_headers_are_not_kept() -> None:
-    from sora_mock import emulator
+    from sora_mock.service import emulator
 
     emulator._short_bearer_key.cache_clear()
     World().call(CREDITS, key="bad" * 1000)

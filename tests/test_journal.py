@@ -2,8 +2,9 @@
 
 import pytest
 
-from sora_mock.calls import Answer, Call
-from sora_mock.journal import MOST_BYTES, MOST_RECORDS, Journal, redacted, shown
+from sora_mock.domain.text import redacted
+from sora_mock.service.calls import Answer, Call
+from sora_mock.storage.journal import MOST_BYTES, MOST_RECORDS, Journal, shown
 
 
 def held(journal: Journal) -> int:

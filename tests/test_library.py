@@ -13,8 +13,8 @@ import pytest
 
 import sora_mock
 from sora_mock import Account, MockServer, Options, Refused, SettingError, create_app
-from sora_mock.client import wait
-from sora_mock.settings import FLAGS, TABLES
+from sora_mock.client.http import wait
+from sora_mock.config.settings import FLAGS, TABLES
 from tests.conftest import ORDER
 
 ROOT = Path(__file__).resolve().parents[1]

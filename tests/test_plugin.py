@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sora_mock.client import wait
+from sora_mock.client.http import wait
 from sora_mock.process import ServerProcess, StartError
 from sora_mock.server import MockServer
 from tests.conftest import ORDER

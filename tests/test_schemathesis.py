@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sora_mock.data import data_folder
+from sora_mock.runtime.package_data import data_folder
 from sora_mock.server import MockServer
 
 

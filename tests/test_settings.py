@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sora_mock import settings as rooms
+from sora_mock.config import settings as rooms
+from sora_mock.config.options import with_options
+from sora_mock.config.settings import SettingError, Settings, load
 from sora_mock.domain.token_bucket import parse_rate
-from sora_mock.options import with_options
-from sora_mock.settings import SettingError, Settings, load
 
 Loader = Callable[..., Settings]
 

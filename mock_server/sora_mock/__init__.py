@@ -11,12 +11,12 @@ from sora_mock import version
 __version__ = version.VERSION
 
 if TYPE_CHECKING:
-    from sora_mock.account import Account, Refused
     from sora_mock.app import create_app
-    from sora_mock.client import Unreachable
-    from sora_mock.options import Options
+    from sora_mock.client.account import Account, Refused
+    from sora_mock.client.http import Unreachable
+    from sora_mock.config.options import Options
+    from sora_mock.config.settings import SettingError
     from sora_mock.server import MockServer
-    from sora_mock.settings import SettingError
 
 __all__ = [
     "Account",
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "Account": "account",
+    "Account": "client",
     "MockServer": "server",
-    "Options": "options",
-    "Refused": "account",
-    "SettingError": "settings",
+    "Options": "config.options",
+    "Refused": "client",
+    "SettingError": "config.settings",
     "Unreachable": "client",
     "create_app": "app",
 }

@@ -3,21 +3,22 @@
 from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 
-from sora_mock import data
+from sora_mock.api import endpoint as api
+from sora_mock.api import files
+from sora_mock.config.options import Options, with_options
+from sora_mock.config.settings import SettingError, Settings
 from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.scenario import Limits, Scenario, built_in_catalogue, named, with_own
-from sora_mock.emulator import Emulator
-from sora_mock.options import Options, with_options
-from sora_mock.settings import SettingError, Settings
-from sora_mock.store import Account, Store
-from sora_mock.web import api, files
+from sora_mock.runtime import package_data as data
+from sora_mock.service.emulator import Emulator
+from sora_mock.storage.memory import Account, Store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
 
-    from sora_mock.delivery.worker import Worker
+    from sora_mock.callbacks.scheduler import Worker
 
 CONTROL = "/__mock"
 """What the paths of the control API begin with."""
@@ -59,8 +60,8 @@ class App:
     @cached_property
     def worker(self) -> "Worker":
         """Who makes the callback attempts; what it needs is imported with the first callback."""
-        from sora_mock.delivery.sender import Sender
-        from sora_mock.delivery.worker import Worker
+        from sora_mock.callbacks.scheduler import Worker
+        from sora_mock.callbacks.sender import Sender
 
         return Worker(self.emulator, Sender(self.settings.callback_ca))
 
@@ -84,10 +85,10 @@ class App:
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
 
-        from sora_mock.controls import Controls
-        from sora_mock.web import control
-        from sora_mock.web.cors import Cors
-        from sora_mock.web.origin import Guard
+        from sora_mock.api.cors import Cors
+        from sora_mock.control import routes as control
+        from sora_mock.control.access import Guard
+        from sora_mock.control.operations import Controls
 
         settings = self.settings
         guard = Guard(settings.host, settings.public_url, settings.control_token)

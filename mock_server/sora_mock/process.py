@@ -128,8 +128,8 @@ def _end_with_parent() -> None:
 
 def _main(arguments: Sequence[str]) -> Any:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from sora_mock import cli
-    from sora_mock.settings import SettingError
+    from sora_mock.cli import commands as cli
+    from sora_mock.config.settings import SettingError
 
     if arguments[0] == "serve":
         # of settings that cannot be used the command itself tells

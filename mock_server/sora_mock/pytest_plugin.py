@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from sora_mock.account import Account
+    from sora_mock.client.account import Account
     from sora_mock.session import Session
 
 SESSION = pytest.StashKey["Session"]()

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 import uvicorn
 
 from sora_mock.app import create_app
-from sora_mock.emulator import Emulator
-from sora_mock.options import Options, with_options
-from sora_mock.protocol import Protocol
-from sora_mock.settings import SettingError, Settings
+from sora_mock.config.options import Options, with_options
+from sora_mock.config.settings import SettingError, Settings
+from sora_mock.runtime.protocol import Protocol
+from sora_mock.service.emulator import Emulator
 
 if TYPE_CHECKING:
-    from sora_mock.account import Account
+    from sora_mock.client.account import Account
 
 GRACE: Final = 1
 """Seconds that open requests get at the end."""
@@ -224,7 +224,7 @@ class MockServer:
     def account(self, key: str | None = None) -> "Account":
         """The account of a key, as the pytest fixture gives it; by default one that nobody else has."""
         # a server that is started from the command line never needs it
-        from sora_mock.account import Account
+        from sora_mock.client.account import Account
 
         if not self.url:
             raise RuntimeError("the server has not been started: use `with MockServer() as mock:` or .start()")

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from sora_mock.account import Account, Refused
-from sora_mock.client import Unreachable, wait
+from sora_mock.client.account import Account, Refused
+from sora_mock.client.http import Unreachable, wait
 from sora_mock.process import ServerProcess, StartError
 
 PATIENCE: Final = 5.0

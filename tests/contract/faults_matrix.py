@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from sora_mock import data
 from sora_mock.domain.contract import Contract
+from sora_mock.runtime import package_data as data
 from sora_mock.server import MockServer
 from sora_mock.verify import live, runner
 from sora_mock.verify.rule import Rule

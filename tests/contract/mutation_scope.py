@@ -42,21 +42,21 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "domain/scenario.py": Scope(("life", "creation", "callback"), only=("Scenario",)),
     "domain/task.py": Scope(("creation", "life", "link")),
     "domain/token_bucket.py": Scope(("rate",), without=("parse_rate",)),
-    "ids.py": Scope(("creation", "link"), only=("task_suffix", "account_name")),
-    "store.py": Scope(("money", "callback", "foreign", "idempotency")),
-    "emulator.py": Scope(
+    "domain/ids.py": Scope(("creation", "link"), only=("task_suffix", "account_name")),
+    "storage/memory.py": Scope(("money", "callback", "foreign", "idempotency")),
+    "service/emulator.py": Scope(
         ("money", "auth", "rate", "link", "idempotency", "create", "envelope", "foreign"),
         without=("Emulator.first_template", "Emulator.record"),
     ),
-    "selection.py": Scope(("life", "money", "creation"), without=("Selector.by_token", "Selector._parsed")),
-    "callbacks.py": Scope(("callback",), without=("Callbacks.receive", "Callbacks.inbox")),
-    "delivery/worker.py": Scope(("callback",), without=("Worker.redeliver",)),
-    "delivery/sender.py": Scope(("callback",)),
-    "delivery/resolver.py": Scope(("callback",)),
-    "protocol.py": Scope(("hostile", "route", "create"), without=("Protocol._send_later",)),
-    "web/api.py": Scope(("hostile", "route", "query", "create", "link")),
-    "web/files.py": Scope(("link",)),
-    "web/answers.py": Scope(("link", "hostile", "envelope")),
+    "service/selection.py": Scope(("life", "money", "creation"), without=("Selector.by_token", "Selector._parsed")),
+    "service/callbacks.py": Scope(("callback",), without=("Callbacks.receive", "Callbacks.inbox")),
+    "callbacks/scheduler.py": Scope(("callback",), without=("Worker.redeliver",)),
+    "callbacks/sender.py": Scope(("callback",)),
+    "callbacks/resolver.py": Scope(("callback",)),
+    "runtime/protocol.py": Scope(("hostile", "route", "create"), without=("Protocol._send_later",)),
+    "api/endpoint.py": Scope(("hostile", "route", "query", "create", "link")),
+    "api/files.py": Scope(("link",)),
+    "api/answers.py": Scope(("link", "hostile", "envelope")),
 }
 """Left out are rooms that steer or compose the mock (settings, the reading of scenarios and queue rules, moderation
 rules, harm to replies, shapes of other versions, the control API, journal, inboxes, clock, command line): the service

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sora_mock import cli
 from sora_mock.app import create_app
+from sora_mock.cli import commands as cli
 from sora_mock.server import MockServer
 from sora_mock.verify import live, report, runner
 from tests.contract.faults.answering import Answer, Faulty, status

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sora_mock.cli import _parser
+from sora_mock.cli.commands import _parser
 from sora_mock.verify import runner
 from tests.contract.faults.answering import status
 from tests.verify.live import REAL, environment, posing

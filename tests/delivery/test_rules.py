@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from sora_mock.clock import stopwatch
+from sora_mock.runtime.clock import stopwatch
 from sora_mock.server import MockServer
-from sora_mock.store import Account
+from sora_mock.storage.memory import Account
 from tests.conftest import Api
 
 HOOK = "https://inbox.sora-mock.test/hook"

@@ -12,13 +12,13 @@ import httpx
 import pytest
 import trustme
 
-from sora_mock.delivery import resolver as resolver_room
-from sora_mock.delivery.resolver import Resolver
-from sora_mock.delivery.sender import Result, Sender
+from sora_mock.callbacks import resolver as resolver_room
+from sora_mock.callbacks.resolver import Resolver
+from sora_mock.callbacks.sender import Result, Sender
+from sora_mock.config.settings import SettingError, load
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
-from sora_mock.settings import SettingError, load
 from tests.conftest import Api
 from tests.delivery.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
 
@@ -362,7 +362,7 @@ def test_nothing_of_it_is_imported_before_the_first_callback() -> None:
 
     script = (
         "import sys\nfrom sora_mock.app import create_app\ncreate_app()\n"
-        "late = ('h11', 'sora_mock.delivery.sender', 'sora_mock.delivery.worker')\n"
+        "late = ('h11', 'sora_mock.callbacks.sender', 'sora_mock.callbacks.scheduler')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -5,9 +5,9 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from sora_mock import data
 from sora_mock.domain.contract import CREATE, Contract, decode
 from sora_mock.domain.errors import ApiError
+from sora_mock.runtime import package_data as data
 
 DOCUMENT = data.contract_document()
 CONTRACT = Contract(DOCUMENT)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from sora_mock.app import create_app
-from sora_mock.client import Client
+from sora_mock.client.http import Client
 from sora_mock.domain.ledger import UNITS
 from sora_mock.server import MockServer
 from tests.contract.faults.answering import Change, Faulty

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from sora_mock.api.faults import EXTENSION
 from sora_mock.app import create_app
-from sora_mock.cli import main
-from sora_mock.client import Client
+from sora_mock.cli.commands import main
+from sora_mock.client.http import Client
 from sora_mock.server import MockServer
-from sora_mock.web.faults import EXTENSION
 from tests.verify.live import CREATE, ORDER, REAL, created, guarding
 
 Lines = list[dict[str, Any]]

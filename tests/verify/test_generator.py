@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sora_mock.app import create_app
-from sora_mock.data import contract_document
 from sora_mock.domain.contract import Contract
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
 from sora_mock.verify import live, runner
 from sora_mock.verify.generator import described

@@ -19,15 +19,15 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sora_mock.client import Client
-from sora_mock.data import contract_document
+from sora_mock.client.http import Client
 from sora_mock.domain.contract import Contract
+from sora_mock.guard.ledger import Ledger, Limits
+from sora_mock.guard.pricing import Pricing
+from sora_mock.guard.proxy import Guard
+from sora_mock.guard.secret import Secret
+from sora_mock.guard.upstream import Upstream
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
-from sora_mock.verify.guard import Guard
-from sora_mock.verify.ledger import Ledger, Limits
-from sora_mock.verify.pricing import Pricing
-from sora_mock.verify.secret import Secret
-from sora_mock.verify.upstream import Upstream
 from tests.contract.faults.answering import status
 from tests.verify.live import (
     CREATE,

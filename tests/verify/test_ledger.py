@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sora_mock.verify.ledger import HEADER, Book, Ledger, LedgerError, Limits, Reservation
+from sora_mock.guard.ledger import HEADER, Book, Ledger, LedgerError, Limits, Reservation
 
 PRICE = 57_600
 
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path, content: bytes) 
 
 def test_processes_at_once_never_exceed_the_cap(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from sora_mock.verify.ledger import *\n"
+        "import sys; from pathlib import Path; from sora_mock.guard.ledger import *\n"
         "ledger = Ledger(Path(sys.argv[1]), Limits(50))\n"
         "print(sum(isinstance(ledger.reserve('accept', 1), Reservation) for _ in range(40)))"
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sora_mock.data import contract_document
 from sora_mock.domain.contract import Contract
-from sora_mock.verify.pricing import CREATE_PATH, KeyClass, Pricing, Quote, key_class, with_key
+from sora_mock.guard.pricing import CREATE_PATH, KeyClass, Pricing, Quote, key_class, with_key
+from sora_mock.runtime.package_data import contract_document
 
 PRICING = Pricing(Contract(contract_document()))
 ORDER = {"model": "sora-2-beta-max", "prompt": "A cat"}

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sora_mock.data import contract_document
 from sora_mock.domain.contract import Contract
+from sora_mock.guard.command import TIMEOUT
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify import runner
-from sora_mock.verify.guarding import TIMEOUT
 from sora_mock.verify.target import Session, Target
 from tests.verify.live import REAL, Posing, environment, posing_app
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sora_mock.data import video_bytes
+from sora_mock.runtime.package_data import video_bytes
 from sora_mock.server import MockServer
 from tests.conftest import Api
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sora_mock import data
-from sora_mock.client import Client, Unreachable
+from sora_mock.client.http import Client, Unreachable
 from sora_mock.domain.contract import Contract
+from sora_mock.runtime import package_data as data
 from sora_mock.verify import evidence, live, report, runner
 from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES
 from sora_mock.verify.progress import Progress

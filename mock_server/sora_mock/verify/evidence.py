@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from sora_mock.verify.file_lock import locked
+from sora_mock.guard.file_lock import locked
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
 
 Evidence = dict[str, dict[str, dict[str, str]]]

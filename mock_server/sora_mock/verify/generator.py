@@ -27,7 +27,7 @@ from schemathesis.generation.case import Case as AnyCase
 from schemathesis.generation.modes import GenerationMode
 from schemathesis.generation.stateful.state_machine import APIStateMachine, StepInput, StepOutput
 
-from sora_mock.data import contract_document
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify.reply import Reply
 from sora_mock.verify.rule import Broken, Unverified
 from sora_mock.verify.target import Target

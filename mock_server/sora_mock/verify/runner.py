@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from sora_mock import data
-from sora_mock.client import Unreachable
+from sora_mock.client.http import Unreachable
+from sora_mock.runtime import package_data as data
 from sora_mock.verify.reply import Exchange, plain
 from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Gone, Rule, Unverified
 from sora_mock.verify.target import Session, Target

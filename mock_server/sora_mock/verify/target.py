@@ -7,11 +7,11 @@ from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from sora_mock.client import Client
+from sora_mock.client.http import Client
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
+from sora_mock.guard.command import TIMEOUT
 from sora_mock.verify.flags import MAX_EXAMPLES
-from sora_mock.verify.guarding import TIMEOUT
 from sora_mock.verify.reply import Exchange, Reply, plain, reply_text, shown_text
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Gone, Rule, Unverified, true
 

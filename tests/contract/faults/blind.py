@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
-from sora_mock import callbacks, emulator, protocol
-from sora_mock.callbacks import Callbacks
-from sora_mock.delivery import resolver, sender
+from sora_mock.api import endpoint as api
+from sora_mock.api import faults as harm
+from sora_mock.api import files
+from sora_mock.api.answers import respond
+from sora_mock.callbacks import resolver, sender
 from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
 from sora_mock.domain import contract as contract_room
 from sora_mock.domain import delivery as delivery_room
@@ -21,13 +23,13 @@ from sora_mock.domain.errors import ApiError
 from sora_mock.domain.plan import STEADY
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.task import LINK_LIFETIME, Video
-from sora_mock.emulator import Emulator
-from sora_mock.protocol import Protocol
-from sora_mock.selection import Selector
-from sora_mock.store import Due, Store
-from sora_mock.web import api, files
-from sora_mock.web import faults as harm
-from sora_mock.web.answers import respond
+from sora_mock.runtime import protocol
+from sora_mock.runtime.protocol import Protocol
+from sora_mock.service import callbacks, emulator
+from sora_mock.service.callbacks import Callbacks
+from sora_mock.service.emulator import Emulator
+from sora_mock.service.selection import Selector
+from sora_mock.storage.memory import Due, Store
 from tests.contract.faults import planting
 from tests.contract.faults.answering import Answer, Change, Edit, task
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from sora_mock import data, emulator
+from sora_mock.api import files
 from sora_mock.domain import task as task_room
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.task import LINK_LIFETIME, Video, result_path, task_id_of
-from sora_mock.emulator import Emulator
-from sora_mock.web import files
+from sora_mock.runtime import package_data as data
+from sora_mock.service import emulator
+from sora_mock.service.emulator import Emulator
 from tests.contract.faults.answering import Answer, task
 from tests.contract.faults.planting import Plant, Table, answers, around, both, first, part, then
 
@@ -115,8 +116,8 @@ LINKS: Table = {
     "a page for the video": ("link.video", _file(lambda body: b"<html></html>")),
     "path unchecked": ("link.unknown", part(emulator, "result_path", lambda of: _AnyPath(result_path(of)))),
     "file early": ("link.before", around(Emulator, "download", _shown_until(0, "file_not_found"))),
-    "links for ever": ("link.24h link.24h.completion", part("sora_mock.emulator", "LINK_LIFETIME", 1e9)),
-    "links short": ("link.24h link.24h.completion", part("sora_mock.emulator", "LINK_LIFETIME", 3600.0)),
+    "links for ever": ("link.24h link.24h.completion", part("sora_mock.service.emulator", "LINK_LIFETIME", 1e9)),
+    "links short": ("link.24h link.24h.completion", part("sora_mock.service.emulator", "LINK_LIFETIME", 3600.0)),
     "life from creation": ("link.24h link.24h.completion", around(Emulator, "download", then(_lives_from_creation))),
     "an hour of grace": (
         "link.24h link.24h.completion",

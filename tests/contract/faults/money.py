@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from sora_mock import emulator
 from sora_mock.domain import lifecycle
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import Ledger
-from sora_mock.emulator import Emulator
-from sora_mock.store import Store
+from sora_mock.service import emulator
+from sora_mock.service.emulator import Emulator
+from sora_mock.storage.memory import Store
 from tests.contract.faults.answering import CREDITS, TASKS, body, error, status, without
 from tests.contract.faults.planting import Table, answers, around, first, ids, key_schema, part, then
 

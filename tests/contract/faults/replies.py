@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from sora_mock.api import endpoint as api
 from sora_mock.domain import lifecycle
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
-from sora_mock.emulator import Emulator
-from sora_mock.web import api
+from sora_mock.service.emulator import Emulator
 from tests.contract.faults.answering import (
     CREDITS,
     TASKS,

@@ -1,0 +1,1 @@
+"""Delivers callbacks: every attempt at its moment."""

@@ -1,0 +1,31 @@
+"""What is published on the event bus. A request that was answered is published as its `Exchange`."""
+
+import msgspec
+
+from sora_mock.domain.delivery import Attempt, Delivery
+
+
+class AttemptMade(msgspec.Struct, frozen=True):
+    """One POST of a callback is over."""
+
+    delivery: Delivery
+    attempt: Attempt
+
+
+class CallbackPlanned(msgspec.Struct, frozen=True):
+    """The time of an account's next callback attempt may have changed. account: its public name."""
+
+    account: str
+
+
+class MessageArrived(msgspec.Struct, frozen=True):
+    """An inbox received a message. account: its public name; inbox: the inbox's name."""
+
+    account: str
+    inbox: str
+
+
+class BugFound(msgspec.Struct, frozen=True):
+    """A bug of sora-mock. traceback: several lines, keys redacted."""
+
+    traceback: str

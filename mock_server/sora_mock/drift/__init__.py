@@ -1,0 +1,1 @@
+"""Compares a mock with a recording of the live service."""

@@ -1,0 +1,139 @@
+"""`sora-mock guard`: its settings read and checked, its ledger opened, the proxy on a port until a signal."""
+
+import contextlib
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sora_mock.domain.contract import Contract
+from sora_mock.domain.ledger import to_credits, to_units
+from sora_mock.guard.ledger import Ledger, LedgerError, Limits
+from sora_mock.guard.pricing import CHEAPEST, HIGHEST, Pricing
+from sora_mock.guard.secret import Secret
+from sora_mock.runtime.package_data import contract_document
+
+TIMEOUT: Final = 60.0
+"""Real seconds that the service gets for each step of an answer."""
+
+
+class GuardError(Exception):
+    """A guard that cannot be started; the text is one line that names the reason."""
+
+
+def limits(max_credits: str, surprise_credits: str | None) -> Limits:
+    """The purses of a cap: by default the surprise purse holds one dearest task, once a cheapest one fits beside it.
+
+    Raises GuardError.
+    """
+    cap = _units("--max-credits", max_credits)
+    if surprise_credits is None:
+        return Limits(cap, HIGHEST if cap >= HIGHEST + CHEAPEST else 0)
+    surprise = _units("--surprise-credits", surprise_credits)
+    if surprise > cap:
+        raise GuardError(f"--surprise-credits {surprise_credits} is more than --max-credits {max_credits}")
+    return Limits(cap, surprise)
+
+
+def _units(flag: str, text: str) -> int:
+    try:
+        return to_units(text)
+    except ValueError as problem:
+        raise GuardError(f"bad value {text[:40]!r} for {flag}: {problem}") from None
+
+
+def target_url(text: str) -> str:
+    """The service's URL, checked. Raises GuardError."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise GuardError(f"--target must be a URL such as https://api.evolink.ai, got {text[:80]!r}")
+    return text.rstrip("/")
+
+
+def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: Callable[[str], None]) -> None:
+    """Runs until SIGINT or SIGTERM; `announce` is told the URL. Raises GuardError before anything is sent.
+
+    options: target, max_credits, surprise_credits, port, api_key_env, ledger, record, as they were typed.
+    """
+    target = target_url(options["target"])
+    purses = limits(options["max_credits"], options["surprise_credits"])
+    name = options["api_key_env"]
+    try:
+        secret = Secret(environment[name].strip().encode())
+    except KeyError:
+        raise GuardError(f"the environment variable {name} (--api-key-env) is not set") from None
+    except ValueError as problem:
+        raise GuardError(f"the environment variable {name} (--api-key-env) cannot be used: {problem}") from None
+    try:
+        from sora_mock.guard.recording import Recording, RecordingError
+        from sora_mock.guard.upstream import Upstream
+    except ModuleNotFoundError as missing:
+        raise GuardError(f"{missing.name} is not installed; pip install 'sora-mock[verify]'") from None
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_listen(options["port"]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        if target in (url, url.replace("127.0.0.1", "localhost")):
+            raise GuardError(f"--target {target} is the guard itself")
+        try:
+            recording = options["record"] and Recording(Path(options["record"]), target, secret)
+            path = Path(options["ledger"] or _own_ledger())
+            ledger = Ledger(path, purses)
+        except (RecordingError, LedgerError) as problem:
+            raise GuardError(str(problem)) from None
+        from sora_mock.guard.proxy import Guard
+
+        guard = Guard(Upstream(target, TIMEOUT), secret, ledger, Pricing(Contract(contract_document())), recording)
+        if target.startswith("http://") and urlsplit(target).hostname not in ("127.0.0.1", "localhost", "::1"):
+            guard.say("the key goes to the target unencrypted: it is no https URL")
+        guard.say(f"ledger {path}: spent {to_credits(ledger.book().spent)} of {to_credits(purses.cap)} credits")
+        _run(guard, listener, lambda: announce(url))
+        guard.say(f"spent {to_credits(ledger.book().spent)} of {to_credits(purses.cap)} credits")
+        ledger.close()
+        if recording:
+            recording.close()
+        if not options["ledger"]:
+            path.unlink(missing_ok=True)
+
+
+def _own_ledger() -> str:
+    """A new file; it is removed at the end, and found by its name after a crash."""
+    try:
+        file, path = tempfile.mkstemp(prefix="sora-mock-ledger-", suffix=".jsonl")
+    except OSError as problem:
+        raise GuardError(f"cannot make a ledger, name one with --ledger: {problem.strerror}") from None
+    os.close(file)
+    return path
+
+
+def _listen(port: str) -> socket.socket:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise GuardError(f"bad value {port[:40]!r} for --port: expected a whole number from 0 to 65535")
+    listener = socket.socket()
+    try:
+        if sys.platform != "win32":  # there it would let two listen at once
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", int(port)))
+        listener.listen(2048)
+    except OSError as problem:
+        listener.close()
+        raise GuardError(f"cannot listen on 127.0.0.1 port {port}: {problem.strerror}") from None
+    return listener
+
+
+def _run(guard: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
+    # the server's way with signals and open requests is the emulator's own
+    from sora_mock.server import Server, configured, unreported
+
+    config = configured(guard)
+    config.date_header = False
+    with unreported():
+        Server(config, ready).run([listener])

@@ -1,0 +1,133 @@
+"""Recordings of exchanges with the service: JSON lines without any key, made by the guard, replayed by `drift`.
+
+The first line of each run is `{"sora-mock-recording":1,...}`; every other line is one exchange.
+"""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from sora_mock.guard.pricing import CREATE_PATH, Headers, KeyClass
+from sora_mock.guard.secret import Secret
+from sora_mock.guard.upstream import Reply
+from sora_mock.runtime.clock import real_now
+
+LONGEST_BODY: Final = 256 * 1024
+"""Bytes that are kept of one body."""
+
+_SECRET_HEADERS: Final = {
+    b"authorization",
+    b"proxy-authorization",
+    b"cookie",
+    b"set-cookie",
+    b"x-api-key",
+    b"api-key",
+    b"x-mock-token",
+}
+_KEY: Final = re.compile(rb"(?<![A-Za-z0-9])sk-[A-Za-z0-9._~+/=-]{4,}")
+_TASK_PATH: Final = re.compile(r"/v1/tasks/([^/?]+)")
+
+
+class RecordingError(Exception):
+    """A file that cannot be recorded to; the text is one line that names it."""
+
+
+class Recording:
+    """A file of exchanges, added to and never overwritten. Raises RecordingError where it cannot be used."""
+
+    def __init__(self, path: Path, target: str, secret: Secret) -> None:
+        self.secret = secret
+        self._number = 0
+        self._created: dict[str, int] = {}
+        """The exchange that created a task, by its id."""
+        try:
+            self._file: BinaryIO = path.open("a+b")
+            self._file.seek(0)
+            first = self._file.readline(100)
+        except OSError as problem:
+            raise RecordingError(f"cannot record to {path}: {problem.strerror}") from None
+        if first and not first.startswith(b'{"sora-mock-recording"'):
+            self._file.close()
+            raise RecordingError(f"{path} is not a recording; nothing was written to it")
+        self._write({"sora-mock-recording": 1, "at": round(real_now(), 3), "target": target})
+
+    def add(
+        self,
+        at: float,
+        key: KeyClass,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        reply: Reply | str,
+    ) -> None:
+        """Adds one exchange. at: Unix seconds of its start. reply: or why there is none.
+
+        `task` is the chain: the id that was made or asked for, and the number of the exchange that made it.
+        """
+        self._number += 1
+        path = target.decode("latin-1")
+        line: dict[str, Any] = {
+            "number": self._number,
+            "at": round(at, 3),
+            "seconds": round(real_now() - at, 4),
+            "key": key,
+            "method": method,
+            "target": path,
+            "request": self._message(headers, body),
+            "reply": None,
+        }
+        if isinstance(reply, str):
+            line["failure"] = reply
+        else:
+            line["reply"] = {"status": reply.status, **self._message(reply.headers, reply.body)}
+            line["task"] = self._task(path, reply)
+        self._write(line)
+
+    def close(self) -> None:
+        """Ends the recording."""
+        self._file.close()
+
+    def _task(self, path: str, reply: Reply) -> dict[str, Any] | None:
+        asked = _TASK_PATH.match(path)
+        if asked:
+            return {"id": asked[1], "created_by": self._created.get(asked[1])}
+        made = task_id(reply) if path.partition("?")[0] == CREATE_PATH else None
+        if made is None:
+            return None
+        self._created.setdefault(made, self._number)
+        return {"id": made, "created_by": self._created[made]}
+
+    def _message(self, headers: Headers, body: bytes) -> dict[str, Any]:
+        kept = self._redacted(body)[:LONGEST_BODY]
+        try:
+            content = {"text": kept.decode()}
+        except UnicodeDecodeError:
+            content = {"base64": base64.b64encode(kept).decode()}
+        shown = [[name.decode("latin-1").lower(), self._shown(name.lower(), value)] for name, value in headers]
+        return {"headers": shown, "body": {**content, **({"size": len(body)} if len(body) > len(kept) else {})}}
+
+    def _shown(self, name: bytes, value: bytes) -> str:
+        return "[redacted]" if name in _SECRET_HEADERS else self._redacted(value).decode("latin-1")
+
+    def _redacted(self, data: bytes) -> bytes:
+        """Neither the real key nor another that looks like one."""
+        return _KEY.sub(b"[redacted]", self.secret.scrubbed(data))
+
+    def _write(self, line: dict[str, Any]) -> None:
+        # once more over the whole: a key may stand in the path or in a reason
+        self._file.write(self._redacted(msgspec.json.encode(line)) + b"\n")
+        self._file.flush()
+
+
+def task_id(reply: Reply) -> str | None:
+    """The id in the reply to a creation, None where there is none."""
+    try:
+        body = msgspec.json.decode(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    found = body.get("id") if isinstance(body, dict) else None
+    return found if isinstance(found, str) else None

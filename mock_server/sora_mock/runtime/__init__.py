@@ -1,0 +1,1 @@
+"""The edge to the machine: clock, randomness, package data, log, and uvicorn's protocol."""

@@ -1,0 +1,16 @@
+"""The one reader of the machine's clock."""
+
+import time
+
+# Wall time at start, carried on by the monotonic clock: a machine whose clock is set back ages no task backwards.
+_OFFSET = time.time() - time.monotonic()
+
+
+def real_now() -> float:
+    """Unix seconds; never goes back while the process lives."""
+    return _OFFSET + time.monotonic()
+
+
+def stopwatch() -> float:
+    """Seconds from an arbitrary start, for measuring durations."""
+    return time.perf_counter()

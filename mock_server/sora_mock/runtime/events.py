@@ -1,0 +1,49 @@
+"""One in-process event bus: whatever happens is published once, and everyone who wants to know subscribes."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+Event = TypeVar("Event")
+
+MAX_SUBSCRIBERS: Final = 10_000
+"""Handlers of one kind of event; each waiting control call is one."""
+
+
+class TooManySubscribers(Exception):
+    """The bus is full: `MAX_SUBSCRIBERS` handlers of this kind of event are subscribed already."""
+
+
+class EventBus:
+    """Calls each handler of an event's class, at once and in the order of subscription.
+
+    A handler must not block and must not raise. Only the thread of the event loop publishes and subscribes.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+
+    def subscribe(self, kind: type[Event], handler: Callable[[Event], None]) -> Callable[[], None]:
+        """Calls `handler` with each event of this class from now on; the result ends the subscription.
+
+        Raises TooManySubscribers.
+        """
+        former = self._handlers.get(kind, ())
+        if len(former) >= MAX_SUBSCRIBERS:
+            raise TooManySubscribers(f"{len(former)} subscribers wait for {kind.__name__} events already")
+        self._handlers[kind] = (*former, handler)
+
+        def unsubscribe() -> None:
+            handlers = list(self._handlers[kind])
+            handlers.remove(handler)
+            self._handlers[kind] = tuple(handlers)
+
+        return unsubscribe
+
+    def publish(self, event: Any) -> None:
+        """Hands the event to every handler of its class."""
+        for handler in self._handlers.get(type(event), ()):
+            handler(event)
+
+    def has_subscribers(self, kind: type[Any]) -> bool:
+        """Whether anyone would receive an event of this class."""
+        return bool(self._handlers.get(kind))
