@@ -1,112 +1,142 @@
-"""The composition root: every part meets here, as plain constructor calls."""
+"""The application: settings in, one Starlette out, with every route of the service and of the control API."""
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Unpack
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Unpack
 
-from sora_mock.api import endpoint as api
-from sora_mock.api import files
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.types import Scope
+
+from sora_mock.api import errors
+from sora_mock.api.cors import Cors
+from sora_mock.api.endpoint import CONTROL_PREFIX, Operation, ServiceRoute
+from sora_mock.api.faults import FaultMiddleware
+from sora_mock.api.journal import JournalMiddleware
+from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.config.options import Options, with_options
-from sora_mock.config.settings import SettingError, Settings
-from sora_mock.domain.choice import ModerationRule, read_moderation_rule
-from sora_mock.domain.contract import Contract
-from sora_mock.domain.scenario import Limits, Scenario, built_in_catalogue, named, with_own
-from sora_mock.runtime import package_data as data
-from sora_mock.service.emulator import Emulator
-from sora_mock.storage.memory import Account, Store
-
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.types import Receive, Scope, Send
-
-    from sora_mock.callbacks.scheduler import Worker
-
-CONTROL = "/__mock"
-"""What the paths of the control API begin with."""
+from sora_mock.config.settings import Settings
+from sora_mock.control import account, clock, deliveries, inbox, requests, scenarios
+from sora_mock.control import tasks as control_tasks
+from sora_mock.control.access import AccessMiddleware, AccessRule
+from sora_mock.control.errors import ControlError, error_response, handle_control_error
+from sora_mock.domain.contract import CREATE, CREDITS, QUERY
+from sora_mock.domain.delivery import delivery_id
+from sora_mock.domain.errors import ApiError
+from sora_mock.domain.exchange import Exchange
+from sora_mock.service import credits, files, tasks, videos
+from sora_mock.service.composition import build_service
+from sora_mock.service.context import Service
 
 
-def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> "App":
+def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> Starlette:
     """The server as an ASGI application, for uvicorn or an in-process transport; asyncio only.
 
     options: change the settings. Raises SettingError for what cannot be used or cannot go together.
+    `app.state` holds `service`, `scheduler`, `events` (the event bus) and `seed`.
     """
-    settings = with_options(settings or Settings(), options)
-    contract = Contract(data.contract_document())
-    try:
-        limits = Limits(contract.failure_messages, settings.generation_time[1])
-        catalogue = with_own(built_in_scenarios(), settings.scenarios, limits)
-        named(settings.scenario, catalogue)
-    except ValueError as problem:
-        raise SettingError(str(problem)) from None
-    rules = settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ())
-    return App(settings, Emulator(settings, contract, catalogue, Store(), rules))
+    service = build_service(with_options(settings or Settings(), options))
+    scheduler = Scheduler(service)
+    rule = AccessRule(service.settings.host, service.settings.public_url, service.settings.control_token)
+    app = Starlette(
+        routes=[
+            # the emulated service
+            ServiceRoute("/v1/videos/generations", Operation(service, videos.create, CREATE), methods=["POST"]),
+            ServiceRoute("/v1/tasks/{task_id}", Operation(service, tasks.query, QUERY), methods=["GET"]),
+            ServiceRoute("/v1/credits", Operation(service, credits.show, CREDITS), methods=["GET"]),
+            ServiceRoute(
+                "/files/{account}/videos/{year}/{month}/{day}/{name}.mp4",
+                Operation(service, files.download),
+                methods=["GET", "HEAD"],
+            ),
+            # the control API
+            Mount(
+                "/__mock",
+                routes=[
+                    Route("/health", account.health),
+                    Route("/clock", clock.show),
+                    Route("/clock", clock.change, methods=["PATCH"]),
+                    Route("/clock/advance", clock.advance, methods=["POST"]),
+                    Route("/account", account.show),
+                    Route("/account", account.change, methods=["PATCH"]),
+                    Route("/scenarios", scenarios.show),
+                    Route("/scenarios", scenarios.queue, methods=["POST"]),
+                    Route("/scenarios", scenarios.empty_queue, methods=["DELETE"]),
+                    Route("/tasks", control_tasks.show),
+                    Route("/tasks/{task_id}/finish", control_tasks.finish, methods=["POST"]),
+                    Route("/requests", requests.show),
+                    Route("/deliveries", deliveries.show),
+                    Route("/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
+                    Route("/callback-routes", deliveries.set_routes, methods=["PUT"]),
+                    Route("/inbox/{name:path}", inbox.show),
+                    Route("/inbox/{name:path}", inbox.receive, methods=["POST"]),
+                    Route("/inbox/{name:path}", inbox.set_replies, methods=["PUT"]),
+                    Route("/reset", account.reset, methods=["POST"]),
+                ],
+                middleware=[Middleware(AccessMiddleware, rule)],
+            ),
+        ],
+        middleware=[
+            *([Middleware(Cors, service.settings.cors)] if service.settings.cors else []),
+            Middleware(FaultMiddleware, _callback_wait(service, scheduler)),
+            Middleware(JournalMiddleware, service),
+            Middleware(errors.BugMiddleware, service, _CONTROL_BUG),
+        ],
+        exception_handlers={
+            ApiError: errors.handle_api_error,
+            ControlError: handle_control_error,
+            404: _not_found,
+            405: _method_not_allowed,
+        },
+    )
+    # A path with a slash at its end is an unknown route of the service. Starlette would redirect it with 307.
+    app.router.redirect_slashes = False
+    app.state.service, app.state.scheduler = service, scheduler
+    app.state.events, app.state.seed = service.events, service.seed
+    return app
 
 
-class App:
-    """The service, and beside it a Starlette application with the control API and the middleware.
-
-    That one is made when it is first needed: to import it is a fifth of a start, to pass it half of a request (bench/).
-    emulator: the service behind it. direct: the service as ASGI, for those who may go past the middleware; None
-    where that has to see every request.
-    """
-
-    def __init__(self, settings: Settings, emulator: Emulator) -> None:
-        self.settings = settings
-        self.emulator = emulator
-        self.service = api.Service(emulator, files.download(emulator))
-        self.direct = None if settings.cors else self.service
-        emulator.callbacks.on_due = self._wake
-        emulator.reported = self._reported
-
-    @cached_property
-    def worker(self) -> "Worker":
-        """Who makes the callback attempts; what it needs is imported with the first callback."""
-        from sora_mock.callbacks.scheduler import Worker
-        from sora_mock.callbacks.sender import Sender
-
-        return Worker(self.emulator, Sender(self.settings.callback_ca))
-
-    def _wake(self, account: Account) -> None:
-        if account.deliveries:
-            self.worker.wake(account)
-
-    async def _reported(self, account: Account, delivery_id: str) -> None:
-        await self.worker.settled(account, delivery_id)
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        """Answers one request."""
-        if self.direct is not None and scope["type"] == "http" and not scope["path"].startswith(CONTROL):
-            await self.direct(scope, receive, send)
-        else:
-            await self.shell(scope, receive, send)
-
-    @cached_property
-    def shell(self) -> "Starlette":
-        """Control API, service and middleware as one application."""
-        from starlette.applications import Starlette
-        from starlette.middleware import Middleware
-
-        from sora_mock.api.cors import Cors
-        from sora_mock.control import routes as control
-        from sora_mock.control.access import Guard
-        from sora_mock.control.operations import Controls
-
-        settings = self.settings
-        guard = Guard(settings.host, settings.public_url, settings.control_token)
-        shell = Starlette(
-            routes=control.routes(CONTROL, Controls(self.emulator, lambda: self.worker), guard),
-            middleware=[Middleware(Cors, origin=settings.cors)] if settings.cors else [],
-        )
-        shell.router.default = self.service
-        # a path with a slash too many is an unknown route of the service, not a 307
-        shell.router.redirect_slashes = False
-        return shell
+_CONTROL_BUG = error_response(ControlError(500, "internal_error", "a bug of sora-mock; see its output"))
 
 
-def built_in_scenarios() -> dict[str, Scenario]:
-    """The catalogue of `fixtures/scenarios/`, by name."""
-    return built_in_catalogue(data.scenario_tables())
+def _is_control(request: Request) -> bool:
+    path: str = request.scope["path"]
+    return path.startswith(CONTROL_PREFIX)
 
 
-def strict_moderation() -> tuple[ModerationRule, ...]:
-    """The shipped rules of `fixtures/moderation/strict.toml`."""
-    return tuple(read_moderation_rule(rule) for rule in data.moderation_tables())
+async def _not_found(request: Request, error: Exception) -> Response:
+    if _is_control(request):
+        return error_response(ControlError(404, "unknown_route", f"there is no {request.scope['path'][:200]} here"))
+    return errors.not_found(request)
+
+
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    allowed = sorted(set(_methods(request.app.routes, request.scope)))
+    if _is_control(request):
+        # HEAD works wherever GET does, and says nothing about a resource
+        names = ", ".join(name for name in allowed if name != "HEAD")
+        return error_response(ControlError(405, "method_not_allowed", f"allowed: {names}"), {"allow": names})
+    return errors.method_not_allowed(request, allowed)
+
+
+def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterable[str]:
+    """The methods of every route with this path. Starlette's own error names those of the first one alone."""
+    for route in routes:
+        match, child = route.matches(scope)
+        if match is Match.NONE:
+            continue
+        if isinstance(route, Mount):
+            yield from _methods(route.routes, {**scope, **child})
+        elif isinstance(route, Route):
+            yield from route.methods or ()
+
+
+def _callback_wait(service: Service, scheduler: Scheduler) -> Callable[[Exchange], Awaitable[None]]:
+    async def wait(exchange: Exchange) -> None:
+        account = service.storage.named(exchange.account or "")
+        if account is not None and exchange.task_id is not None:
+            await scheduler.attempts_finished(account, delivery_id(exchange.task_id))
+
+    return wait

@@ -1,1 +1,1 @@
-"""The emulated service over HTTP."""
+"""The emulated service over HTTP: a module for each resource. Routes are in `app.py`."""

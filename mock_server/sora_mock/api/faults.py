@@ -1,21 +1,20 @@
-"""Harm to an answer on its way: held back, dripped, cut, broken, or lost with its connection."""
+"""Faults: a scenario holds a response back, sends it slowly, cuts it, breaks its body, or resets the connection."""
 
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sora_mock.api.answers import head
-from sora_mock.api.answers import respond as send_answer
-from sora_mock.service.calls import Answer, Call
+from sora_mock.api.endpoint import EXCHANGE
+from sora_mock.domain.exchange import Exchange
 
-EXTENSION: Final = "sora_mock.transport"
-"""Where the server's protocol leaves its transport in the scope; absent in process."""
+TRANSPORT: Final = "sora_mock.transport"
+"""The extension in which runtime/protocol.py leaves its transport; absent in process (httpx.ASGITransport)."""
 
-PIECES: Final = 10
+SLOW_PIECES: Final = 10
 """Parts of a slow body."""
 
 HTML: Final = (
@@ -24,35 +23,66 @@ HTML: Final = (
 )
 
 
-async def respond(scope: Scope, receive: Receive, send: Send, answer: Answer, call: Call) -> None:
-    """Sends an answer as its latency and its fault say. In process a reset raises ConnectionResetError."""
-    if answer.latency and answer.fault != "slow_body" and not await hold(receive, answer.latency):
-        return
-    if answer.after is not None:
-        await answer.after()
-    match answer.fault:
-        case "reset_before" | "reset_after":
+class FaultMiddleware:
+    """Sends each response as the scenario of its exchange says. In process a reset raises ConnectionResetError."""
+
+    def __init__(self, app: ASGIApp, wait_for_callback: Callable[[Exchange], Awaitable[None]]) -> None:
+        """wait_for_callback: returns when the running callback attempt of the exchange's task is over."""
+        self._app = app
+        self._wait_for_callback = wait_for_callback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on, and its response too unless a scenario changes it."""
+        start: Message = {}
+
+        async def send_as_scenario_says(message: Message) -> None:
+            nonlocal start
+            exchange: Exchange | None = scope.get(EXCHANGE)
+            effect = None if exchange is None else exchange.effect
+            if exchange is None or effect is None or not (effect.latency or effect.fault):
+                await send(message)
+            elif message["type"] == "http.response.start":
+                start = message
+            else:
+                await self._send(scope, receive, send, exchange, start, message["body"])
+
+        await self._app(scope, receive, send_as_scenario_says)
+
+    async def _send(
+        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, start: Message, body: bytes
+    ) -> None:
+        fault, latency = exchange.fault, exchange.latency
+        if latency and fault != "slow_body" and not await hold(receive, latency):
+            return
+        if fault == "reply_after_callback":
+            await self._wait_for_callback(exchange)
+        if fault in ("reset_before", "reset_after"):
             await _reset(scope, receive)
-        case "truncated_body":
-            await _truncate(scope, receive, send, answer, call)
-        case "slow_body":
-            await _drip(receive, send, answer, call)
-        case _:
-            await send_answer(send, broken(answer), call)
+        elif fault == "truncated_body":
+            await _truncate(scope, receive, send, start, body)
+        elif fault == "slow_body":
+            await _drip(receive, send, start, body, latency)
+        else:
+            start, body = broken(exchange, start, body)
+            await send(start)
+            await send({"type": "http.response.body", "body": body})
 
 
-def broken(answer: Answer) -> Answer:
-    """The answer with the body that its fault gives it."""
-    match answer.fault:
-        case "malformed_json" if answer.body:
-            return msgspec.structs.replace(answer, body=answer.body[:-1] + b",")
+def broken(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, bytes]:
+    """The first message and the body of a response, as the fault of its exchange changes them."""
+    full, media_type = exchange.response_body, exchange.media_type
+    match exchange.fault:
+        case "malformed_json" if full:
+            full = full[:-1] + b","
         case "empty_body":
-            return msgspec.structs.replace(answer, body=b"")
+            full = b""
         case "html_body":
-            page = HTML.format(answer.status).encode()
-            return msgspec.structs.replace(answer, body=page, media_type=b"text/html; charset=UTF-8")
+            full, media_type = HTML.format(exchange.status).encode(), b"text/html; charset=UTF-8"
         case _:
-            return answer
+            return start, body
+    replaced = {b"content-type": media_type, b"content-length": b"%d" % len(full)}
+    headers = [(name, replaced.get(name, value)) for name, value in start["headers"]]
+    return {**start, "headers": headers}, b"" if exchange.method == "HEAD" else full
 
 
 async def hold(receive: Receive, seconds: float) -> bool:
@@ -64,36 +94,36 @@ async def hold(receive: Receive, seconds: float) -> bool:
     except TimeoutError:
         return True
     except RuntimeError:
-        # uvicorn asks a connection that is gone already to read on
+        # uvicorn cannot read on from a connection that is closed already
         return False
     return False
 
 
 async def _reset(scope: Scope, receive: Receive) -> None:
-    transport = scope.get("extensions", {}).get(EXTENSION)
+    transport = scope.get("extensions", {}).get(TRANSPORT)
     if transport is None:
         raise ConnectionResetError("the connection was reset, as the scenario asked")
-    # lingering for 0 s is what turns the close into a reset
+    # lingering for 0 s turns the close into a reset
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     await hold(receive, 1.0)
 
 
-async def _truncate(scope: Scope, receive: Receive, send: Send, answer: Answer, call: Call) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": head(answer, call)})
-    half = answer.body[: len(answer.body) // 2]
-    transport = scope.get("extensions", {}).get(EXTENSION)
+async def _truncate(scope: Scope, receive: Receive, send: Send, start: Message, body: bytes) -> None:
+    transport = scope.get("extensions", {}).get(TRANSPORT)
+    await send(start)
+    half = body[: len(body) // 2]
     await send({"type": "http.response.body", "body": half, "more_body": transport is not None})
     if transport is not None:
         transport.close()
         await hold(receive, 1.0)
 
 
-async def _drip(receive: Receive, send: Send, answer: Answer, call: Call) -> None:
-    await send({"type": "http.response.start", "status": answer.status, "headers": head(answer, call)})
-    size = -(-len(answer.body) // PIECES)
-    for start in range(0, len(answer.body), max(1, size)):
-        if not await hold(receive, answer.latency / PIECES):
+async def _drip(receive: Receive, send: Send, start: Message, body: bytes, latency: float) -> None:
+    await send(start)
+    size = -(-len(body) // SLOW_PIECES)
+    for begin in range(0, len(body), max(1, size)):
+        if not await hold(receive, latency / SLOW_PIECES):
             return
-        await send({"type": "http.response.body", "body": answer.body[start : start + size], "more_body": True})
+        await send({"type": "http.response.body", "body": body[begin : begin + size], "more_body": True})
     await send({"type": "http.response.body", "body": b""})

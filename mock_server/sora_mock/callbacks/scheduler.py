@@ -1,166 +1,203 @@
-"""Makes each attempt at its moment of the account's clock, many at once, and walks through them when time is moved."""
+"""Makes each callback attempt at its time of the account's clock, many at once, also while a clock is advanced."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final
 
-from sora_mock.callbacks.sender import USER_AGENT, Result, Sender
-from sora_mock.domain.clock import LAST_MOMENT
-from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination, next_at
-from sora_mock.runtime import clock
-from sora_mock.service.emulator import Emulator
-from sora_mock.storage.inbox import Message
-from sora_mock.storage.memory import Account
+from sora_mock.domain.clock import MAX_TIME
+from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination
+from sora_mock.domain.events import CallbackPlanned
+from sora_mock.runtime.clock import stopwatch
+from sora_mock.service import callbacks, clocks
+from sora_mock.service.context import Service
+from sora_mock.service.tasks import settle
+from sora_mock.storage.inboxes import InboxMessage
+from sora_mock.storage.memory import MAX_ACCOUNTS, MemoryAccount
 
-MOST_AT_ONCE: Final = 2_000
-"""Attempts under way; far above what a receiver that hangs for 10 s can hold, so that nobody waits for it."""
+if TYPE_CHECKING:
+    from sora_mock.callbacks.sender import AttemptResult, Sender
+
+MAX_CONCURRENT: Final = 2_000
+"""Attempts that run at once; far above what receivers that hang for 10 s can occupy."""
 
 SPARE_FILES: Final = 200
-"""Open files that are left to everything else, where the system allows fewer than `MOST_AT_ONCE`."""
+"""Open files that are left to everything else, where the system allows fewer than `MAX_CONCURRENT`."""
+
+MAX_TIMER: Final = 86_400.0
+"""Seconds; an event loop takes no longer timer, so it is set again then."""
 
 
-class Worker:
-    """The only active part. It belongs to the event loop that first wakes it.
+class _Schedule:
+    """What runs for one account.
 
-    Nothing here keeps an account alive that was reset or evicted.
+    running: attempts by their task, each with its delivery's id. timer: for the next attempt; None for none.
+    walk: held while the clock is advanced.
     """
 
-    def __init__(self, emulator: Emulator, sender: Sender) -> None:
-        self.emulator = emulator
-        self.sender = sender
-        self._under_way: WeakKeyDictionary[Account, dict[asyncio.Task[bool], str]] = WeakKeyDictionary()
-        self._timers: WeakKeyDictionary[Account, asyncio.TimerHandle] = WeakKeyDictionary()
-        self._walks: WeakKeyDictionary[Account, asyncio.Lock] = WeakKeyDictionary()
-        self._places = asyncio.Semaphore(places())
+    __slots__ = ("account", "running", "timer", "walk")
 
-    def wake(self, account: Account) -> None:
-        """Starts what is due, and sets the timer for what comes next. Called whenever either may have changed."""
-        timer = self._timers.pop(account, None)
-        if timer is not None:
-            timer.cancel()
-        if self.emulator.store.by_name.get(account.name) is not account:
+    def __init__(self, account: MemoryAccount) -> None:
+        self.account = account
+        self.running: dict[asyncio.Task[bool], str] = {}
+        self.timer: asyncio.TimerHandle | None = None
+        self.walk = asyncio.Lock()
+
+
+class Scheduler:
+    """The only active part of the server. It belongs to the event loop in which the first callback is planned."""
+
+    def __init__(self, service: Service, sender: "Sender | None" = None) -> None:
+        """`sender` makes the POSTs; None for one that is made with the first attempt."""
+        self._service = service
+        self._sender = sender
+        self._schedules: dict[str, _Schedule] = {}
+        self._slots = asyncio.Semaphore(max_concurrent())
+        service.events.subscribe(CallbackPlanned, lambda event: self.wake(event.account))
+
+    def _schedule(self, account: MemoryAccount) -> _Schedule:
+        """The account's schedule. An account that was reset has the same name and gets a new one."""
+        found = self._schedules.get(account.facts.name)
+        if found is None or found.account is not account:
+            if len(self._schedules) >= 2 * MAX_ACCOUNTS:
+                self._forget_former_accounts()
+            found = self._schedules[account.facts.name] = _Schedule(account)
+        return found
+
+    def _forget_former_accounts(self) -> None:
+        """Accounts that the storage has forgotten need no schedule; attempts that run hold what they need."""
+        named = self._service.storage.named
+        self._schedules = {name: each for name, each in self._schedules.items() if named(name) is each.account}
+
+    def wake(self, name: str) -> None:
+        """Starts the attempts that are due, and sets the timer for the next one. Called when either may have changed."""
+        known = self._schedules.get(name)
+        if known is not None and known.timer is not None:
+            known.timer.cancel()
+            known.timer = None
+        account = self._service.storage.named(name)
+        if account is None or (known is not None and known.account is not account):
+            self._schedules.pop(name, None)
+        if account is None:
             return
-        real = self.emulator.real_now()
-        self._start_due(account, account.clock.at(real))
-        moment = account.calls.first()
-        if moment is not None and not account.clock.frozen and moment <= LAST_MOMENT:
-            delay = max(0.0, account.clock.real_at(moment) - real)
-            # a timer cannot be set for longer than a day; it is set again then
-            self._timers[account] = asyncio.get_running_loop().call_later(min(delay, 86400.0), self.wake, account)
+        if not len(account.deliveries):
+            return
+        schedule, real = self._schedule(account), self._service.real_now()
+        clock = account.facts.clock
+        self._start_due(schedule, clock.at(real))
+        due_at = account.deliveries.next_due_at()
+        if due_at is not None and not clock.frozen and due_at <= MAX_TIME:
+            delay = min(max(0.0, clock.real_at(due_at) - real), MAX_TIMER)
+            schedule.timer = asyncio.get_running_loop().call_later(delay, self.wake, name)
 
-    async def settled(self, account: Account, delivery_id: str | None = None) -> None:
-        """Returns when the attempts that are under way now are over, those of one delivery or all of the account."""
-        attempts = self._under_way.get(account, {})
-        waited = [attempt for attempt, owner in attempts.items() if delivery_id in (None, owner)]
+    async def attempts_finished(self, account: MemoryAccount, delivery_id: str | None = None) -> None:
+        """Returns when the attempts that run now are over: those of one delivery, or all of the account."""
+        running = self._schedule(account).running
+        waited = [attempt for attempt, owner in running.items() if delivery_id in (None, owner)]
         if waited:
             await asyncio.wait(waited)
 
-    async def walk(self, account: Account, until: Callable[[float], float]) -> None:
-        """Moves the clock on, stopping at every due moment until its attempts are over.
+    async def advance(self, account: MemoryAccount, until: Callable[[float], float]) -> None:
+        """Advances an account's clock, and stops at every due time until the attempts there are over.
 
-        until: the moment to reach, given the one when it is this walk's turn.
+        until: the time to reach, given the time that the clock shows when it is this call's turn.
         """
-        async with self._walks.setdefault(account, asyncio.Lock()):
-            target = until(account.clock.at(self.emulator.real_now()))
+        service, schedule = self._service, self._schedule(account)
+        async with schedule.walk:
+            target = until(service.now(account))
             while True:
-                # the end of one may have started another
-                while self._under_way.get(account):
-                    await self.settled(account)
-                now = account.clock.at(self.emulator.real_now())
-                moment = account.calls.first()
-                # on a running clock what the attempts took may have carried it beyond the target
-                if moment is None or moment > max(target, now):
+                # The end of one attempt may have started another one.
+                while schedule.running:
+                    await self.attempts_finished(account)
+                now, due_at = service.now(account), account.deliveries.next_due_at()
+                # A clock that runs may have passed the target while the attempts took place.
+                if due_at is None or due_at > max(target, now):
                     break
-                self._move(account, max(moment, now))
-                self._start_due(account, max(moment, now))
-            self._move(account, max(target, now))
-            self.wake(account)
+                clocks.move(service, account, max(due_at, now))
+                self._start_due(schedule, max(due_at, now))
+            clocks.move(service, account, max(target, now))
+            self.wake(account.facts.name)
 
-    def _move(self, account: Account, moment: float) -> None:
-        account.clock = account.clock.moved(self.emulator.real_now(), moment)
-        self.emulator.settle(account, moment)
+    async def redeliver(self, account: MemoryAccount, delivery: Delivery) -> None:
+        """Makes one more attempt, outside the retry schedule; returns when it is over."""
+        await asyncio.wait([self._start(self._schedule(account), delivery.id, extra=True)])
 
-    async def redeliver(self, account: Account, delivery: Delivery) -> None:
-        """One attempt more, outside the schedule; returns when it is over."""
-        await asyncio.wait([self._start(account, delivery.id, extra=True)])
+    def _start_due(self, schedule: _Schedule, now: float) -> None:
+        busy = set(schedule.running.values())
+        for delivery in schedule.account.deliveries.pop_due(now):
+            # Where an attempt of the delivery runs already, its end schedules the next one.
+            if delivery.id not in busy:
+                busy.add(delivery.id)
+                self._start(schedule, delivery.id)
 
-    def _start_due(self, account: Account, now: float) -> None:
-        busy = set(self._under_way.get(account, {}).values())
-        for moment, delivery_id in account.calls.until(now):
-            delivery = account.deliveries.get(delivery_id)
-            # a moment that was moved leaves its old entry behind; where an attempt is under way, its end plans the next
-            if delivery is not None and next_at(delivery) == moment and delivery_id not in busy:
-                busy.add(delivery_id)
-                self._start(account, delivery_id)
+    def _start(self, schedule: _Schedule, delivery_id: str, *, extra: bool = False) -> asyncio.Task[bool]:
+        attempt = asyncio.get_running_loop().create_task(self._attempt(schedule.account, delivery_id, extra))
+        schedule.running[attempt] = delivery_id
 
-    def _start(self, account: Account, delivery_id: str, *, extra: bool = False) -> asyncio.Task[bool]:
-        attempt = asyncio.get_running_loop().create_task(self._attempt(account, delivery_id, extra))
-        attempts = self._under_way.setdefault(account, {})
-        attempts[attempt] = delivery_id
-
-        def over(done: asyncio.Task[bool]) -> None:
-            # both in one go: whatever woke the account in between would find the next one due and this one under way
-            del attempts[done]
+        def finish(done: asyncio.Task[bool]) -> None:
+            # Both in one step: a wake-up in between would find the next attempt due and this one still running.
+            del schedule.running[done]
+            account = schedule.account
             if not done.cancelled() and done.result():
-                self.emulator.callbacks.plan_next(account, delivery_id)
-            self.wake(account)
+                delivery = account.deliveries.get(delivery_id)
+                if delivery is not None:
+                    account.deliveries.schedule(delivery)
+            if self._service.storage.named(account.facts.name) is account:
+                self.wake(account.facts.name)
 
-        attempt.add_done_callback(over)
+        attempt.add_done_callback(finish)
         return attempt
 
-    async def _attempt(self, account: Account, delivery_id: str, extra: bool) -> bool:
-        """Prepare, call, settle; whether there was anything to send."""
-        async with self._places:
-            emulator = self.emulator
-            at = account.clock.at(emulator.real_now())
-            delivery = account.deliveries[delivery_id]
-            emulator.settle(account, at)
-            body = emulator.callback_body(delivery, at)
-            if body is None:
+    async def _attempt(self, account: MemoryAccount, delivery_id: str, extra: bool) -> bool:
+        """Prepares, sends and records one attempt; False where there was nothing to send."""
+        async with self._slots:
+            service = self._service
+            at = service.now(account)
+            delivery = account.deliveries.get(delivery_id)
+            with account:
+                settle(account, at)
+            body = None if delivery is None else callbacks.body(service, delivery, at)
+            if delivery is None or body is None:
                 return False
-            began = clock.stopwatch()
-            result = await self._send(account, emulator.callbacks.destination(account, delivery.url), at, body)
-            seconds = round(clock.stopwatch() - began, 6)
-            ended_at = account.clock.at(emulator.real_now())
-            delivery = account.deliveries.get(delivery_id, delivery)
-            attempt = Attempt(
-                len(delivery.attempts) + 1,
-                at,
-                ended_at,
-                result.status,
-                result.error,
-                seconds,
-                result.reply.decode("utf-8", "replace"),
-                extra,
-            )
-            emulator.callbacks.attempted(account, delivery, attempt)
+            began = stopwatch()
+            result = await self._send(account, callbacks.target(service, account, delivery.url), at, body)
+            seconds = round(stopwatch() - began, 6)
+            with account:
+                # the delivery may have been replaced meanwhile
+                delivery = account.deliveries.get(delivery_id) or delivery
+                number, ended_at = len(delivery.attempts) + 1, service.now(account)
+                reply = result.reply.decode("utf-8", "replace")
+                attempt = Attempt(number, at, ended_at, result.status, result.error, seconds, reply, extra)
+                callbacks.record_attempt(service, account, delivery, attempt)
             return True
 
-    async def _send(self, account: Account, to: Destination, at: float, body: bytes) -> Result:
+    async def _send(self, account: MemoryAccount, to: Destination, at: float, body: bytes) -> "AttemptResult":
+        # with the first attempt: most servers never make one, and h11 costs every start a few milliseconds
+        from sora_mock.callbacks.sender import USER_AGENT, AttemptResult, Sender
+
         if to.inbox is None:
-            return await self.sender.post(to.url, body, trusted=to.trusted)
+            if self._sender is None:
+                self._sender = Sender(self._service.settings.callback_ca)
+            return await self._sender.post(to.url, body, trusted=to.trusted)
         headers = {"host": "inbox.sora-mock.test", "user-agent": USER_AGENT, "content-type": "application/json"}
-        message = Message(at, {**headers, "content-length": str(len(body))}, body)
-        reply = self.emulator.callbacks.receive(account, to.inbox, message)
+        message = InboxMessage(at, {**headers, "content-length": str(len(body))}, body)
+        reply = callbacks.receive(self._service, account, to.inbox, message)
         if not reply.delay:
-            return Result(reply.status)
-        # real seconds, as a receiver somewhere else would take them
-        over = asyncio.Event()
-        try:
-            async with asyncio.timeout(min(reply.delay, TIMEOUT)):
-                await over.wait()
-        except TimeoutError:
-            pass
-        late = reply.delay >= TIMEOUT
-        return Result(error=f"timeout: no answer within {TIMEOUT:g} s") if late else Result(reply.status)
+            return AttemptResult(reply.status)
+        # real seconds, as a receiver elsewhere would take them
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=min(reply.delay, TIMEOUT))
+        if reply.delay >= TIMEOUT:
+            return AttemptResult(error=f"timeout: no answer within {TIMEOUT:g} s")
+        return AttemptResult(reply.status)
 
 
-def places() -> int:
-    """Attempts that may be under way at once: each holds an open file."""
+def max_concurrent() -> int:
+    """Attempts that may run at once: each holds an open file."""
     try:
+        # not on every system
         import resource
-    except ImportError:  # a system without such limits
-        return MOST_AT_ONCE
+    except ImportError:
+        return MAX_CONCURRENT
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_AT_ONCE if allowed == resource.RLIM_INFINITY else max(16, min(MOST_AT_ONCE, allowed - SPARE_FILES))
+    if allowed == resource.RLIM_INFINITY:
+        return MAX_CONCURRENT
+    return max(16, min(MAX_CONCURRENT, allowed - SPARE_FILES))

@@ -1,1 +1,1 @@
-"""The control API under /__mock."""
+"""The control API under `/__mock`: a module for each resource. Routes are in `app.py`."""

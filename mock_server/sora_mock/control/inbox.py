@@ -1,70 +1,85 @@
-"""The built-in receiver of callbacks over HTTP: what came, what it answers, and waiting for what is to come."""
+"""`/__mock/inbox/{name}`: a receiver of callbacks; what arrived, what it replies, and waiting for messages."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import Any, Final
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.control.operations import ControlError
-from sora_mock.storage.inbox import MOST_MESSAGES, Message, Reply
+from sora_mock.control.errors import bad_body, json_response
+from sora_mock.control.reading import Fields, account_key, query_number, read_data, read_fields, service_of
+from sora_mock.domain.events import MessageArrived
+from sora_mock.service import callbacks, control
+from sora_mock.service.context import Service
+from sora_mock.storage.inboxes import MAX_MESSAGES, InboxMessage, InboxReply
 
-if TYPE_CHECKING:
-    from sora_mock.control.routes import ControlCall
+MAX_WAIT: Final = 60.0
+"""Real seconds that a request may wait for messages, and that a reply may be delayed."""
 
-LONGEST_WAIT: Final = 60.0
-"""Real seconds that a call may wait, and that a reply may be delayed."""
+MAX_REPLIES: Final = 1_000
 
-MOST_REPLIES: Final = 1_000
+SHARED_KEY: Final = "sk-mock-shared-inbox"
+"""The account of messages that are sent without a key."""
 
 
-async def _post(call: "ControlCall") -> Response:
-    reply = call.controls.receive(call.key, call.path["name"], dict(call.headers), call.data)
+async def receive(request: Request) -> Response:
+    """POST: keeps the message and replies as the inbox is configured."""
+    key, service, name = account_key(request), service_of(request), request.path_params["name"]
+    data = await read_data(request)
+    with service.storage.account(key or SHARED_KEY) as account:
+        message = InboxMessage(service.now(account), dict(request.headers), data)
+        reply = callbacks.receive(service, account, name, message)
     if reply.delay:
-        await _pass(reply.delay)
+        # real seconds; nothing ends the wait early
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=reply.delay)
     return Response(status_code=reply.status)
 
 
-async def _get(call: "ControlCall") -> dict[str, Any]:
-    wait = call.number("wait", 0.0, 0.0, LONGEST_WAIT)
-    count = int(call.number("count", 1, 1, MOST_MESSAGES))
+async def show(request: Request) -> Response:
+    """GET: what arrived, oldest first; with `?wait=` after so many seconds or `?count=` messages."""
+    key, service, name = account_key(request), service_of(request), request.path_params["name"]
+    wait = query_number(request, "wait", 0.0, 0.0, MAX_WAIT)
+    count = int(query_number(request, "count", 1, 1, MAX_MESSAGES))
     if wait:
-        await _arrival(call, count, wait)
-    return {"messages": [_shown(message) for message in call.controls.messages(call.key, call.path["name"])]}
+        await _wait_for_messages(service, key, name, count, wait)
+    return json_response({"messages": [_view(message) for message in _messages(service, key, name)]})
 
 
-def _put(call: "ControlCall") -> dict[str, Any]:
-    replies = call.take(replies=_replies).get("replies")
+async def set_replies(request: Request) -> Response:
+    """PUT: what the inbox replies next; the last reply is used for ever."""
+    key, name = account_key(request), request.path_params["name"]
+    replies = (await read_fields(request, replies=_replies)).get("replies")
     if replies is None:
-        raise ControlError(400, "invalid_body", 'replies is required, as in {"replies": [{"status": 500}]}')
-    call.controls.set_replies(call.key, call.path["name"], replies)
-    return {"replies": [msgspec.structs.asdict(reply) for reply in replies]}
+        raise bad_body('replies is required, as in {"replies": [{"status": 500}]}')
+    control.set_inbox_replies(service_of(request), key, name, replies)
+    return json_response({"replies": [msgspec.structs.asdict(reply) for reply in replies]})
 
 
-async def _pass(seconds: float) -> None:
-    """Lets real seconds go by."""
-    never = asyncio.get_running_loop().create_future()
-    await asyncio.wait([never], timeout=seconds)
+def _messages(service: Service, key: str | None, name: str) -> list[InboxMessage]:
+    """What an inbox received; without a key the inboxes of that name of all accounts."""
+    if key is not None:
+        return service.storage.account(key).inboxes.messages(name)
+    inboxes = [account.inboxes for account in service.storage.accounts() if name in account.inboxes]
+    return sorted(chain.from_iterable(each.messages(name) for each in inboxes), key=lambda message: message.at)
 
 
-async def _arrival(call: "ControlCall", count: int, wait: float) -> None:
-    """Returns when the inbox has got so many messages, or after so many real seconds."""
-    name, arrived = call.path["name"], asyncio.Event()
-    watchers = call.controls.emulator.callbacks.watchers
-    watchers.add(arrived.set)
+async def _wait_for_messages(service: Service, key: str | None, name: str, count: int, seconds: float) -> None:
+    arrived = asyncio.Event()
+    unsubscribe = service.events.subscribe(MessageArrived, lambda event: arrived.set())
     try:
-        async with asyncio.timeout(wait):
-            while len(call.controls.messages(call.key, name)) < count:
+        async with asyncio.timeout(seconds):
+            while len(_messages(service, key, name)) < count:
                 arrived.clear()
                 await arrived.wait()
     except TimeoutError:
         pass
     finally:
-        watchers.discard(arrived.set)
+        unsubscribe()
 
 
-def _shown(message: Message) -> dict[str, Any]:
+def _view(message: InboxMessage) -> Fields:
     try:
         value = msgspec.json.decode(message.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -73,22 +88,18 @@ def _shown(message: Message) -> dict[str, Any]:
     return {"at": message.at, "headers": message.headers, "body": body, "json": value}
 
 
-def _replies(value: Any) -> tuple[Reply, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MOST_REPLIES:
+def _replies(value: Any) -> tuple[InboxReply, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_REPLIES:
         raise ValueError('expected a list such as [{"status": 500}, {"status": 204, "delay": 11}]')
     return tuple(_reply(each) for each in value)
 
 
-def _reply(value: Any) -> Reply:
+def _reply(value: Any) -> InboxReply:
     if not isinstance(value, dict) or not set(value) <= {"status", "delay"}:
         raise ValueError('expected objects such as {"status": 204, "delay": 11}')
     status, delay = value.get("status", 200), value.get("delay", 0)
     if isinstance(status, bool) or not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError("status: expected a whole number from 200 to 599")
-    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay <= LONGEST_WAIT:
-        raise ValueError(f"delay: expected seconds from 0 to {LONGEST_WAIT:g}")
-    return Reply(status, float(delay))
-
-
-HANDLERS: Final[Mapping[str, "Callable[[ControlCall], Any]"]] = {"GET": _get, "POST": _post, "PUT": _put}
-"""The methods of `/__mock/inbox/{name}`."""
+    if isinstance(delay, bool) or not isinstance(delay, (int, float)) or not 0 <= delay <= MAX_WAIT:
+        raise ValueError(f"delay: expected seconds from 0 to {MAX_WAIT:g}")
+    return InboxReply(status, float(delay))

@@ -29,3 +29,10 @@ class BugFound(msgspec.Struct, frozen=True):
     """A bug of sora-mock. traceback: several lines, keys redacted."""
 
     traceback: str
+
+
+class MalformedRequest(msgspec.Struct, frozen=True):
+    """Bytes arrived that are not HTTP. status, response_body: what the server responded."""
+
+    status: int
+    response_body: bytes

@@ -22,7 +22,7 @@ class ApiResponse(msgspec.Struct, frozen=True):
     media_type: bytes = JSON
 
 
-class Exchange(msgspec.Struct):
+class Exchange(msgspec.Struct, gc=False):
     """One request and its response. The middleware creates it; whoever decides something writes it down here.
 
     headers: by lower-case name, the last one where a name is repeated.
@@ -33,6 +33,7 @@ class Exchange(msgspec.Struct):
     account: public name of the caller's account; None for a request without an account.
     at: time of the account's clock; Unix seconds, 0 until it is known.
     is_frozen: whether that clock stands still.
+    task_id: the task that the request creates or asks for; None for none.
     scenario, rule: name of the scenario that was chosen, and the rule that chose it; None where none was.
     unmatched: why queued rules did not match, one line each.
     effect: the scenario that changes this response; None for most.
@@ -40,6 +41,7 @@ class Exchange(msgspec.Struct):
     response_body: empty for what is not JSON. media_type: of the response.
     duration: seconds from the request's arrival to the response, without the latency of a scenario.
     size: bytes that it counts for in the journal.
+    is_unread: whether a part of the request's body was left unread, so that the connection has to be closed.
     hint: what a person should probably change, one phrase; None for most.
     """
 
@@ -53,6 +55,7 @@ class Exchange(msgspec.Struct):
     account: str | None = None
     at: float = 0.0
     is_frozen: bool = False
+    task_id: str | None = None
     scenario: str | None = None
     rule: str | None = None
     unmatched: Sequence[str] = ()
@@ -62,6 +65,7 @@ class Exchange(msgspec.Struct):
     media_type: bytes = JSON
     duration: float = 0.0
     size: int = 0
+    is_unread: bool = False
     hint: str | None = None
 
     @property

@@ -55,6 +55,15 @@ def scenario_families() -> dict[str, tuple[str, list[str]]]:
     return families
 
 
+@cache
+def model_tables() -> dict[str, dict[str, Any]]:
+    """The tables of every file of `fixtures/models/`, by model name."""
+    tables: dict[str, dict[str, Any]] = {}
+    for path in sorted((data_folder("fixtures") / "models").glob("*.toml")):
+        tables.update(tomllib.loads(path.read_text(encoding="utf-8")))
+    return tables
+
+
 def _scenario_files() -> list[Path]:
     """Lifecycle first, as the one that everybody needs."""
     files = (data_folder("fixtures") / "scenarios").glob("*.toml")

@@ -1,146 +1,124 @@
-"""The facts of callbacks: which addresses are accepted, what is to be delivered where, and what became of it."""
+"""The facts of callbacks: which addresses are accepted, what is delivered where, and what became of each attempt."""
 
-from collections.abc import Callable
-from math import inf
 from typing import Final
 
 import msgspec
 
-from sora_mock.config.settings import Settings
 from sora_mock.domain import callback_url, lifecycle
 from sora_mock.domain.delivery import (
-    LATE,
+    LATE_DELAY,
     Attempt,
+    CallbackVariant,
     Delivery,
     Destination,
-    Manner,
     delivery_id,
     destination,
-    next_at,
     state,
 )
-from sora_mock.domain.task import Task
-from sora_mock.storage.inbox import MOST_INBOXES, Inbox, Message, Reply
-from sora_mock.storage.memory import Account, Store
+from sora_mock.domain.events import AttemptMade, CallbackPlanned, MessageArrived
+from sora_mock.domain.shape import shaped
+from sora_mock.domain.task import Task, task_view
+from sora_mock.service.context import Service, encode
+from sora_mock.storage.inboxes import InboxMessage, InboxReply
+from sora_mock.storage.memory import MemoryAccount
 
-MOST_DELIVERIES: Final = 10_000
-"""Deliveries that an account keeps; the oldest that is over goes first, one that is pending never."""
-
-
-class Callbacks:
-    """What the emulator, the control API and the worker do with them.
-
-    on_due: is told of an account whose next moment may have changed. It makes the attempts.
-    on_attempt: is told of each attempt that is over, None where nobody wants to know.
-    """
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self.settings = settings
-        self.store = store
-        self.allowed = frozenset(settings.allow_callback)
-        self.watchers: set[Callable[[], None]] = set()
-        """Who wants to know when any inbox gets a message."""
-        self.on_due: Callable[[Account], None] = lambda account: None
-        self.on_attempt: Callable[[Delivery, Attempt], None] | None = None
-
-    def refusal(self, account: Account, url: str) -> str | None:
-        """Why the address is refused; None where it is accepted, by the service's rules or by the user's leave."""
-        refused = callback_url.refusal(url)
-        if refused is None or self._destination(account, url, refused).trusted:
-            return None
-        return refused
-
-    def destination(self, account: Account, url: str) -> Destination:
-        """Where the callback to `url` goes."""
-        return self._destination(account, url, callback_url.refusal(url))
-
-    def _destination(self, account: Account, url: str, refused: str | None) -> Destination:
-        return destination(url, {**self.settings.callback_route, **account.routes}, self.allowed, refused)
-
-    def expect(self, account: Account, task: Task) -> None:
-        """Remembers the callback of a new task; its moment follows from the task's plan."""
-        if task.callback_url is None:
-            return
-        if len(account.deliveries) >= MOST_DELIVERIES:
-            self._forget_one(account)
-        manner = task.scenario.callback
-        note = self.destination(account, task.callback_url).note
-        if manner == "out_of_order" and account.held:
-            # it is the other one, which the first of them waits for
-            manner = None
-        delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, manner), manner, note)
-        account.deliveries[delivery.id] = delivery
-        if manner == "out_of_order":
-            account.held.append(delivery.id)
-        self._plan(account, delivery)
-
-    def moved(self, account: Account, task: Task) -> None:
-        """The end of a task was moved, and its callback with it."""
-        delivery = account.deliveries.get(delivery_id(task.id))
-        if delivery is not None and not delivery.attempts:
-            delivery = msgspec.structs.replace(delivery, first_at=_first_at(task, delivery.manner))
-            account.deliveries[delivery.id] = delivery
-            self._plan(account, delivery)
-
-    def attempted(self, account: Account, delivery: Delivery, attempt: Attempt) -> None:
-        """Writes down an attempt; the next one is planned once this one is no longer under way."""
-        delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
-        account.deliveries[delivery.id] = delivery
-        if self.on_attempt is not None:
-            self.on_attempt(delivery, attempt)
-        if account.held and state(delivery) != "pending":
-            self._let_go(account, delivery, attempt.ended_at)
-
-    def plan_next(self, account: Account, delivery_id: str) -> None:
-        """The next attempt after one that is over, if there is one to come."""
-        delivery = account.deliveries.get(delivery_id)
-        if delivery is not None:
-            self._plan(account, delivery)
-
-    def _let_go(self, account: Account, other: Delivery, now: float) -> None:
-        """Callbacks that waited for another task's to come first are due now, if their tasks are over."""
-        for held in [each for each in account.held if each != other.id]:
-            delivery = account.deliveries.get(held)
-            task = None if delivery is None else self.store.tasks.get(delivery.task_id)
-            if delivery is None or delivery.attempts or task is None:
-                account.held.remove(held)
-            elif lifecycle.has_ended(task.plan, now):
-                account.held.remove(held)
-                account.deliveries[held] = msgspec.structs.replace(delivery, first_at=now)
-                self._plan(account, account.deliveries[held])
-
-    def _plan(self, account: Account, delivery: Delivery) -> None:
-        moment = next_at(delivery)
-        if moment is not None and moment < inf:
-            account.calls.add(moment, delivery.id)
-            self.on_due(account)
-
-    def _forget_one(self, account: Account) -> None:
-        """Forgets the oldest delivery that is over; one that is pending stays, however many there are."""
-        for _ in range(8):
-            delivery = next(iter(account.deliveries.values()))
-            if state(delivery) != "pending":
-                del account.deliveries[delivery.id]
-                return
-            account.deliveries.move_to_end(delivery.id)
-
-    def receive(self, account: Account, name: str, message: Message) -> Reply:
-        """Puts a message into an inbox; the reply that it was told to give."""
-        reply = self.inbox(account, name).receive(message)
-        for watcher in list(self.watchers):
-            watcher()
-        return reply
-
-    def inbox(self, account: Account, name: str) -> Inbox:
-        """The account's inbox of that name, which exists from the first time it is asked for."""
-        inbox = account.inboxes.get(name)
-        if inbox is None:
-            if len(account.inboxes) >= MOST_INBOXES:
-                del account.inboxes[next(iter(account.inboxes))]
-            inbox = account.inboxes[name] = Inbox(self.store.replies.get(name, ()))
-        return inbox
+LOCAL_HINT: Final = "use the inbox or --callback-route"
 
 
-def _first_at(task: Task, manner: Manner | None) -> float:
-    """The moment of a callback's first attempt."""
-    return task.plan.ended_at + (LATE if manner in ("late", "out_of_order") else 0.0)
+def rejection(service: Service, account: MemoryAccount, url: str) -> str | None:
+    """Why the service rejects a callback address; None where it, or a setting of the user, accepts it."""
+    rejected = callback_url.rejection(url)
+    if rejected is None or _destination(service, account, url, rejected).trusted:
+        return None
+    return rejected
+
+
+def target(service: Service, account: MemoryAccount, url: str) -> Destination:
+    """Where the callback to `url` is sent."""
+    return _destination(service, account, url, callback_url.rejection(url))
+
+
+def _destination(service: Service, account: MemoryAccount, url: str, rejected: str | None) -> Destination:
+    settings = service.settings
+    routes = {**settings.callback_route, **account.facts.callback_routes}
+    return destination(url, routes, frozenset(settings.allow_callback), rejected)
+
+
+def expect(service: Service, account: MemoryAccount, task: Task) -> None:
+    """Stores the delivery of a new task, if it has a callback; its time follows from the task's plan."""
+    if task.callback_url is None:
+        return
+    variant = task.scenario.callback
+    deliveries = account.deliveries
+    if variant == "out_of_order" and deliveries.held:
+        # This delivery is the one that the held delivery waits for, so it is sent normally.
+        variant = None
+    note = target(service, account, task.callback_url).note
+    delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, variant), variant, note)
+    deliveries.put(delivery)
+    if variant == "out_of_order":
+        deliveries.held = (*deliveries.held, delivery.id)
+    schedule(service, account, delivery)
+
+
+def _first_at(task: Task, variant: CallbackVariant | None) -> float:
+    return task.plan.ended_at + (LATE_DELAY if variant in ("late", "out_of_order") else 0.0)
+
+
+def reschedule(service: Service, account: MemoryAccount, task: Task) -> None:
+    """The end of a task was moved: its first attempt moves with it."""
+    delivery = account.deliveries.get(delivery_id(task.id))
+    if delivery is not None and not delivery.attempts:
+        delivery = msgspec.structs.replace(delivery, first_at=_first_at(task, delivery.variant))
+        account.deliveries.put(delivery)
+        schedule(service, account, delivery)
+
+
+def schedule(service: Service, account: MemoryAccount, delivery: Delivery) -> None:
+    """Plans the next attempt of a delivery, if there is one to come."""
+    if account.deliveries.schedule(delivery):
+        service.events.publish(CallbackPlanned(account.facts.name))
+
+
+def record_attempt(service: Service, account: MemoryAccount, delivery: Delivery, attempt: Attempt) -> None:
+    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running."""
+    delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
+    account.deliveries.put(delivery)
+    service.events.publish(AttemptMade(delivery, attempt))
+    if account.deliveries.held and state(delivery) != "pending":
+        _release_held(service, account, delivery, attempt.ended_at)
+
+
+def _release_held(service: Service, account: MemoryAccount, finished: Delivery, now: float) -> None:
+    """Another callback is finished, so those that waited for it are due now if their tasks have ended."""
+    deliveries, still_held = account.deliveries, []
+    for id in deliveries.held:
+        delivery = deliveries.get(id)
+        task = None if delivery is None else service.storage.tasks.get(delivery.task_id)
+        if id == finished.id:
+            still_held.append(id)
+        elif delivery is None or delivery.attempts or task is None:
+            continue
+        elif lifecycle.has_ended(task.plan, now):
+            due = msgspec.structs.replace(delivery, first_at=now)
+            deliveries.put(due)
+            schedule(service, account, due)
+        else:
+            still_held.append(id)
+    deliveries.held = tuple(still_held)
+
+
+def body(service: Service, delivery: Delivery, now: float) -> bytes | None:
+    """The body of a callback: what a task query answers at that time. None for a task that was forgotten."""
+    task = service.storage.tasks.get(delivery.task_id)
+    if task is None:
+        return None
+    view = shaped(task_view(task, now, service.settings.behaviour), task.scenario.shape)
+    return encode(shaped(view, "unknown_fields") if delivery.variant == "extra_field" else view)
+
+
+def receive(service: Service, account: MemoryAccount, inbox: str, message: InboxMessage) -> InboxReply:
+    """Puts a message into an inbox and returns what the inbox replies."""
+    reply = account.inboxes.receive(inbox, message)
+    service.events.publish(MessageArrived(account.facts.name, inbox))
+    return reply

@@ -1,103 +1,22 @@
-"""Which scenario a request gets, and which rule chose it, in the order of strength of docs/reference.md."""
+"""Which scenario a request gets, and which rule chose it, strongest first (docs/reference.md, Which scenario)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sora_mock.domain import choice, ids
-from sora_mock.domain.choice import ModerationRule
+import msgspec
+
+from sora_mock.domain import ids, queue_rule
 from sora_mock.domain.errors import ApiError
-from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario, parse_selection, token_of
-from sora_mock.service.calls import Call
-from sora_mock.storage.memory import Account
+from sora_mock.domain.exchange import Exchange
+from sora_mock.domain.moderation import SUB_TYPES, ModerationRule
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario_parameters import TOKEN_START, ParameterLimits, parse_selection, prompt_token
+from sora_mock.storage.memory import MemoryAccount
 
+HEADER: Final = "header"
+TOKEN: Final = "token in the prompt"  # noqa: S105  # this is no password
 
-class Selector:
-    """Chooses from the catalogue. Every choice is written into the call: scenario, rule, near misses of the queue.
-
-    limits: what parameters are checked against. default: the name of the scenario of last resort.
-    failure_rate, moderation_rate: shares 0 to 1 of creations, drawn from the seed, the account and the creation.
-    """
-
-    def __init__(
-        self,
-        catalogue: Mapping[str, Scenario],
-        limits: Limits,
-        *,
-        default: str,
-        seed: int,
-        failure_rate: float,
-        moderation_rate: float,
-        moderation_rules: tuple[ModerationRule, ...],
-    ) -> None:
-        self.catalogue = catalogue
-        self.limits = limits
-        self.default = default
-        self.seed = seed
-        chances = (("failure", failure_rate, _FAILURES), ("moderation", moderation_rate, _MODERATIONS))
-        self.chances = [each for each in chances if each[1] > 0]
-        self.moderation_rules = moderation_rules
-
-    def by_header(self, call: Call) -> Scenario | None:
-        """What the header X-Mock-Scenario names. Raises ApiError 400 `unknown_scenario`."""
-        written = call.headers.get(b"x-mock-scenario")
-        return None if written is None else self._parsed(written.decode("utf-8", "replace"), "X-Mock-Scenario")
-
-    def by_token(self, prompt: str) -> Scenario | None:
-        """What a token in the prompt names, `[[mock:NAME key=value]]`. Raises ApiError 400 `unknown_scenario`."""
-        return self._parsed(prompt, "prompt") if TOKEN_START in prompt else None
-
-    def for_creation(self, call: Call, account: Account, creation: int, request: Mapping[str, Any]) -> Scenario:
-        """What the queue, chance, moderation rules or the default choose. `request` is the creation's body."""
-        found = choice.facts(request) if account.queue or self.moderation_rules else {}
-        queued = self.by_queue(call, account, "create", found)
-        if queued is not None:
-            return queued
-        for purpose, share, names in self.chances:
-            if ids.chance(self.seed, account.name, creation, purpose) < share:
-                name = names[ids.number(self.seed, account.name, creation, f"which {purpose}") % len(names)]
-                return self.use(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
-        for rule in self.moderation_rules:
-            pattern = rule.objection(found)
-            if pattern is not None:
-                return self.use(call, self.catalogue[rule.scenario], f"moderation rule {pattern!r}")
-        return self.use(call, self.catalogue[self.default], "default scenario")
-
-    def for_reply(
-        self, call: Call, account: Account | None, operation: str, header: Scenario | None
-    ) -> Scenario | None:
-        """What the header, or else the queue, does to the answer of a poll, a credits query or a download."""
-        if header is not None and header.touches(operation):
-            return self.use(call, header, HEADER)
-        if header is not None:
-            call.rule = f"ignored: {header.name} does nothing to the answer of a {operation}"
-        return None if account is None else self.by_queue(call, account, operation, {})
-
-    def by_queue(self, call: Call, account: Account, operation: str, found: Mapping[str, Any]) -> Scenario | None:
-        """What the account's queue holds for this request; takes it out."""
-        if not account.queue:
-            return None
-        rule, account.queue, passed = choice.take(account.queue, operation, found)
-        call.unmatched = passed
-        return None if rule is None else self.use(call, rule.scenario, rule.label)
-
-    def _parsed(self, written: str, param: str) -> Scenario:
-        try:
-            if param == "prompt":
-                written = token_of(written)
-            return parse_selection(written, self.catalogue, self.limits)
-        except ValueError as problem:
-            raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
-
-    def use(self, call: Call, scenario: Scenario, rule: str) -> Scenario:
-        """Writes the choice into the call."""
-        call.scenario, call.rule, call.touch = scenario.name, rule, scenario
-        return scenario
-
-
-HEADER = "header"
-TOKEN = "token in the prompt"  # noqa: S105  # no password
-
-_FAILURES = (
+_FAILURES: Final = (
     "failed_service_error",
     "failed_generation_timeout",
     "failed_resource_exhausted",
@@ -106,6 +25,104 @@ _FAILURES = (
     "failed_image_processing_error",
     "failed_unknown_error",
 )
-"""What `--failure-rate` draws from: failures that are nobody's fault."""
+"""What `--failure-rate` chooses from: failures that the client did not cause."""
 
-_MODERATIONS = tuple(f"moderation_{sub_type}" for sub_type in choice.SUB_TYPES)
+_MODERATIONS: Final = tuple(f"moderation_{sub_type}" for sub_type in SUB_TYPES)
+"""What `--moderation-rate` chooses from."""
+
+
+class Selector:
+    """Chooses scenarios from a catalogue, and writes every choice and its rule into the exchange.
+
+    catalogue: all scenarios by name. limits: what parameters are checked against.
+    """
+
+    def __init__(
+        self,
+        catalogue: Mapping[str, Scenario],
+        limits: ParameterLimits,
+        *,
+        default: str,
+        seed: int,
+        failure_rate: float,
+        moderation_rate: float,
+        moderation_rules: tuple[ModerationRule, ...],
+    ) -> None:
+        """`default` names the default scenario; rates are 0 to 1 of the create requests."""
+        self.catalogue = catalogue
+        self.limits = limits
+        self._default = catalogue[default]
+        self._seed = seed
+        rates = (("failure", failure_rate, _FAILURES), ("moderation", moderation_rate, _MODERATIONS))
+        self._rates = [each for each in rates if each[1] > 0]
+        self._moderation_rules = moderation_rules
+
+    def from_header(self, exchange: Exchange) -> Scenario | None:
+        """The scenario that X-Mock-Scenario names; None without it. Raises ApiError 400 `unknown_scenario`."""
+        written = exchange.headers.get(b"x-mock-scenario")
+        return None if written is None else self._parsed(written.decode("utf-8", "replace"), "X-Mock-Scenario")
+
+    def from_token(self, prompt: str) -> Scenario | None:
+        """The scenario that `[[mock:NAME key=value]]` in a prompt names; None without it.
+
+        Raises ApiError 400 `unknown_scenario`.
+        """
+        return self._parsed(prompt, "prompt") if TOKEN_START in prompt else None
+
+    def for_create(
+        self, exchange: Exchange, account: MemoryAccount, create_number: int, request: Mapping[str, Any]
+    ) -> Scenario:
+        """The scenario of a create request without header and token.
+
+        create_number: counts the account's create requests, from 0. request: the body with its defaults.
+        """
+        facts = queue_rule.request_facts(request) if account.facts.queue or self._moderation_rules else {}
+        queued = self.from_queue(exchange, account, "create", facts)
+        if queued is not None:
+            return queued
+        name = account.facts.name
+        for purpose, rate, choices in self._rates:
+            if ids.chance(self._seed, name, create_number, purpose) < rate:
+                chosen = choices[ids.number(self._seed, name, create_number, f"which {purpose}") % len(choices)]
+                rule = f"{purpose} rate {rate:g}, create request {create_number + 1}"
+                return self.use(exchange, self.catalogue[chosen], rule)
+        for moderation in self._moderation_rules:
+            pattern = moderation.matching_pattern(facts)
+            if pattern is not None:
+                return self.use(exchange, self.catalogue[moderation.scenario], f"moderation rule {pattern!r}")
+        return self.use(exchange, self._default, "default scenario")
+
+    def for_response(
+        self, exchange: Exchange, account: MemoryAccount | None, operation: str, named: Scenario | None
+    ) -> Scenario | None:
+        """The scenario that changes the response to a query or a download: the named one, otherwise a queued one."""
+        if named is not None and named.affects(operation):
+            return self.use(exchange, named, HEADER)
+        if named is not None:
+            exchange.rule = f"ignored: {named.name} does not change the response of operation {operation}"
+        return None if account is None else self.from_queue(exchange, account, operation, {})
+
+    def from_queue(
+        self, exchange: Exchange, account: MemoryAccount, operation: str, request_facts: Mapping[str, Any]
+    ) -> Scenario | None:
+        """The scenario of the first queued rule that matches, which is used up by one; None where none matches."""
+        if not account.facts.queue:
+            return None
+        rule, queue, exchange.unmatched = queue_rule.take_matching(account.facts.queue, operation, request_facts)
+        if rule is None:
+            return None
+        account.facts = msgspec.structs.replace(account.facts, queue=queue)
+        return self.use(exchange, rule.scenario, rule.label)
+
+    def _parsed(self, written: str, param: str) -> Scenario:
+        try:
+            if param == "prompt":
+                written = prompt_token(written)
+            return parse_selection(written, self.catalogue, self.limits)
+        except ValueError as problem:
+            raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
+
+    def use(self, exchange: Exchange, scenario: Scenario, rule: str) -> Scenario:
+        """Writes a choice and its rule into the exchange."""
+        exchange.scenario, exchange.rule, exchange.effect = scenario.name, rule, scenario
+        return scenario

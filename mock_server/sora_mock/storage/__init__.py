@@ -1,1 +1,1 @@
-"""Where the facts of accounts live."""
+"""Where the facts of accounts live. Only `service/` and this package write them."""

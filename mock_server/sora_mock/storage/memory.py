@@ -1,214 +1,197 @@
-"""The facts: accounts and their tasks, in memory and bounded. Written by the emulator alone."""
+"""The memory backend: all accounts and all tasks of one process, bounded."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
+from collections.abc import Callable
+from itertools import islice
 from math import inf
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import msgspec
 
-from sora_mock.domain.choice import Rule
-from sora_mock.domain.clock import Clock
-from sora_mock.domain.delivery import Delivery
-from sora_mock.domain.ledger import Ledger
+from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.task import Task
-from sora_mock.domain.token_bucket import Rate, TokenBucket
-from sora_mock.storage.inbox import Inbox
-from sora_mock.storage.inbox import Reply as InboxReply
+from sora_mock.storage.deliveries import Deliveries
+from sora_mock.storage.due import DueQueue
+from sora_mock.storage.facts import AccountDefaults, AccountFacts
+from sora_mock.storage.inboxes import Inboxes
 from sora_mock.storage.journal import Journal
 
-MOST_ACCOUNTS: Final = 10_000
-MOST_TASKS: Final = 2_000_000
-MOST_REPLIES: Final = 10_000
-"""Replies that an account keeps for their Idempotency-Key."""
+MAX_ACCOUNTS: Final = 10_000
+MAX_TASKS: Final = 2_000_000
+"""Accounts and tasks of one server; beyond them the least recently used account, or its oldest task, is forgotten."""
+
+MAX_STORED_REPLIES: Final = 10_000
+"""Replies that one account keeps for their Idempotency-Key; beyond it the oldest one is forgotten."""
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """The first reply to a creation, kept for its Idempotency-Key; `request` is a digest of the body."""
+class StoredReply(msgspec.Struct, frozen=True):
+    """The first response to a create request with an Idempotency-Key. request: digest of that request's body."""
 
     request: bytes
     body: bytes
     scenario: str
+    task_id: str
 
 
-class Template(msgspec.Struct, frozen=True):
-    """What a new account begins with; keyless control calls change it."""
+class MemoryAccount:
+    """One account: its facts and its collections. `with storage.account(key) as account:` is one operation.
 
-    clock: Clock
-    remaining: int | None
-    rate: Rate | None
-    queue: tuple[Rule, ...] = ()
-    routes: Mapping[str, str] = {}
-
-
-class Due:
-    """Moments that are to come, each with a task's id; taken out in their order.
-
-    Most ends come in the order of the creations: those stand in a line, only the others need a heap.
+    facts: replaced as a whole by every change.
     """
 
-    __slots__ = ("_heap", "_line")
+    __slots__ = ("_due", "_replies", "_storage", "_task_ids", "deliveries", "facts", "inboxes", "journal", "key")
 
-    def __init__(self) -> None:
-        self._line: deque[tuple[float, str]] = deque()
-        self._heap: list[tuple[float, str]] = []
-
-    def add(self, moment: float, task_id: str) -> None:
-        """One more."""
-        if self._line and moment < self._line[-1][0]:
-            heappush(self._heap, (moment, task_id))
-        else:
-            self._line.append((moment, task_id))
-
-    def has(self, now: float) -> bool:
-        """Whether anything is due at `now`."""
-        line, heap = self._line, self._heap
-        return bool((line and line[0][0] <= now) or (heap and heap[0][0] <= now))
-
-    def until(self, now: float) -> list[tuple[float, str]]:
-        """Takes out what is due at `now`, earliest first."""
-        line, heap = self._line, self._heap
-        found = []
-        while line and line[0][0] <= now:
-            found.append(line.popleft())
-        if heap and heap[0][0] <= now:
-            while heap and heap[0][0] <= now:
-                found.append(heappop(heap))
-            found.sort()
-        return found
-
-    def first(self) -> float | None:
-        """The earliest moment; None where there is none."""
-        return min((entries[0][0] for entries in (self._line, self._heap) if entries), default=None)
-
-    def __len__(self) -> int:
-        return len(self._line) + len(self._heap)
-
-
-class Account:
-    """The facts of one key. Frozen values are replaced; the collections grow and are bounded.
-
-    name: 18 of A-Z0-9. meaning: what its key stands for (emulator.MEANINGS), None for most.
-    tasks: ids, oldest first. creations: how many got as far as a scenario.
-    queue: what is to happen next, first rule first.
-    due: every end whose credits are not settled yet. deliveries: callbacks by id, oldest first.
-    calls: the moments of their next attempts. held: those that wait for another
-    one to come first. routes: where callbacks to an origin are sent instead.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "bucket",
-        "calls",
-        "clock",
-        "creations",
-        "deliveries",
-        "due",
-        "held",
-        "inboxes",
-        "journal",
-        "ledger",
-        "meaning",
-        "name",
-        "queue",
-        "replies",
-        "routes",
-        "tasks",
-    )
-
-    def __init__(self, name: str, template: Template, now: float, meaning: str | None = None) -> None:
-        self.name = name
-        self.meaning = meaning
-        self.clock = template.clock
-        self.ledger = Ledger(template.remaining)
-        self.bucket = None if template.rate is None else TokenBucket.full(template.rate, now)
-        self.creations = 0
-        self.queue = template.queue
-        self.tasks: deque[str] = deque()
-        self.due = Due()
-        self.deliveries: OrderedDict[str, Delivery] = OrderedDict()
-        self.calls = Due()
-        self.held: list[str] = []
-        self.inboxes: dict[str, Inbox] = {}
-        self.routes = template.routes
-        self.replies: OrderedDict[str, Reply] = OrderedDict()
+    def __init__(self, storage: "MemoryStorage", key: str, facts: AccountFacts) -> None:
+        self._storage = storage
+        self.key = key
+        self.facts = facts
+        self.deliveries = Deliveries()
+        self.inboxes = Inboxes(lambda name: storage.defaults.inbox_replies.get(name, ()))
         self.journal = Journal()
+        self._task_ids: deque[str] = deque()
+        self._due = DueQueue()
+        self._replies: OrderedDict[str, StoredReply] = OrderedDict()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Memory is written at once. A database commits here, also after an ApiError, which is a decision like any other.
+        pass
+
+    def task(self, task_id: str) -> Task | None:
+        """The account's task of that id; None for none."""
+        task = self._storage.task(task_id)
+        return task if task is not None and task.account == self.facts.name else None
+
+    def put_task(self, task: Task) -> None:
+        """Stores a new task or replaces one of the same id, and remembers when its credits have to be settled."""
+        tasks = self._storage.tasks
+        if task.id not in tasks:
+            self._task_ids.append(task.id)
+        tasks[task.id] = task
+        if task.plan.ended_at < inf:
+            self._due.add(task.plan.ended_at, task.id)
+
+    def newest_tasks(self, limit: int) -> list[Task]:
+        """At most `limit` tasks, newest first."""
+        return [self._storage.tasks[task_id] for task_id in islice(reversed(self._task_ids), limit)]
+
+    def has_unsettled(self, now: float) -> bool:
+        """Whether a task may have ended by `now` without its credits being settled."""
+        return self._due.has_due(now)
+
+    def pop_ended(self, now: float) -> list[Task]:
+        """The tasks that ended by `now` and were not returned before, in the order of their ends."""
+        tasks = self._storage.tasks
+        return [
+            task
+            for ended_at, task_id in self._due.pop_due(now)
+            # an end that was moved, or a task that was forgotten, leaves its old entry behind
+            if (task := tasks.get(task_id)) is not None and task.plan.ended_at == ended_at
+        ]
+
+    def oldest_task(self) -> Task | None:
+        """The task that was created first; None for none."""
+        return self._storage.tasks[self._task_ids[0]] if self._task_ids else None
+
+    def forget_oldest_task(self) -> None:
+        """Forgets the task that was created first; the caller has settled its credits."""
+        del self._storage.tasks[self._task_ids.popleft()]
+
+    def forget_all_tasks(self) -> None:
+        """Forgets every task, because the account itself is forgotten."""
+        while self._task_ids:
+            self.forget_oldest_task()
+
+    def stored_reply(self, idempotency_key: str) -> StoredReply | None:
+        """The first response to that Idempotency-Key; None for a new key."""
+        return self._replies.get(idempotency_key)
+
+    def store_reply(self, idempotency_key: str, reply: StoredReply) -> None:
+        """Keeps the first response to an Idempotency-Key."""
+        self._replies[idempotency_key] = reply
+        if len(self._replies) > MAX_STORED_REPLIES:
+            self._replies.popitem(last=False)
 
 
-class Store:
-    """All accounts by key, least recently used first, and all tasks by id."""
+class MemoryStorage:
+    """All accounts by key, least recently used first, and all tasks by id.
 
-    def __init__(self) -> None:
-        self.accounts: dict[str, Account] = {}
-        self.by_name: dict[str, Account] = {}
+    defaults: what new accounts begin with.
+    tasks: every task of every account by id, oldest first; to be read, `MemoryAccount.put_task` writes.
+    anonymous: the journal of requests without an account.
+    """
+
+    def __init__(self, defaults: AccountDefaults, new_facts: Callable[[str, AccountDefaults], AccountFacts]) -> None:
+        """`new_facts` makes the facts of a key that is used for the first time."""
+        self.defaults = defaults
         self.tasks: dict[str, Task] = {}
-        self.nobody = Journal()
-        self.replies: dict[str, tuple[InboxReply, ...]] = {}
-        """What new inboxes of a name answer."""
-        self._latest: Account | None = None
+        self.anonymous = Journal()
+        self._new_facts = new_facts
+        self._accounts: dict[str, MemoryAccount] = {}
+        self._by_name: dict[str, MemoryAccount] = {}
+        self._latest: MemoryAccount | None = None
+        self._request_count = 0
 
-    def clear(self) -> None:
-        """Forgets everything."""
-        self.__init__()  # type: ignore[misc]
+    def account(self, key: str) -> MemoryAccount:
+        """The account of a valid key, which exists from the first time it is used; now the most recently used one."""
+        return self.find(key) or self._add(key)
 
-    def find(self, key: str) -> Account | None:
-        """The account of `key`, which thereby becomes the most recently used; None if it has none yet."""
-        account = self.accounts.get(key)
+    def find(self, key: str) -> MemoryAccount | None:
+        """The account of a key, now the most recently used one; None for a key that was not used yet."""
+        account = self._accounts.get(key)
         if account is not None and account is not self._latest:
-            self.accounts[key] = self._latest = self.accounts.pop(key)
+            self._accounts[key] = self._latest = self._accounts.pop(key)
         return account
 
-    def add_account(self, key: str, account: Account) -> None:
-        """A new account; beyond the bound the least recently used one is forgotten."""
-        if len(self.accounts) >= MOST_ACCOUNTS:
-            self.forget(next(iter(self.accounts)))
-        self.accounts[key] = self._latest = account
-        self.by_name[account.name] = account
+    def _add(self, key: str) -> MemoryAccount:
+        if len(self._accounts) >= MAX_ACCOUNTS:
+            self.forget(next(iter(self._accounts)))
+        account = MemoryAccount(self, key, self._new_facts(key, self.defaults))
+        self._accounts[key] = self._latest = self._by_name[account.facts.name] = account
+        return account
 
-    def forget(self, key: str) -> None:
-        """The account and all its tasks are gone."""
-        account = self.accounts.pop(key, None)
-        if account is not None:
-            self._latest = None
-            del self.by_name[account.name]
-            for task_id in account.tasks:
-                del self.tasks[task_id]
+    def named(self, name: str) -> MemoryAccount | None:
+        """The account of that public name; None for none."""
+        return self._by_name.get(name)
+
+    def accounts(self) -> list[MemoryAccount]:
+        """All accounts, least recently used first."""
+        return list(self._accounts.values())
+
+    def owner(self, task: Task) -> MemoryAccount:
+        """The account of a task."""
+        return self._by_name[task.account]
+
+    def newest_tasks(self, limit: int) -> list[Task]:
+        """At most `limit` tasks of all accounts, newest first."""
+        return list(islice(reversed(self.tasks.values()), limit))
 
     @property
     def is_full(self) -> bool:
-        """Whether a further task needs the oldest one to go."""
-        return len(self.tasks) >= MOST_TASKS
+        """Whether the oldest task has to be forgotten before another one is stored."""
+        return len(self.tasks) >= MAX_TASKS
 
-    def put_task(self, account: Account, task: Task) -> None:
-        """Stores a task, new or with another plan, and remembers when its credits fall due."""
-        if task.id not in self.tasks:
-            account.tasks.append(task.id)
-        self.tasks[task.id] = task
-        if task.plan.ended_at < inf:
-            account.due.add(task.plan.ended_at, task.id)
+    def append(self, exchange: Exchange, account: MemoryAccount | None) -> None:
+        """Numbers a finished exchange and writes it into the journal of its account, None for no account."""
+        self._request_count = exchange.number = self._request_count + 1
+        (self.anonymous if account is None else account.journal).append(exchange)
 
-    def oldest(self, account: Account) -> tuple[Account, Task]:
-        """The oldest task of `account`, or of the least recently used account that has any, and its owner."""
-        owner = account if account.tasks else next(a for a in self.accounts.values() if a.tasks)
-        return owner, self.tasks[owner.tasks[0]]
+    def forget(self, key: str) -> None:
+        """Forgets an account and all its tasks."""
+        account = self._accounts.pop(key, None)
+        if account is not None:
+            self._latest = None
+            del self._by_name[account.facts.name]
+            account.forget_all_tasks()
 
-    def drop_oldest(self, owner: Account) -> None:
-        """The owner's oldest task is gone; its entry in `due` is passed over later."""
-        del self.tasks[owner.tasks.popleft()]
-
-    def ended(self, account: Account, now: float) -> Iterable[Task]:
-        """Takes out each task that has ended by `now` and was not taken before, in the order of their ends."""
-        entries = account.due.until(now)
-        # an end that was moved, or a task that was forgotten, leaves its old entry behind
-        return [
-            task
-            for ended_at, task_id in entries
-            if (task := self.tasks.get(task_id)) is not None and task.plan.ended_at == ended_at
-        ]
-
-    def keep_reply(self, account: Account, key: str, reply: Reply) -> None:
-        """Remembers a first reply; beyond the bound the oldest one is forgotten."""
-        account.replies[key] = reply
-        if len(account.replies) > MOST_REPLIES:
-            account.replies.popitem(last=False)
+    def forget_all(self, defaults: AccountDefaults) -> None:
+        """Forgets everything; new accounts begin with `defaults`."""
+        for key in list(self._accounts):
+            self.forget(key)
+        self.anonymous = Journal()
+        self.defaults = defaults

@@ -1,0 +1,109 @@
+"""Errors of the emulated service as responses: the documented envelope for ApiError, 404, 405 and bugs."""
+
+import traceback
+from typing import Final
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sora_mock.api.endpoint import EXCHANGE, send_response
+from sora_mock.domain.contract import Contract
+from sora_mock.domain.errors import ApiError, unknown_route, wrong_method
+from sora_mock.domain.events import BugFound
+from sora_mock.domain.exchange import ApiResponse, Exchange
+from sora_mock.domain.shape import shaped
+from sora_mock.domain.text import redacted
+from sora_mock.service.context import Service, encode
+
+MAX_PATH_LENGTH: Final = 1_000
+"""Characters of a path that an error message quotes."""
+
+PATH_HINT: Final = "the base URL may lack /v1: --env 'EVOLINK_BASE_URL={url}/v1'"
+
+
+def response(contract: Contract, exchange: Exchange, error: ApiError, operation: str | None = None) -> ApiResponse:
+    """The response for an error. operation: whose table of errors is used; None for no operation."""
+    body = contract.error_body(operation, error)
+    effect = exchange.effect
+    if effect is not None and effect.shape == "numeric_error_code":
+        body = shaped(body, effect.shape, error.status)
+    return ApiResponse(error.status, encode(body), error.headers)
+
+
+class ErrorResponse(Response):
+    """An error of the service as Starlette's handlers return it."""
+
+    def __init__(self, contract: Contract, error: ApiError) -> None:
+        super().__init__(status_code=error.status)
+        self._contract = contract
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it with the code, message and type of the operation that was called."""
+        exchange: Exchange = scope[EXCHANGE]
+        operation = getattr(scope.get("endpoint"), "operation", None)
+        await send_response(send, exchange, response(self._contract, exchange, self._error, operation))
+
+
+def _error_response(request: Request, error: ApiError) -> Response:
+    service: Service = request.app.state.service
+    return ErrorResponse(service.contract, error)
+
+
+async def handle_api_error(request: Request, error: Exception) -> Response:
+    """Starlette's exception handler for ApiError."""
+    assert isinstance(error, ApiError)
+    return _error_response(request, error)
+
+
+def not_found(request: Request) -> Response:
+    """The response for a path that the service does not have."""
+    path: str = request.scope["path"]
+    exchange: Exchange = request.scope[EXCHANGE]
+    if _exists_below_v1(path):
+        exchange.hint = PATH_HINT
+    return _error_response(request, unknown_route(request.method, quote(path, safe="/:@!$&'()*+,;=~-._")[:MAX_PATH_LENGTH]))
+
+
+def _exists_below_v1(path: str) -> bool:
+    return path in ("/videos/generations", "/credits") or path.startswith("/tasks/")
+
+
+def method_not_allowed(request: Request, allowed: list[str]) -> Response:
+    """The response for a path that the service has, called with another method."""
+    return _error_response(request, wrong_method(request.method, request.scope["path"], ", ".join(allowed)))
+
+
+class BugMiddleware:
+    """The innermost middleware: turns any other exception into the documented 500, and publishes its traceback.
+
+    It is no handler for `Exception`: Starlette runs that one outside CORS and journal, and raises the exception again.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service, control_response: Response) -> None:
+        """control_response: what the control API responds to a bug."""
+        self._app = app
+        self._service = service
+        self._control_response = control_response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on."""
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            self._service.events.publish(BugFound(redacted(traceback.format_exc())))
+            if started:
+                raise
+            if EXCHANGE in scope:
+                await ErrorResponse(self._service.contract, ApiError(500))(scope, receive, send)
+            else:
+                await self._control_response(scope, receive, send)

@@ -1,0 +1,72 @@
+"""`/__mock/requests`: the journal, without keys."""
+
+import itertools
+import re
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sora_mock.control.errors import json_response
+from sora_mock.control.reading import Fields, account_key, query_limit, service_of
+from sora_mock.domain.exchange import JSON, Exchange
+from sora_mock.domain.text import redacted
+from sora_mock.storage.journal import MAX_BODY_BYTES
+
+_ESCAPED: Final = re.compile(r"\\u00([0-7][0-9a-fA-F])")
+_SECRET_HEADERS: Final = {"authorization", "proxy-authorization", "cookie", "x-mock-token"}
+
+
+async def show(request: Request) -> Response:
+    """GET: the newest `?limit=` requests, newest first; without a key those of all accounts and of none."""
+    key, storage, limit = account_key(request), service_of(request).storage, query_limit(request)
+    if key is not None:
+        exchanges = list(storage.account(key).journal)
+    else:
+        journals = [storage.anonymous, *(account.journal for account in storage.accounts())]
+        exchanges = sorted(itertools.chain.from_iterable(journals), key=lambda exchange: exchange.number)
+    return json_response({"requests": [view(exchange) for exchange in reversed(exchanges[-limit:])]})
+
+
+def view(exchange: Exchange) -> Fields:
+    """An exchange as the control API shows it, every key redacted."""
+    return {
+        "number": exchange.number,
+        "at": exchange.at,
+        "method": exchange.method,
+        "path": redacted(exchange.path),
+        "status": exchange.sent_status,
+        "scenario": exchange.scenario,
+        "rule": exchange.rule,
+        "unmatched": [redacted(line) for line in exchange.unmatched],
+        "headers": {
+            name: "***" if name in _SECRET_HEADERS else redacted(value)
+            for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in exchange.headers.items())
+        },
+        "request": _body(exchange.body or b""),
+        "response": None if exchange.media_type is not JSON else _body(exchange.response_body[:MAX_BODY_BYTES]),
+        "seconds": round(exchange.duration, 6),
+    }
+
+
+def _body(body: bytes) -> Any:
+    """The value of a JSON body, otherwise its text; None for an empty body."""
+    if not body:
+        return None
+    try:
+        # decoded first, because JSON can spell a key in more ways than one
+        return _redacted_value(msgspec.json.decode(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), body.decode("utf-8", "replace"))
+        return redacted(text)
+
+
+def _redacted_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, list):
+        return [_redacted_value(item) for item in value]
+    if isinstance(value, dict):
+        return {redacted(name): _redacted_value(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,91 @@
+"""The models as a table: what each one can make, what that costs, and which clip shows the result.
+
+Tables: `fixtures/models/*.toml`. A new model is a new table; no other code names a duration, a ratio or a price.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from sora_mock.domain.ledger import to_units
+
+DEFAULT_MODEL: Final = "sora-2-beta-max"
+
+
+class VideoOrder(msgspec.Struct, frozen=True, gc=False):
+    """What a create request asked for. duration: seconds. aspect_ratio: such as `16:9`. watermark: whether it stays."""
+
+    duration: int
+    aspect_ratio: str
+    watermark: bool
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model.
+
+    name: as in the field `model` of a create request.
+    kind: what it makes.
+    durations: seconds that can be ordered, shortest first. default_duration: one of them.
+    aspect_ratios: ratios that can be ordered. default_aspect_ratio: one of them.
+    prices: units of 1/10,000 credit by duration.
+    clips: name of the result's clip by aspect ratio, in which `{duration}` is filled in.
+    orders: every order that is possible; all tasks share these values.
+    """
+
+    name: str
+    kind: Literal["video"]
+    durations: tuple[int, ...]
+    default_duration: int
+    aspect_ratios: tuple[str, ...]
+    default_aspect_ratio: str
+    prices: Mapping[int, int]
+    clips: Mapping[str, str]
+    orders: Mapping[tuple[int, str, bool], VideoOrder] = {}
+
+    @property
+    def object(self) -> str:
+        """The field `object` of its tasks."""
+        return f"{self.kind}.generation.task"
+
+    def order(self, request: Mapping[str, Any]) -> VideoOrder:
+        """What a valid create request asks for. The contract has filled in the defaults of most fields."""
+        ratio = request.get("aspect_ratio", self.default_aspect_ratio)
+        return self.orders[int(request["duration"]), ratio, not request["remove_watermark"]]
+
+    def price(self, order: VideoOrder) -> int:
+        """Units of 1/10,000 credit."""
+        return self.prices[order.duration]
+
+    def clip(self, order: VideoOrder) -> str:
+        """The file of `fixtures/videos/` that shows the result."""
+        name = self.clips[order.aspect_ratio].format(duration=order.duration)
+        return f"{name}{'-watermark' if order.watermark else ''}.mp4"
+
+    def with_prices(self, prices: Mapping[int, int]) -> "Model":
+        """The model with other prices for some durations; units of 1/10,000 credit."""
+        return msgspec.structs.replace(self, prices={**self.prices, **prices})
+
+
+def read_model(name: str, table: Mapping[str, Any]) -> Model:
+    """The model of a table. Raises ValueError that names the key and says what would be right."""
+    try:
+        prices = {int(duration): to_units(price) for duration, price in table.get("prices", {}).items()}
+        model = msgspec.convert({**table, "name": name, "prices": prices}, Model)
+    except (ValueError, AttributeError, msgspec.ValidationError) as problem:
+        raise ValueError(f"model {name}: {problem}") from None
+    if set(model.prices) != set(model.durations):
+        expected = ", ".join(map(str, model.durations))
+        raise ValueError(f"model {name}: prices: expected one for each of the durations {expected}")
+    orders = {
+        (duration, ratio, watermark): VideoOrder(duration, ratio, watermark)
+        for duration in model.durations
+        for ratio in model.aspect_ratios
+        for watermark in (False, True)
+    }
+    return msgspec.structs.replace(model, orders=orders)
+
+
+def read_models(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Model]:
+    """All models by name, in the order of the tables. Raises ValueError."""
+    return {name: read_model(name, table) for name, table in tables.items()}

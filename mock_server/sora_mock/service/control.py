@@ -1,0 +1,73 @@
+"""How the control API changes what is not money and not a clock: queues, callback routes, inboxes, everything."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from sora_mock.domain.events import CallbackPlanned
+from sora_mock.domain.queue_rule import QueueRule
+from sora_mock.service.context import Service, first_defaults
+from sora_mock.storage.inboxes import InboxReply
+from sora_mock.storage.memory import MemoryAccount
+
+
+def _accounts(service: Service, key: str | None) -> list[MemoryAccount]:
+    return service.storage.accounts() if key is None else [service.storage.account(key)]
+
+
+def longest_queue(service: Service, key: str | None) -> int:
+    """Rules in the longest queue in question."""
+    queues = [each.facts.queue for each in _accounts(service, key)]
+    return max(map(len, [service.storage.defaults.queue, *queues] if key is None else queues))
+
+
+def append_rule(service: Service, key: str | None, rule: QueueRule) -> None:
+    """Adds a rule at the end of the queue. key: None for all accounts and new ones."""
+    storage = service.storage
+    if key is None:
+        queue = (*storage.defaults.queue, rule)
+        storage.defaults = msgspec.structs.replace(storage.defaults, queue=queue)
+    for account in _accounts(service, key):
+        with account:
+            account.facts = msgspec.structs.replace(account.facts, queue=(*account.facts.queue, rule))
+
+
+def empty_queue(service: Service, key: str | None) -> None:
+    """Removes every rule. key: None for all accounts and new ones."""
+    if key is None:
+        service.storage.defaults = msgspec.structs.replace(service.storage.defaults, queue=())
+    for account in _accounts(service, key):
+        with account:
+            account.facts = msgspec.structs.replace(account.facts, queue=())
+
+
+def set_callback_routes(service: Service, key: str | None, routes: Mapping[str, str]) -> None:
+    """Replaces the URLs to which callbacks are sent instead, by origin. key: None for all accounts and new ones."""
+    if key is None:
+        service.storage.defaults = msgspec.structs.replace(service.storage.defaults, callback_routes=routes)
+    for account in _accounts(service, key):
+        with account:
+            account.facts = msgspec.structs.replace(account.facts, callback_routes=routes)
+
+
+def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tuple[InboxReply, ...]) -> None:
+    """Replaces what an inbox replies. key: None for the inboxes of that name of all accounts, and new ones."""
+    storage = service.storage
+    if key is None:
+        by_name = {**storage.defaults.inbox_replies, inbox: replies}
+        storage.defaults = msgspec.structs.replace(storage.defaults, inbox_replies=by_name)
+    for account in _accounts(service, key):
+        if key is not None or inbox in account.inboxes:
+            with account:
+                account.inboxes.set_replies(inbox, replies)
+
+
+def reset(service: Service, key: str | None) -> None:
+    """Forgets an account; without a key every account, and what control calls changed for new ones."""
+    names = [each.facts.name for each in _accounts(service, key)]
+    if key is None:
+        service.storage.forget_all(first_defaults(service.settings, service.real_now()))
+    else:
+        service.storage.forget(key)
+    for name in names:
+        service.events.publish(CallbackPlanned(name))
