@@ -7,9 +7,15 @@ from sora_mock.api import endpoint as api
 from sora_mock.api import files
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import SettingError, Settings
-from sora_mock.domain.choice import ModerationRule, read_moderation_rule
 from sora_mock.domain.contract import Contract
-from sora_mock.domain.scenario import Limits, Scenario, built_in_catalogue, named, with_own
+from sora_mock.domain.moderation import ModerationRule, read_moderation_rule
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario_parameters import (
+    ParameterLimits,
+    built_in_catalogue,
+    find_scenario,
+    with_user_scenarios,
+)
 from sora_mock.runtime import package_data as data
 from sora_mock.service.emulator import Emulator
 from sora_mock.storage.memory import Account, Store
@@ -32,9 +38,9 @@ def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> 
     settings = with_options(settings or Settings(), options)
     contract = Contract(data.contract_document())
     try:
-        limits = Limits(contract.failure_messages, settings.generation_time[1])
-        catalogue = with_own(built_in_scenarios(), settings.scenarios, limits)
-        named(settings.scenario, catalogue)
+        limits = ParameterLimits(contract.failure_messages, settings.generation_time[1])
+        catalogue = with_user_scenarios(built_in_scenarios(), settings.scenarios, limits)
+        find_scenario(settings.scenario, catalogue)
     except ValueError as problem:
         raise SettingError(str(problem)) from None
     rules = settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ())

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sora_mock.domain.callback_url import parse_ipv4, refusal
+from sora_mock.domain.callback_url import parse_ipv4, rejection
 
 # --- tables: the rule that the message names, and hosts that it refuses ---
 
@@ -266,46 +266,46 @@ REFUSED = [
 
 @pytest.mark.parametrize(("url", "rule"), REFUSED, ids=[ascii(url) for url, _ in REFUSED])
 def test_a_refusal_names_its_rule(url: str, rule: str) -> None:
-    assert rule in str(refusal(url))
+    assert rule in str(rejection(url))
 
 
 @pytest.mark.parametrize("url", REFUSED_CHARACTERS, ids=ascii)
 def test_spaces_backslashes_and_control_characters_are_refused(url: str) -> None:
-    assert "backslashes" in str(refusal(url))
+    assert "backslashes" in str(rejection(url))
 
 
 @pytest.mark.parametrize("host", HIDDEN_DELIMITERS, ids=ascii)
 def test_a_delimiter_hidden_in_the_host_is_refused(host: str) -> None:
-    assert refusal(f"https://{host}/") is not None
+    assert rejection(f"https://{host}/") is not None
 
 
 @pytest.mark.parametrize("host", EMPTY_LABELS, ids=ascii)
 def test_more_than_one_trailing_dot_does_not_hide_a_host(host: str) -> None:
-    assert refusal(f"https://{host}/") is not None
+    assert rejection(f"https://{host}/") is not None
 
 
 @pytest.mark.parametrize("host", BRACKETS, ids=ascii)
 def test_brackets_hold_the_whole_host_and_an_ipv6_address(host: str) -> None:
-    assert refusal(f"https://{host}/") is not None
+    assert rejection(f"https://{host}/") is not None
 
 
 @pytest.mark.parametrize("host", UTS46, ids=ascii)
 def test_characters_that_other_readers_drop_do_not_hide_a_host(host: str) -> None:
-    assert refusal(f"https://{host}/") is not None
+    assert rejection(f"https://{host}/") is not None
 
 
 @pytest.mark.parametrize("host", [*ACCEPTED_HOSTS.split(), LONGEST_NAME], ids=ascii)
 def test_a_public_host_is_accepted(host: str) -> None:
-    assert refusal(f"https://{host}/hook?a=b#c") is None
+    assert rejection(f"https://{host}/hook?a=b#c") is None
 
 
 @pytest.mark.parametrize("url", ACCEPTED_URLS, ids=ascii)
 def test_only_the_host_decides(url: str) -> None:
-    assert refusal(url) is None
+    assert rejection(url) is None
 
 
 def test_every_refusal_opens_with_the_field() -> None:
-    assert [url for url, _ in REFUSED if not str(refusal(url)).startswith("callback_url ")] == []
+    assert [url for url, _ in REFUSED if not str(rejection(url)).startswith("callback_url ")] == []
 
 
 # --- properties ---
@@ -365,22 +365,22 @@ def embedded(address: IPv4Address) -> list[str]:
 def test_an_internal_address_is_refused_in_every_spelling(spelt: tuple[str, IPv4Address]) -> None:
     text, address = spelt
     assert socket.inet_aton(text) == address.packed
-    assert str(address) in str(refusal(f"https://{text}/"))
+    assert str(address) in str(rejection(f"https://{text}/"))
 
 
 @given(internal_v4)
 def test_an_internal_address_is_refused_inside_ipv6(address: IPv4Address) -> None:
-    assert [host for host in embedded(address) if refusal(f"https://{host}/") is None] == []
+    assert [host for host in embedded(address) if rejection(f"https://{host}/") is None] == []
 
 
 @given(spellings(public_v4))
 def test_a_public_address_is_accepted_in_every_spelling(spelt: tuple[str, IPv4Address]) -> None:
-    assert refusal(f"https://{spelt[0]}/") is None
+    assert rejection(f"https://{spelt[0]}/") is None
 
 
 @given(public_v4)
 def test_a_public_address_is_accepted_inside_ipv6(address: IPv4Address) -> None:
-    assert [host for host in embedded(address) if refusal(f"https://{host}/") is not None] == []
+    assert [host for host in embedded(address) if rejection(f"https://{host}/") is not None] == []
 
 
 def inet_aton(text: str) -> IPv4Address | None:
@@ -411,13 +411,13 @@ def test_whatever_inet_aton_accepts_is_read_the_same_way(text: str) -> None:
 @given(st.integers(1, 300), spellings(internal_v4))
 def test_padding_with_zeros_hides_nothing(zeros: int, spelt: tuple[str, IPv4Address]) -> None:
     octal = "0" * zeros + f"{int(spelt[1]):o}"
-    assert refusal(f"https://{octal}/") is not None
+    assert rejection(f"https://{octal}/") is not None
 
 
 @given(spellings(internal_v4), st.data())
 def test_percent_signs_hide_nothing(spelt: tuple[str, IPv4Address], data: st.DataObject) -> None:
     host = "".join(f"%{ord(each):02x}" if data.draw(st.booleans()) else each for each in spelt[0])
-    assert str(spelt[1]) in str(refusal(f"https://{host}/"))
+    assert str(spelt[1]) in str(rejection(f"https://{host}/"))
 
 
 LOOKALIKES: dict[str, list[str]] = {}
@@ -429,10 +429,10 @@ LOOKALIKES["."] += "\u3002\uff61"
 @given(st.sampled_from(["localhost", "foo.localhost", "foo.local", "metadata.google.internal"]), st.data())
 def test_an_internal_name_is_refused_in_every_alphabet(name: str, data: st.DataObject) -> None:
     host = "".join(data.draw(st.sampled_from(LOOKALIKES[letter])) for letter in name)
-    assert "internal name" in str(refusal(f"https://{host}/"))
+    assert "internal name" in str(rejection(f"https://{host}/"))
 
 
 @given(st.text() | st.text().map("https://{}/".format) | st.text("0127.:[]%@\\/#xX\u3002é", max_size=20))
 def test_whatever_the_text_there_is_an_answer(text: str) -> None:
-    answer = refusal(text)
+    answer = rejection(text)
     assert answer is None or answer.startswith("callback_url ")

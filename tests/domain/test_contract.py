@@ -45,7 +45,7 @@ def refused(body: Any) -> ApiError:
     import msgspec
 
     with pytest.raises(ApiError) as raised:
-        CONTRACT.read_creation(None, msgspec.json.encode(body))
+        CONTRACT.read_create_request(None, msgspec.json.encode(body))
     return raised.value
 
 
@@ -90,7 +90,9 @@ def test_a_long_value_is_not_repeated_in_full() -> None:
 
 
 def test_a_whole_float_is_an_integer() -> None:
-    assert CONTRACT.read_creation(None, b'{"model":"sora-2-beta-max","prompt":"","duration":15.0}')["duration"] == 15
+    assert (
+        CONTRACT.read_create_request(None, b'{"model":"sora-2-beta-max","prompt":"","duration":15.0}')["duration"] == 15
+    )
 
 
 @pytest.mark.parametrize(

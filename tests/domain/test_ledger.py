@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sora_mock.domain.ledger import MOST, UNITS, Ledger, to_credits, to_units
+from sora_mock.domain.ledger import MAX_UNITS, UNITS, Ledger, to_credits, to_units
 
-amounts = st.integers(0, MOST)
+amounts = st.integers(0, MAX_UNITS)
 
 
 @given(amounts, st.lists(st.tuples(st.sampled_from(["reserve", "charge", "release"]), st.integers(0, 10**6))))
@@ -47,7 +47,7 @@ def test_an_amount_survives_the_way_through_json(units: int) -> None:
 def test_an_unlimited_account_affords_everything_and_still_counts_what_is_used() -> None:
     ledger = Ledger(None).reserve(57_600).charge(57_600)
     assert ledger == Ledger(None, 0, 57_600)
-    assert ledger.affords(MOST)
+    assert ledger.affords(MAX_UNITS)
 
 
 @pytest.mark.parametrize("bad", [-1, "abc", True, float("nan"), float("inf"), 0.00001, 10**12, None, ""])

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sora_mock.domain.token_bucket import TokenBucket, parse_rate, retry_after
+from sora_mock.domain.token_bucket import TokenBucket, parse_rate_limit, retry_after
 
 NOW = 1_795_341_600.25
 
 
 def test_a_full_bucket_lets_its_limit_through_at_once_and_no_more() -> None:
-    bucket = TokenBucket.full(parse_rate("60/minute"), NOW)
+    bucket = TokenBucket.full(parse_rate_limit("60/minute"), NOW)
     waits = []
     for _ in range(61):
         bucket, wait = bucket.take(NOW)
@@ -19,14 +19,14 @@ def test_a_full_bucket_lets_its_limit_through_at_once_and_no_more() -> None:
 
 
 def test_a_second_later_there_is_one_more() -> None:
-    bucket = TokenBucket(parse_rate("60/minute"), 0.0, NOW)
+    bucket = TokenBucket(parse_rate_limit("60/minute"), 0.0, NOW)
     bucket, wait = bucket.take(NOW + 1)
     assert wait == 0.0
     assert bucket.take(NOW + 1)[1] > 0
 
 
 def test_it_never_holds_more_than_its_limit() -> None:
-    bucket = TokenBucket.full(parse_rate("2/second"), NOW)
+    bucket = TokenBucket.full(parse_rate_limit("2/second"), NOW)
     for _ in range(2):
         bucket, wait = bucket.take(NOW + 1000)
         assert wait == 0.0
@@ -34,7 +34,7 @@ def test_it_never_holds_more_than_its_limit() -> None:
 
 
 rates = st.builds(
-    lambda limit, period: parse_rate(f"{limit}/{period}"),
+    lambda limit, period: parse_rate_limit(f"{limit}/{period}"),
     st.integers(1, 10_000),
     st.sampled_from(["second", "minute", "hour", "day"]),
 )
@@ -65,4 +65,4 @@ def test_no_stretch_of_time_lets_more_through_than_limit_and_refill(rate: object
 @pytest.mark.parametrize("bad", ["", "60", "0/minute", "-1/second", "60/week", "1.5/second", "60 / minute", "x/minute"])
 def test_what_is_no_rate_is_refused_with_an_example(bad: str) -> None:
     with pytest.raises(ValueError, match="60/minute"):
-        parse_rate(bad)
+        parse_rate_limit(bad)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from sora_mock.callbacks.sender import USER_AGENT, Result, Sender
-from sora_mock.domain.clock import LAST_MOMENT
-from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination, next_at
+from sora_mock.callbacks.sender import USER_AGENT, AttemptResult, Sender
+from sora_mock.domain.clock import MAX_TIME
+from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination, next_attempt_at
 from sora_mock.runtime import clock
 from sora_mock.service.emulator import Emulator
 from sora_mock.storage.inbox import Message
@@ -44,7 +44,7 @@ class Worker:
         real = self.emulator.real_now()
         self._start_due(account, account.clock.at(real))
         moment = account.calls.first()
-        if moment is not None and not account.clock.frozen and moment <= LAST_MOMENT:
+        if moment is not None and not account.clock.frozen and moment <= MAX_TIME:
             delay = max(0.0, account.clock.real_at(moment) - real)
             # a timer cannot be set for longer than a day; it is set again then
             self._timers[account] = asyncio.get_running_loop().call_later(min(delay, 86400.0), self.wake, account)
@@ -90,7 +90,7 @@ class Worker:
         for moment, delivery_id in account.calls.until(now):
             delivery = account.deliveries.get(delivery_id)
             # a moment that was moved leaves its old entry behind; where an attempt is under way, its end plans the next
-            if delivery is not None and next_at(delivery) == moment and delivery_id not in busy:
+            if delivery is not None and next_attempt_at(delivery) == moment and delivery_id not in busy:
                 busy.add(delivery_id)
                 self._start(account, delivery_id)
 
@@ -137,14 +137,14 @@ class Worker:
             emulator.callbacks.attempted(account, delivery, attempt)
             return True
 
-    async def _send(self, account: Account, to: Destination, at: float, body: bytes) -> Result:
+    async def _send(self, account: Account, to: Destination, at: float, body: bytes) -> AttemptResult:
         if to.inbox is None:
             return await self.sender.post(to.url, body, trusted=to.trusted)
         headers = {"host": "inbox.sora-mock.test", "user-agent": USER_AGENT, "content-type": "application/json"}
         message = Message(at, {**headers, "content-length": str(len(body))}, body)
         reply = self.emulator.callbacks.receive(account, to.inbox, message)
         if not reply.delay:
-            return Result(reply.status)
+            return AttemptResult(reply.status)
         # real seconds, as a receiver somewhere else would take them
         over = asyncio.Event()
         try:
@@ -153,7 +153,9 @@ class Worker:
         except TimeoutError:
             pass
         late = reply.delay >= TIMEOUT
-        return Result(error=f"timeout: no answer within {TIMEOUT:g} s") if late else Result(reply.status)
+        return (
+            AttemptResult(error=f"timeout: no response within {TIMEOUT:g} s") if late else AttemptResult(reply.status)
+        )
 
 
 def places() -> int:

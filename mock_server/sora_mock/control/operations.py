@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sora_mock.domain import lifecycle
-from sora_mock.domain.choice import Rule
 from sora_mock.domain.clock import Clock
-from sora_mock.domain.delivery import Delivery, delivery_id, next_at, state
+from sora_mock.domain.delivery import Delivery, delivery_id, next_attempt_at, state
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_credits
 from sora_mock.domain.plan import Failure, Outcome
-from sora_mock.domain.scenario import Scenario, named, override
+from sora_mock.domain.queue_rule import QueueRule
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario_parameters import find_scenario, override
 from sora_mock.domain.task import Task, result_url, task_view
 from sora_mock.domain.text import redacted
-from sora_mock.domain.token_bucket import Rate, TokenBucket
+from sora_mock.domain.token_bucket import RateLimit, TokenBucket
 from sora_mock.service.emulator import NO_CREDIT, Emulator
 from sora_mock.storage import inbox, journal
 from sora_mock.storage.memory import Account, Store, Template
@@ -148,7 +149,7 @@ class Controls:
             self.emulator.settle(account, account.clock.at(self.emulator.real_now()))
             account.ledger = msgspec.structs.replace(account.ledger, remaining=remaining)
 
-    def set_rate(self, key: str | None, rate: Rate | None) -> None:
+    def set_rate(self, key: str | None, rate: RateLimit | None) -> None:
         """Sets the rate limit, with a full bucket; None lifts it."""
         if key is None:
             self.emulator.template = msgspec.structs.replace(self.emulator.template, rate=rate)
@@ -237,13 +238,13 @@ class Controls:
         operation, fields = match
         select = self.emulator.select
         try:
-            scenario = override(named(name, select.catalogue), given, select.limits)
+            scenario = override(find_scenario(name, select.catalogue), given, select.limits)
         except ValueError as problem:
             raise ControlError(400, "unknown_scenario", str(problem)) from None
-        if operation != "create" and not scenario.touches(operation):
+        if operation != "create" and not scenario.affects(operation):
             message = f"{name} does nothing to the answer of a {operation}: queue it for operation create"
             raise ControlError(400, "invalid_body", message)
-        rule = Rule(next(self._rule_numbers), scenario, times, operation, fields, given)
+        rule = QueueRule(next(self._rule_numbers), scenario, times, operation, fields, given)
         if any(len(subject.queue) >= MOST_RULES for subject in self._subjects(key)):
             raise ControlError(409, "queue_full", f"a queue holds {MOST_RULES} rules; DELETE empties it")
         for subject in self._subjects(key):
@@ -255,7 +256,7 @@ class Controls:
         for subject in self._subjects(key):
             self._set_queue(subject, ())
 
-    def _set_queue(self, subject: Account | Template, queue: tuple[Rule, ...]) -> None:
+    def _set_queue(self, subject: Account | Template, queue: tuple[QueueRule, ...]) -> None:
         if isinstance(subject, Template):
             self.emulator.template = msgspec.structs.replace(subject, queue=queue)
         else:
@@ -288,7 +289,7 @@ class Controls:
         task = self.store.tasks.get(delivery.task_id)
         over = task is not None and lifecycle.has_ended(task.plan, now)
         body = self.emulator.callback_body(delivery, now) if over else None
-        upcoming = next_at(delivery)
+        upcoming = next_attempt_at(delivery)
         return {
             "id": delivery.id,
             "task_id": delivery.task_id,
@@ -347,7 +348,7 @@ class Controls:
         self.emulator.template = self.emulator.first_template()
 
 
-def _rule_view(rule: Rule) -> dict[str, Any]:
+def _rule_view(rule: QueueRule) -> dict[str, Any]:
     return {
         "rule": rule.number,
         "scenario": rule.scenario.name,

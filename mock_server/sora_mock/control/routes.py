@@ -18,13 +18,13 @@ from sora_mock.config.readers import callback_routes
 from sora_mock.control import inbox
 from sora_mock.control.access import Guard
 from sora_mock.control.operations import ControlError, Controls
-from sora_mock.domain.choice import read_match
-from sora_mock.domain.clock import FASTEST, LAST_MOMENT
+from sora_mock.domain.clock import MAX_SPEED, MAX_TIME
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
-from sora_mock.domain.reading import json_number, short_text
+from sora_mock.domain.queue_rule import read_match
 from sora_mock.domain.text import redacted
-from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.domain.token_bucket import parse_rate_limit
+from sora_mock.domain.values import json_number, short_text
 from sora_mock.version import VERSION
 
 Fields = dict[str, Any]
@@ -118,17 +118,17 @@ def routes(prefix: str, controls: Controls, guard: Guard) -> list[Mount]:
 
 async def _change_clock(call: ControlCall) -> Fields:
     change = call.take(
-        now=json_number(0, LAST_MOMENT),
-        speed=json_number(0.001, FASTEST),
+        now=json_number(0, MAX_TIME),
+        speed=json_number(0.001, MAX_SPEED),
         frozen=_boolean,
-        per_request=json_number(0, LAST_MOMENT),
+        per_request=json_number(0, MAX_TIME),
     )
     await call.controls.change_clock(call.key, **change)
     return call.controls.clock(call.key)
 
 
 async def _advance(call: ControlCall) -> Fields:
-    change = call.take(seconds=json_number(0, LAST_MOMENT))
+    change = call.take(seconds=json_number(0, MAX_TIME))
     if "seconds" not in change:
         raise bad_body('seconds is required, as in {"seconds": 300}')
     await call.controls.advance(call.key, change["seconds"])
@@ -299,4 +299,4 @@ def _balance(value: Any) -> int | None:
 def _rate(value: Any) -> Any:
     if value is not None and not isinstance(value, str):
         raise ValueError("expected a rate such as 60/minute, or null")
-    return None if value is None else parse_rate(value)
+    return None if value is None else parse_rate_limit(value)

@@ -9,14 +9,14 @@ import msgspec
 from sora_mock.config.settings import Settings
 from sora_mock.domain import callback_url, lifecycle
 from sora_mock.domain.delivery import (
-    LATE,
+    LATE_DELAY,
     Attempt,
+    CallbackVariant,
     Delivery,
     Destination,
-    Manner,
     delivery_id,
     destination,
-    next_at,
+    next_attempt_at,
     state,
 )
 from sora_mock.domain.task import Task
@@ -45,14 +45,14 @@ class Callbacks:
 
     def refusal(self, account: Account, url: str) -> str | None:
         """Why the address is refused; None where it is accepted, by the service's rules or by the user's leave."""
-        refused = callback_url.refusal(url)
+        refused = callback_url.rejection(url)
         if refused is None or self._destination(account, url, refused).trusted:
             return None
         return refused
 
     def destination(self, account: Account, url: str) -> Destination:
         """Where the callback to `url` goes."""
-        return self._destination(account, url, callback_url.refusal(url))
+        return self._destination(account, url, callback_url.rejection(url))
 
     def _destination(self, account: Account, url: str, refused: str | None) -> Destination:
         return destination(url, {**self.settings.callback_route, **account.routes}, self.allowed, refused)
@@ -63,14 +63,14 @@ class Callbacks:
             return
         if len(account.deliveries) >= MOST_DELIVERIES:
             self._forget_one(account)
-        manner = task.scenario.callback
+        variant = task.scenario.callback
         note = self.destination(account, task.callback_url).note
-        if manner == "out_of_order" and account.held:
+        if variant == "out_of_order" and account.held:
             # it is the other one, which the first of them waits for
-            manner = None
-        delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, manner), manner, note)
+            variant = None
+        delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, variant), variant, note)
         account.deliveries[delivery.id] = delivery
-        if manner == "out_of_order":
+        if variant == "out_of_order":
             account.held.append(delivery.id)
         self._plan(account, delivery)
 
@@ -78,7 +78,7 @@ class Callbacks:
         """The end of a task was moved, and its callback with it."""
         delivery = account.deliveries.get(delivery_id(task.id))
         if delivery is not None and not delivery.attempts:
-            delivery = msgspec.structs.replace(delivery, first_at=_first_at(task, delivery.manner))
+            delivery = msgspec.structs.replace(delivery, first_at=_first_at(task, delivery.variant))
             account.deliveries[delivery.id] = delivery
             self._plan(account, delivery)
 
@@ -110,7 +110,7 @@ class Callbacks:
                 self._plan(account, account.deliveries[held])
 
     def _plan(self, account: Account, delivery: Delivery) -> None:
-        moment = next_at(delivery)
+        moment = next_attempt_at(delivery)
         if moment is not None and moment < inf:
             account.calls.add(moment, delivery.id)
             self.on_due(account)
@@ -141,6 +141,6 @@ class Callbacks:
         return inbox
 
 
-def _first_at(task: Task, manner: Manner | None) -> float:
+def _first_at(task: Task, variant: CallbackVariant | None) -> float:
     """The moment of a callback's first attempt."""
-    return task.plan.ended_at + (LATE if manner in ("late", "out_of_order") else 0.0)
+    return task.plan.ended_at + (LATE_DELAY if variant in ("late", "out_of_order") else 0.0)

@@ -14,13 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from sora_mock.config.settings import Settings
-from sora_mock.domain import choice, ids, lifecycle, token_bucket
+from sora_mock.domain import ids, lifecycle, token_bucket
 from sora_mock.domain.clock import Clock
 from sora_mock.domain.contract import CREATE, Contract
 from sora_mock.domain.delivery import Delivery, delivery_id
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import UNLIMITED_SHOWN, to_credits
-from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario
+from sora_mock.domain.moderation import ModerationRule
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario_parameters import TOKEN_START, ParameterLimits
 from sora_mock.domain.shape import shaped
 from sora_mock.domain.task import (
     ID_PREFIX,
@@ -66,7 +68,7 @@ class Emulator:
         contract: Contract,
         catalogue: Mapping[str, Scenario],
         store: Store,
-        moderation_rules: tuple[choice.ModerationRule, ...] = (),
+        moderation_rules: tuple[ModerationRule, ...] = (),
         real_now: Callable[[], float] = clock.real_now,
     ) -> None:
         self.settings = settings
@@ -76,7 +78,7 @@ class Emulator:
         self.seed: int = randomness.new_seed() if settings.seed is None else settings.seed
         self.select = Selector(
             catalogue,
-            Limits(contract.failure_messages, settings.generation_time[1]),
+            ParameterLimits(contract.failure_messages, settings.generation_time[1]),
             default=settings.scenario,
             seed=self.seed,
             failure_rate=settings.failure_rate,
@@ -131,7 +133,7 @@ class Emulator:
             scenario = self.select.for_creation(call, account, creation, request)
         else:
             scenario = self.select.use(call, chosen, rule)
-        if scenario.refuses or scenario.fault == "reset_before":
+        if scenario.rejects or scenario.fault == "reset_before":
             raise self._refusal_of(scenario, self._mock_headers(scenario.name))
         task = self._new_task(call, account, now, creation, scenario, video, price, request.get("callback_url"))
         account.ledger = account.ledger.reserve(price)
@@ -194,7 +196,7 @@ class Emulator:
 
     def refusal(self, operation: str | None, call: Call, error: ApiError) -> Answer:
         """The answer that `error` stands for; `operation` is None where no operation took the request."""
-        body = self.contract.refusal(operation, error)
+        body = self.contract.error_body(operation, error)
         if call.touch is not None and call.touch.shape == "numeric_error_code":
             body = shaped(body, call.touch.shape, error.status)
         return Answer(error.status, encode(body), error.headers)
@@ -205,7 +207,7 @@ class Emulator:
         if task is None:
             return None
         body = shaped(task_view(task, now, self.settings.behaviour), task.scenario.shape)
-        return encode(shaped(body, "unknown_fields") if delivery.manner == "extra_field" else body)
+        return encode(shaped(body, "unknown_fields") if delivery.variant == "extra_field" else body)
 
     def _refusal_of(self, scenario: Scenario, headers: Headers = ()) -> ApiError:
         """The error that a scenario answers with."""
@@ -218,13 +220,13 @@ class Emulator:
     def _before_reply(self, call: Call, account: Account, now: float, operation: str) -> None:
         """What comes before the answer to a poll: a token of the rate limit, and what a scenario refuses with."""
         header = self.select.by_header(call)
-        self._take_token(call, account, now, overridden=header is not None and header.touches(operation))
+        self._take_token(call, account, now, overridden=header is not None and header.affects(operation))
         self._use_for_reply(call, account, operation, header)
 
     def _use_for_reply(self, call: Call, account: Account | None, operation: str, header: Scenario | None) -> None:
         """Chooses the scenario that touches this answer. Raises the ApiError that it refuses with."""
         scenario = self.select.for_reply(call, account, operation, header)
-        if scenario is not None and scenario.refuses:
+        if scenario is not None and scenario.rejects:
             raise self._refusal_of(scenario)
 
     def account(self, key: str) -> Account:
@@ -329,7 +331,7 @@ class Emulator:
         """The creation's request, checked against the contract. Raises ApiError 413 and 400."""
         if call.body is None:
             raise ApiError(413)
-        request = self.contract.read_creation(call.headers.get(b"content-type"), call.body)
+        request = self.contract.read_create_request(call.headers.get(b"content-type"), call.body)
         url = request.get("callback_url")
         refused = None if url is None else self.callbacks.refusal(account, url)
         if refused is not None:

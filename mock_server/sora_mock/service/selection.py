@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sora_mock.domain import choice, ids
-from sora_mock.domain.choice import ModerationRule
+from sora_mock.domain import ids, queue_rule
 from sora_mock.domain.errors import ApiError
-from sora_mock.domain.scenario import TOKEN_START, Limits, Scenario, parse_selection, token_of
+from sora_mock.domain.moderation import SUB_TYPES, ModerationRule
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario_parameters import TOKEN_START, ParameterLimits, parse_selection, prompt_token
 from sora_mock.service.calls import Call
 from sora_mock.storage.memory import Account
 
@@ -21,7 +22,7 @@ class Selector:
     def __init__(
         self,
         catalogue: Mapping[str, Scenario],
-        limits: Limits,
+        limits: ParameterLimits,
         *,
         default: str,
         seed: int,
@@ -48,7 +49,7 @@ class Selector:
 
     def for_creation(self, call: Call, account: Account, creation: int, request: Mapping[str, Any]) -> Scenario:
         """What the queue, chance, moderation rules or the default choose. `request` is the creation's body."""
-        found = choice.facts(request) if account.queue or self.moderation_rules else {}
+        found = queue_rule.request_facts(request) if account.queue or self.moderation_rules else {}
         queued = self.by_queue(call, account, "create", found)
         if queued is not None:
             return queued
@@ -57,7 +58,7 @@ class Selector:
                 name = names[ids.number(self.seed, account.name, creation, f"which {purpose}") % len(names)]
                 return self.use(call, self.catalogue[name], f"{purpose} rate {share:g}, creation {creation + 1}")
         for rule in self.moderation_rules:
-            pattern = rule.objection(found)
+            pattern = rule.matching_pattern(found)
             if pattern is not None:
                 return self.use(call, self.catalogue[rule.scenario], f"moderation rule {pattern!r}")
         return self.use(call, self.catalogue[self.default], "default scenario")
@@ -66,7 +67,7 @@ class Selector:
         self, call: Call, account: Account | None, operation: str, header: Scenario | None
     ) -> Scenario | None:
         """What the header, or else the queue, does to the answer of a poll, a credits query or a download."""
-        if header is not None and header.touches(operation):
+        if header is not None and header.affects(operation):
             return self.use(call, header, HEADER)
         if header is not None:
             call.rule = f"ignored: {header.name} does nothing to the answer of a {operation}"
@@ -76,14 +77,14 @@ class Selector:
         """What the account's queue holds for this request; takes it out."""
         if not account.queue:
             return None
-        rule, account.queue, passed = choice.take(account.queue, operation, found)
+        rule, account.queue, passed = queue_rule.take_matching(account.queue, operation, found)
         call.unmatched = passed
         return None if rule is None else self.use(call, rule.scenario, rule.label)
 
     def _parsed(self, written: str, param: str) -> Scenario:
         try:
             if param == "prompt":
-                written = token_of(written)
+                written = prompt_token(written)
             return parse_selection(written, self.catalogue, self.limits)
         except ValueError as problem:
             raise ApiError(400, f"{param}: {problem}", code="unknown_scenario", param=param) from None
@@ -108,4 +109,4 @@ _FAILURES = (
 )
 """What `--failure-rate` draws from: failures that are nobody's fault."""
 
-_MODERATIONS = tuple(f"moderation_{sub_type}" for sub_type in choice.SUB_TYPES)
+_MODERATIONS = tuple(f"moderation_{sub_type}" for sub_type in SUB_TYPES)

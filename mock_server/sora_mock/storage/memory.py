@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
-from sora_mock.domain.choice import Rule
 from sora_mock.domain.clock import Clock
 from sora_mock.domain.delivery import Delivery
 from sora_mock.domain.ledger import Ledger
+from sora_mock.domain.queue_rule import QueueRule
 from sora_mock.domain.task import Task
-from sora_mock.domain.token_bucket import Rate, TokenBucket
+from sora_mock.domain.token_bucket import RateLimit, TokenBucket
 from sora_mock.storage.inbox import Inbox
 from sora_mock.storage.inbox import Reply as InboxReply
 from sora_mock.storage.journal import Journal
@@ -37,8 +37,8 @@ class Template(msgspec.Struct, frozen=True):
 
     clock: Clock
     remaining: int | None
-    rate: Rate | None
-    queue: tuple[Rule, ...] = ()
+    rate: RateLimit | None
+    queue: tuple[QueueRule, ...] = ()
     routes: Mapping[str, str] = {}
 
 
