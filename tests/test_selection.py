@@ -145,7 +145,7 @@ def test_a_token_that_is_never_closed_is_told(api: Api) -> None:
         ({"scenario": "failed", "match": {"has_image": 1}}, "expected true or false"),
         ({"scenario": "failed", "match": {"operation": "poll"}}, "create, query, credits, file"),
         ({"scenario": "failed", "match": {"operation": "query"}}, "queue it for operation create"),
-        ({"scenario": "internal_error", "match": {"operation": "query", "prompt": "x"}}, "only be matched with the operation create"),
+        ({"scenario": "internal_error", "match": {"operation": "query", "prompt": "x"}}, "with the operation create"),
     ],
 )
 def test_the_queue_refuses_what_could_never_happen(api: Api, body: Any, said: str) -> None:

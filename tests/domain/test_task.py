@@ -29,7 +29,8 @@ def make_task(plan: Plan, task_id: str = "task-unified-1757169743-7cvnl5zw") -> 
 @given(created, st.from_regex(r"\A[a-z0-9]{8}\Z"))
 def test_the_name_of_a_result_file_gives_its_task_id(created_at: int, suffix: str) -> None:
     task_id = f"task-unified-{created_at}-{suffix}"
-    path = result_path(make_task(Plan(float(created_at), float(created_at), created_at + 5.0, created_at + 5.0), task_id))
+    plan = Plan(float(created_at), float(created_at), created_at + 5.0, created_at + 5.0)
+    path = result_path(make_task(plan, task_id))
     assert re.fullmatch(r"/files/A{18}/videos/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.mp4", path)
     assert task_id_of(path[-36:-4]) == task_id
 
