@@ -17,7 +17,7 @@ from sora_mock.control.operations import ControlError, Controls
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY, Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.task import Behaviour
-from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.domain.token_bucket import parse_rate_limit
 from sora_mock.runtime import package_data as data
 from sora_mock.service.calls import Answer, Call
 from sora_mock.service.emulator import Emulator
@@ -106,7 +106,7 @@ steps = st.one_of(
 def test_no_reply_ever_leaves_the_contract_and_no_credit_is_lost(events: list[Any], rate: str | None) -> None:
     world = World(credits=400_000)
     if rate is not None:
-        world.controls.set_rate(None, parse_rate(rate))
+        world.controls.set_rate(None, parse_rate_limit(rate))
     known = ["task-unified-1757169743-7cvnl5zw", "nonsense"]
     for event, detail, key in events:
         operation, answer = "", None
@@ -254,7 +254,7 @@ def test_a_poll_writes_nothing_but_the_journal() -> None:
 
 def test_retry_after_is_in_the_seconds_that_a_client_waits() -> None:
     def wait(**changes: Any) -> bytes:
-        world = World(rate_limit=parse_rate("1/minute"), **changes)
+        world = World(rate_limit=parse_rate_limit("1/minute"), **changes)
         world.call(CREDITS)
         return dict(world.call(CREDITS).headers)[b"retry-after"]
 
@@ -265,7 +265,7 @@ def test_retry_after_is_in_the_seconds_that_a_client_waits() -> None:
 
 
 def test_retry_after_as_a_date_is_enough_in_real_time_too() -> None:
-    world = World(rate_limit=parse_rate("1/minute"), behaviour=Behaviour(retry_after="date"))
+    world = World(rate_limit=parse_rate_limit("1/minute"), behaviour=Behaviour(retry_after="date"))
     world.call(CREDITS)
     value = dict(world.call(CREDITS).headers)[b"retry-after"].decode()
     assert value.endswith(" GMT")

@@ -83,7 +83,7 @@ def test_the_header_takes_parameters(api: Api) -> None:
         ("completed status=404.5", "status: expected an HTTP status"),
         ("rate_limited retry_after=1.5", "retry_after: expected whole seconds"),
         ("rate_limited retry_after=86401", "retry_after: expected a number from 0 to 86400"),
-        ("failed retry_after=1", "retry_after has no effect on failed, which answers neither 429 nor 503"),
+        ("failed retry_after=1", "retry_after has no effect on failed, which responds with neither 429 nor 503"),
         ("bad_gateway retry_after=1", "retry_after has no effect on bad_gateway"),
         ("completed generation_time=-1", "generation_time: expected"),
         ("completed generation_time=5 queue_time=6", "queue_time"),
@@ -145,7 +145,7 @@ def test_a_token_that_is_never_closed_is_told(api: Api) -> None:
         ({"scenario": "failed", "match": {"has_image": 1}}, "expected true or false"),
         ({"scenario": "failed", "match": {"operation": "poll"}}, "create, query, credits, file"),
         ({"scenario": "failed", "match": {"operation": "query"}}, "queue it for operation create"),
-        ({"scenario": "internal_error", "match": {"operation": "query", "prompt": "x"}}, "of a creation only"),
+        ({"scenario": "internal_error", "match": {"operation": "query", "prompt": "x"}}, "with the operation create"),
     ],
 )
 def test_the_queue_refuses_what_could_never_happen(api: Api, body: Any, said: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sora_mock.config import settings as rooms
 from sora_mock.config.options import with_options
 from sora_mock.config.settings import SettingError, Settings, load
-from sora_mock.domain.token_bucket import parse_rate
+from sora_mock.domain.token_bucket import parse_rate_limit
 
 Loader = Callable[..., Settings]
 
@@ -79,7 +79,7 @@ def test_the_defaults_are_the_documented_ones(read: Loader) -> None:
         ("credits", "0", "credits", 0),
         ("credits", "5.7601", "credits", 5_7601),
         ("credits", "unlimited", "credits", None),
-        ("rate-limit", "60/minute", "rate_limit", parse_rate("60/minute")),
+        ("rate-limit", "60/minute", "rate_limit", parse_rate_limit("60/minute")),
         ("scenario", "completed", "scenario", "completed"),
         ("control-token", "secret", "control_token", "secret"),
         ("public-url", "http://localhost:4010", "public_url", "http://localhost:4010"),
@@ -234,7 +234,7 @@ def test_a_file_gives_numbers_as_numbers(read: Loader) -> None:
 
 
 def test_underscores_in_the_file_are_dashes(read: Loader) -> None:
-    assert read(file='rate_limit = "5/hour"').rate_limit == parse_rate("5/hour")
+    assert read(file='rate_limit = "5/hour"').rate_limit == parse_rate_limit("5/hour")
 
 
 @pytest.mark.parametrize(

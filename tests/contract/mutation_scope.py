@@ -41,7 +41,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "domain/plan.py": Scope(("life", "money")),
     "domain/scenario.py": Scope(("life", "creation", "callback"), only=("Scenario",)),
     "domain/task.py": Scope(("creation", "life", "link")),
-    "domain/token_bucket.py": Scope(("rate",), without=("parse_rate",)),
+    "domain/token_bucket.py": Scope(("rate",), without=("parse_rate_limit",)),
     "domain/ids.py": Scope(("creation", "link"), only=("task_suffix", "account_name")),
     "storage/memory.py": Scope(("money", "callback", "foreign", "idempotency")),
     "service/emulator.py": Scope(

@@ -14,7 +14,7 @@ import trustme
 
 from sora_mock.callbacks import resolver as resolver_room
 from sora_mock.callbacks.resolver import Resolver
-from sora_mock.callbacks.sender import Result, Sender
+from sora_mock.callbacks.sender import AttemptResult, Sender
 from sora_mock.config.settings import SettingError, load
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
@@ -25,11 +25,11 @@ from tests.delivery.receiver import Behaviour, Receiver, answers, hangs, receive
 HERE: list[Address] = [ip_address("127.0.0.1")]
 
 
-def post(url: str, *, trusted: bool = True, limit: float = 5.0, sender: Sender | None = None) -> Result:
+def post(url: str, *, trusted: bool = True, limit: float = 5.0, sender: Sender | None = None) -> AttemptResult:
     return asyncio.run((sender or Sender()).post(url, b'{"a":1}', trusted=trusted, limit=limit))
 
 
-def posted_to(behave: Behaviour, *, limit: float = 5.0) -> tuple[Result, Receiver]:
+def posted_to(behave: Behaviour, *, limit: float = 5.0) -> tuple[AttemptResult, Receiver]:
     with receiver(behave) as running:
         return post(f"http://127.0.0.1:{running.port}/hook?x=1", limit=limit), running
 
@@ -53,7 +53,7 @@ def test_credentials_in_the_address_become_basic_authorization() -> None:
 
 
 def test_the_beginning_of_the_answer_is_kept() -> None:
-    assert posted_to(answers(500, body=b"x" * 10_000))[0] == Result(500, None, b"x" * 4096)
+    assert posted_to(answers(500, body=b"x" * 10_000))[0] == AttemptResult(500, None, b"x" * 4096)
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -95,7 +95,7 @@ def test_a_receiver_that_hangs_is_left_after_the_limit() -> None:
     running: list[Receiver] = []
     with receiver(hangs(running)) as hanging:
         running.append(hanging)
-        assert post(f"http://127.0.0.1:{hanging.port}/", limit=0.2).error == "timeout: no answer within 0.2 s"
+        assert post(f"http://127.0.0.1:{hanging.port}/", limit=0.2).error == "timeout: no response within 0.2 s"
 
 
 def test_a_receiver_that_never_accepts_is_left_after_the_limit() -> None:
@@ -180,7 +180,7 @@ def test_a_name_server_that_hangs_delays_only_its_own() -> None:
             over.wait(20)
         return HERE
 
-    async def both() -> list[Result]:
+    async def both() -> list[AttemptResult]:
         sender = Sender(resolver=Resolver(look_up))
         with receiver(answers(200)) as running:
             slow = [
@@ -192,11 +192,11 @@ def test_a_name_server_that_hangs_delays_only_its_own() -> None:
     results = asyncio.run(both())
     over.set()
     assert results[0].status == 200
-    assert {result.error for result in results[1:]} == {"timeout: no answer within 1 s"}
+    assert {result.error for result in results[1:]} == {"timeout: no response within 1 s"}
 
 
 def test_look_ups_are_bounded_and_a_further_name_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver_room, "MOST_LOOKUPS", 4)
+    monkeypatch.setattr(resolver_room, "MAX_LOOKUPS", 4)
     over = threading.Event()
     running: list[str] = []
 
@@ -221,11 +221,11 @@ def test_look_ups_are_bounded_and_a_further_name_waits_for_its_turn(monkeypatch:
 
 def test_a_flood_of_early_answers_ends_the_attempt() -> None:
     result, _ = posted_to(sends(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000, times=1000))
-    assert str(result.error).startswith("protocol: more than 20 answers")
+    assert str(result.error).startswith("protocol: more than 20 responses")
 
 
 def test_a_receiver_that_closes_without_an_answer_is_told_in_words() -> None:
-    assert posted_to(sends(b""))[0].error == "protocol: the connection was closed before an answer came"
+    assert posted_to(sends(b""))[0].error == "protocol: the connection was closed before a response arrived"
 
 
 # --- TLS ---

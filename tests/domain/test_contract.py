@@ -1,8 +1,9 @@
-"""The contract file: its published examples pass, its rules refuse, and its errors name the field."""
+"""The published contract: its examples are valid, invalid requests are rejected, and errors name the field."""
 
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import pytest
 
 from sora_mock.domain.contract import CREATE, Contract, decode
@@ -11,7 +12,7 @@ from sora_mock.runtime import package_data as data
 
 DOCUMENT = data.contract_document()
 CONTRACT = Contract(DOCUMENT)
-ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
+REQUEST = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
 OPERATIONS = [operation for methods in DOCUMENT["paths"].values() for operation in methods.values()]
 
 
@@ -23,7 +24,7 @@ def schema_accepts(schema: dict[str, Any], value: Any) -> bool:
 
 
 def published_examples() -> list[tuple[str, dict[str, Any], Any]]:
-    """Every example of a request or a response, with the schema it has to satisfy."""
+    """Every example of a request or a response, with its operation id and its schema."""
     found = []
     for operation in OPERATIONS:
         contents = [operation["requestBody"]["content"]] if "requestBody" in operation else []
@@ -41,11 +42,9 @@ def test_every_example_of_the_file_satisfies_its_own_schema(name: str, schema: d
     assert schema_accepts(schema, example)
 
 
-def refused(body: Any) -> ApiError:
-    import msgspec
-
+def error_of(body: Any) -> ApiError:
     with pytest.raises(ApiError) as raised:
-        CONTRACT.read_creation(None, msgspec.json.encode(body))
+        CONTRACT.read_create_request(None, msgspec.json.encode(body))
     return raised.value
 
 
@@ -68,29 +67,30 @@ def refused(body: Any) -> ApiError:
         ({"callback_url": "https://a.example/" + "x" * 2048}, "callback_url", "at most 2048 characters"),
     ],
 )
-def test_a_refusal_names_the_field_and_what_was_expected(change: dict[str, Any], param: str, expected: str) -> None:
-    error = refused({**ORDER, **change})
+def test_an_error_names_the_field_and_what_is_expected(change: dict[str, Any], param: str, expected: str) -> None:
+    error = error_of({**REQUEST, **change})
     assert (error.status, error.param) == (400, param)
     assert expected in str(error.message)
 
 
 @pytest.mark.parametrize("missing", ["model", "prompt"])
 def test_a_missing_field_is_named(missing: str) -> None:
-    error = refused({name: value for name, value in ORDER.items() if name != missing})
+    error = error_of({name: value for name, value in REQUEST.items() if name != missing})
     assert (error.param, error.message) == (missing, f"{missing} is required")
 
 
 @pytest.mark.parametrize("body", [[], "text", 5, None, True])
-def test_a_body_that_is_no_object_is_refused(body: Any) -> None:
-    assert "must be of type object" in str(refused(body).message)
+def test_a_body_that_is_no_object_is_rejected(body: Any) -> None:
+    assert "must be of type object" in str(error_of(body).message)
 
 
 def test_a_long_value_is_not_repeated_in_full() -> None:
-    assert len(str(refused({**ORDER, "aspect_ratio": "x" * 100_000}).message)) < 300
+    assert len(str(error_of({**REQUEST, "aspect_ratio": "x" * 100_000}).message)) < 300
 
 
 def test_a_whole_float_is_an_integer() -> None:
-    assert CONTRACT.read_creation(None, b'{"model":"sora-2-beta-max","prompt":"","duration":15.0}')["duration"] == 15
+    body = b'{"model":"sora-2-beta-max","prompt":"","duration":15.0}'
+    assert CONTRACT.read_create_request(None, body)["duration"] == 15
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_whole_float_is_an_integer() -> None:
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_what_is_not_json_is_refused(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_rejected(body: bytes) -> None:
     with pytest.raises(ApiError) as raised:
         decode(None, body)
     assert raised.value.status == 400
@@ -124,39 +124,39 @@ def nested(levels: int) -> bytes:
     return b"[" * levels + b"]" * levels
 
 
-def test_sixty_four_levels_are_read_and_one_more_is_not() -> None:
+def test_sixty_four_levels_are_accepted_and_one_more_is_rejected() -> None:
     assert decode(None, nested(64)) is not None
     for levels in (65, 900, 100_000):
         with pytest.raises(ApiError, match="64 levels"):
             decode(None, nested(levels))
 
 
-def test_many_brackets_side_by_side_are_not_deep() -> None:
+def test_many_arrays_side_by_side_are_accepted() -> None:
     assert len(decode(None, b"[" + b"[]," * 5000 + b"[]]")) == 5001
 
 
 @pytest.mark.parametrize(
     "accepted", [None, b"application/json", b"Application/JSON; charset=utf-8", b"application/problem+json"]
 )
-def test_json_content_types_and_none_at_all_are_accepted(accepted: bytes | None) -> None:
+def test_json_content_types_and_a_missing_one_are_accepted(accepted: bytes | None) -> None:
     assert decode(accepted, b"{}") == {}
 
 
 @pytest.mark.parametrize("other", [b"", b"text/plain", b"application/x-www-form-urlencoded", b"application/xml"])
-def test_other_content_types_are_refused(other: bytes) -> None:
+def test_other_content_types_are_rejected(other: bytes) -> None:
     with pytest.raises(ApiError, match="application/json"):
         decode(other, b"{}")
 
 
-def test_the_two_operations_disagree_as_documented() -> None:
-    creation, query = CONTRACT.errors[CREATE, 402], CONTRACT.errors["getTask", 402]
-    assert (creation["code"], query["code"]) == ("insufficient_quota", "quota_exceeded")
-    creation, query = CONTRACT.errors[CREATE, 429], CONTRACT.errors["getTask", 429]
-    assert (creation["type"], query["type"]) == ("rate_limit_error", "evo_api_error")
+def test_each_operation_has_its_own_errors() -> None:
+    create, query = CONTRACT.errors[CREATE, 402], CONTRACT.errors["getTask", 402]
+    assert (create["code"], query["code"]) == ("insufficient_quota", "quota_exceeded")
+    create, query = CONTRACT.errors[CREATE, 429], CONTRACT.errors["getTask", 429]
+    assert (create["type"], query["type"]) == ("rate_limit_error", "evo_api_error")
 
 
 @pytest.mark.parametrize("bad", ["short", "x" * 97, "with space in the key", "ümlaut-in-the-key-000"])
-def test_a_bad_idempotency_key_is_refused(bad: str) -> None:
+def test_an_invalid_idempotency_key_is_rejected(bad: str) -> None:
     with pytest.raises(ApiError, match="16 to 96"):
         CONTRACT.check_idempotency_key(bad)
 

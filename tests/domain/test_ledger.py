@@ -1,4 +1,4 @@
-"""Money is exact: nothing is lost, nothing appears, whatever the order of events."""
+"""Money is exact: no order of events loses or adds credits."""
 
 import json
 from decimal import Decimal
@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sora_mock.domain.ledger import MOST, UNITS, Ledger, to_credits, to_units
+from sora_mock.domain.ledger import MAX_UNITS, UNITS, Ledger, to_credits, to_units
 
-amounts = st.integers(0, MOST)
+amounts = st.integers(0, MAX_UNITS)
 
 
 @given(amounts, st.lists(st.tuples(st.sampled_from(["reserve", "charge", "release"]), st.integers(0, 10**6))))
-def test_remaining_reserved_and_used_together_are_constant(balance: int, events: list[tuple[str, int]]) -> None:
+def test_the_sum_of_remaining_reserved_and_used_is_constant(balance: int, events: list[tuple[str, int]]) -> None:
     ledger = Ledger(balance)
     open_prices: list[int] = []
     for event, price in events:
@@ -38,19 +38,19 @@ def test_a_million_charges_of_5_76_add_up_to_the_last_digit() -> None:
 
 
 @given(amounts)
-def test_an_amount_survives_the_way_through_json(units: int) -> None:
+def test_an_amount_is_exact_in_json(units: int) -> None:
     written = json.dumps(to_credits(units))
     assert Decimal(written) * UNITS == units
     assert to_units(json.loads(written)) == units
 
 
-def test_an_unlimited_account_affords_everything_and_still_counts_what_is_used() -> None:
+def test_an_unlimited_account_affords_every_price_and_counts_used_credits() -> None:
     ledger = Ledger(None).reserve(57_600).charge(57_600)
     assert ledger == Ledger(None, 0, 57_600)
-    assert ledger.affords(MOST)
+    assert ledger.affords(MAX_UNITS)
 
 
 @pytest.mark.parametrize("bad", [-1, "abc", True, float("nan"), float("inf"), 0.00001, 10**12, None, ""])
-def test_what_is_no_amount_is_refused(bad: object) -> None:
+def test_an_invalid_amount_is_rejected(bad: object) -> None:
     with pytest.raises(ValueError, match="credits"):
         to_units(bad)  # type: ignore[arg-type]

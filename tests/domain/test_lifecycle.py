@@ -1,4 +1,4 @@
-"""A task's status and progress follow from its plan and the time alone."""
+"""Status and progress of a task depend only on its plan and the time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,15 +7,15 @@ from sora_mock.domain import lifecycle
 from sora_mock.domain.plan import Plan
 from sora_mock.domain.scenario import Scenario
 
-moments = st.floats(1.0e9, 9.0e9)
+timestamps = st.floats(1.0e9, 9.0e9)
 durations = st.floats(0, 1e6) | st.sampled_from([0.1, 0.3, 5.0, 60.0])
 outcomes = st.sampled_from(["completed", "failed", "cancelled", "stuck"])
 plans = st.builds(
-    lambda outcome, created_at, total, share: Scenario(name="x", description="", outcome=outcome).plan(
-        created_at, total, share, {}
+    lambda outcome, created_at, total, queue_share: Scenario(name="x", description="", outcome=outcome).plan(
+        created_at, total, queue_share, {}
     ),
     outcomes,
-    moments,
+    timestamps,
     durations,
     st.floats(0, 1),
 )
@@ -23,14 +23,14 @@ ORDER = ["pending", "processing", "completed", "failed", "cancelled"]
 
 
 @given(plans)
-def test_a_task_is_over_at_its_own_end(plan: Plan) -> None:
+def test_a_task_has_ended_at_ended_at(plan: Plan) -> None:
     if plan.ended_at < float("inf"):
         assert lifecycle.has_ended(plan, plan.ended_at)
         assert lifecycle.status(plan, plan.ended_at) == plan.outcome
 
 
 @given(plans)
-def test_a_task_is_processing_from_its_own_moment_on(plan: Plan) -> None:
+def test_a_task_is_processing_at_processing_at(plan: Plan) -> None:
     if plan.processing_at < plan.full_at:
         assert lifecycle.status(plan, plan.processing_at) == "processing"
         assert lifecycle.progress(plan, plan.processing_at) == 1
@@ -62,7 +62,7 @@ def test_progress_stays_in_the_range_of_its_status(plan: Plan, offset: float) ->
 
 
 @given(plans)
-def test_a_moment_is_decided_once_and_lies_in_order(plan: Plan) -> None:
+def test_the_timestamps_of_a_plan_are_in_order(plan: Plan) -> None:
     assert plan.created_at <= plan.processing_at <= plan.full_at
     assert plan.created_at <= plan.ended_at
 
@@ -86,14 +86,14 @@ def test_every_tenth_of_five_seconds() -> None:
     ]
 
 
-def test_a_curve_is_straight_between_its_points_and_level_outside() -> None:
+def test_a_curve_is_linear_between_its_points_and_constant_outside() -> None:
     plan = Plan(0.0, 0.0, 10.0, 10.0, curve=((0.2, 10.0), (0.5, 10.0), (0.5, 50.0), (0.9, 90.0)))
     assert [lifecycle.progress(plan, t) for t in (0.0, 1.0, 2.0, 4.9, 5.0, 7.0, 9.0, 9.9)] == [
         10, 10, 10, 10, 50, 70, 90, 90
     ]  # fmt: skip
 
 
-def test_a_task_that_fails_on_the_way_shows_the_progress_of_the_way_it_had_ahead() -> None:
+def test_progress_of_a_failing_task_climbs_as_if_it_completed_later() -> None:
     plan = Plan(0.0, 0.0, 100.0, 95.0, "failed")
     assert lifecycle.progress(plan, 94.0) == 94
     assert lifecycle.progress(plan, 95.0) == 0

@@ -1,6 +1,6 @@
-"""Names to addresses, in threads of its own: a name server that hangs delays nobody but those who asked for its names.
+"""Looks up the addresses of host names, each in its own thread, so that a slow name server delays only its own names.
 
-`loop.getaddrinfo` runs in the default executor, where six hanging names would block every other one.
+`loop.getaddrinfo` uses the default executor: there six look-ups that hang would block every other one.
 """
 
 import asyncio
@@ -12,37 +12,43 @@ from typing import Final
 
 from sora_mock.domain.callback_url import Address, parse_ipv4
 
-MOST_LOOKUPS: Final = 512
-"""Names that are looked up at once, each in a thread; callers that want the same name share one look-up."""
+MAX_LOOKUPS: Final = 512
+"""Names that are looked up at once, each in a thread. Attempts for the same name wait for one look-up."""
 
 
 class UnknownHost(Exception):
-    """A name that has no address, or cannot be looked up now."""
+    """A name has no address, or its look-up failed."""
 
 
 class Resolver:
-    """`look_up` is what `socket.getaddrinfo` does; tests give another one."""
+    """Looks up host names.
+
+    look_up: returns the addresses of a name, and blocks; None uses the resolver of the machine. Tests pass another one.
+    """
 
     def __init__(self, look_up: Callable[[str], list[Address]] | None = None) -> None:
         self._look_up = look_up or system_addresses
         self._pending: dict[str, asyncio.Future[list[Address]]] = {}
 
     async def addresses(self, host: str) -> list[Address]:
-        """Every address of a host, at least one. Raises UnknownHost. The caller sets the time limit."""
+        """Every address of a host name or literal address, at least one. The caller sets the time limit.
+
+        Raises UnknownHost for a name without an address.
+        """
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        while host not in self._pending and len(self._pending) >= MOST_LOOKUPS:
-            # for as long as the caller's time limit allows
+        while host not in self._pending and len(self._pending) >= MAX_LOOKUPS:
+            # the time limit of the caller ends this wait
             await asyncio.wait(self._pending.values(), return_when=asyncio.FIRST_COMPLETED)
         future = self._pending.get(host) or self._start(host)
-        # shielded: one caller's time-out is not another's
+        # shielded, because the timeout of one caller must not cancel the look-up for the others
         return await asyncio.shield(future)
 
     def _start(self, host: str) -> asyncio.Future[list[Address]]:
         loop = asyncio.get_running_loop()
         future = self._pending[host] = loop.create_future()
-        # an exception that nobody waits for any more is nobody's
+        # reads the exception, because asyncio logs an exception that no caller reads
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def settle(found: list[Address], problem: Exception | None) -> None:
@@ -69,6 +75,7 @@ class Resolver:
 
 
 def _literal(host: str) -> Address | None:
+    """The address that a host is, in any spelling; None for a name."""
     try:
         return ip_address(host)
     except ValueError:
@@ -76,6 +83,6 @@ def _literal(host: str) -> Address | None:
 
 
 def system_addresses(host: str) -> list[Address]:
-    """What the machine's resolver says, each address once."""
+    """The addresses of a name from the machine's resolver, each once."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(ip_address(str(address[0]).partition("%")[0]) for *_, address in found))

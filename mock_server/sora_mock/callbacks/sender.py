@@ -1,7 +1,8 @@
-"""One POST to a receiver: resolve, check every address, connect to the checked one, keep the name for TLS and Host.
+"""One POST to a receiver: resolve the name, check every address, connect to a checked one.
 
-h11 on asyncio's streams, because the connect step has to be ours: a client library would resolve the name again.
-Redirects are not followed, proxies of the environment are not asked, nothing is reused.
+h11 on asyncio's streams does it, because an HTTP client library would resolve the name again after the check.
+TLS and the Host header use the name. The sender follows no redirect, uses no proxy of the environment, and
+opens a connection for each attempt.
 """
 
 import asyncio
@@ -14,18 +15,25 @@ import h11
 import msgspec
 
 from sora_mock.callbacks.resolver import Resolver, UnknownHost
-from sora_mock.domain.callback_url import Address, address_refusal
-from sora_mock.domain.delivery import LONGEST_REPLY, TIMEOUT
+from sora_mock.domain.callback_url import Address, address_rejection
+from sora_mock.domain.delivery import MAX_REPLY_BYTES, TIMEOUT
 from sora_mock.version import VERSION
 
 USER_AGENT: Final = f"sora-mock/{VERSION}"
-PIECE: Final = 16 * 1024
-MOST_EARLY: Final = 20
-"""1xx answers before the real one; a flood of them would hold up every other attempt."""
+CHUNK_BYTES: Final = 16 * 1024
+"""Bytes that are read from a connection at once."""
+
+MAX_INFORMATIONAL: Final = 20
+"""Responses with a 1xx status before the final one. More of them would delay every other attempt."""
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What came of an attempt: a status and the beginning of the answer, or an error as `class: detail`."""
+class AttemptResult(msgspec.Struct, frozen=True):
+    """The result of one attempt: a response, or an error.
+
+    status: HTTP status of the response; None where there was no response.
+    error: why there was no response, as `class: detail`; None where there was one.
+    reply: the beginning of the response body, at most `MAX_REPLY_BYTES`.
+    """
 
     status: int | None = None
     error: str | None = None
@@ -33,49 +41,54 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Sender:
-    """Sends callbacks. `authority`: a PEM file whose certificates are trusted beside the system's."""
+    """Sends callbacks.
+
+    authority: a PEM file of certificates that are trusted besides those of the system; None trusts no others.
+    resolver: finds the addresses of names; None uses the resolver of the machine.
+    """
 
     def __init__(self, authority: str | None = None, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self.authority = authority
         self._context: ssl.SSLContext | None = None
 
-    async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> Result:
-        """One attempt, over within `limit` real seconds whatever the receiver does.
+    async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> AttemptResult:
+        """Makes one attempt.
 
-        trusted: internal addresses are not refused, because the user named this origin.
+        trusted: whether internal addresses are accepted, because the user allowed this origin.
+        limit: real seconds after which the attempt ends, also while the receiver is sending.
         """
-        answer = _Answer()
+        response = _Response()
         try:
             async with asyncio.timeout(limit):
-                await self._exchange(urlsplit(url), body, trusted, answer)
+                await self._exchange(urlsplit(url), body, trusted, response)
         except TimeoutError:
-            if answer.status is None:
-                return Result(error=f"timeout: no answer within {limit:g} s")
+            if response.status is None:
+                return AttemptResult(error=f"timeout: no response within {limit:g} s")
         except UnknownHost as problem:
-            return Result(error=f"name: {problem}")
+            return AttemptResult(error=f"name: {problem}")
         except PermissionError as problem:
-            return Result(error=f"internal_address: {problem}")
+            return AttemptResult(error=f"internal_address: {problem}")
         except ssl.SSLError as problem:
-            return Result(error=f"tls: {_readable(problem)}")
+            return AttemptResult(error=f"tls: {_readable(problem)}")
         except h11.RemoteProtocolError as problem:
-            if answer.status is None:
-                return Result(error=f"protocol: {problem}")
+            if response.status is None:
+                return AttemptResult(error=f"protocol: {problem}")
         except ConnectionRefusedError:
-            return Result(error="refused: nobody accepts connections there")
+            return AttemptResult(error="refused: the receiver does not accept connections")
         except OSError as problem:
-            if answer.status is None:
-                return Result(error=f"connection: {problem.strerror or type(problem).__name__}")
-        # a status that arrived counts, whatever happened to the body behind it
-        return Result(answer.status, None, bytes(answer.body[:LONGEST_REPLY]))
+            if response.status is None:
+                return AttemptResult(error=f"connection: {problem.strerror or type(problem).__name__}")
+        # a status that arrived counts, even if its body broke off
+        return AttemptResult(response.status, None, bytes(response.body[:MAX_REPLY_BYTES]))
 
-    async def _exchange(self, url: SplitResult, body: bytes, trusted: bool, answer: "_Answer") -> None:
+    async def _exchange(self, url: SplitResult, body: bytes, trusted: bool, response: "_Response") -> None:
         host = url.hostname or ""
         addresses = await self.resolver.addresses(host)
         if not trusted:
-            refused = next(filter(None, map(address_refusal, addresses)), None)
-            if refused is not None:
-                raise PermissionError(refused)
+            rejection = next(filter(None, map(address_rejection, addresses)), None)
+            if rejection is not None:
+                raise PermissionError(rejection)
         reader, writer = await self._connect(addresses, url, host)
         try:
             connection = h11.Connection(h11.CLIENT)
@@ -83,15 +96,15 @@ class Sender:
             data = connection.send(h11.Data(data=body))
             end = connection.send(h11.EndOfMessage())
             writer.write(b"".join(part for part in (head, data, end) if part))
-            await _read_answer(connection, reader, answer)
+            await _read_response(connection, reader, response)
         finally:
-            # not closed in good manners: a receiver that hangs would hold that up too
+            # an orderly close waits for the receiver, which may hang
             writer.transport.abort()
 
     async def _connect(
         self, addresses: list[Address], url: SplitResult, host: str
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the first address that takes one; for TLS the certificate has to bear the name."""
+        """A connection to the first address that accepts one; for TLS the certificate must be valid for the host."""
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 80)
         context = self._tls() if secure else None
@@ -116,32 +129,36 @@ class Sender:
         return self._context
 
 
-class _Answer:
-    """What has arrived so far."""
+class _Response:
+    """The part of a response that has arrived so far.
+
+    status: HTTP status; None before it arrived.
+    body: the bytes of the body.
+    """
 
     def __init__(self) -> None:
         self.status: int | None = None
         self.body = bytearray()
 
 
-async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader, answer: _Answer) -> None:
-    early = 0
+async def _read_response(connection: h11.Connection, reader: asyncio.StreamReader, response: _Response) -> None:
+    informational = 0
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            data = await reader.read(PIECE)
-            if not data and answer.status is None:
-                raise h11.RemoteProtocolError("the connection was closed before an answer came")
+            data = await reader.read(CHUNK_BYTES)
+            if not data and response.status is None:
+                raise h11.RemoteProtocolError("the connection was closed before a response arrived")
             connection.receive_data(data)
         elif isinstance(event, h11.InformationalResponse):
-            early += 1
-            if early > MOST_EARLY:
-                raise h11.RemoteProtocolError(f"more than {MOST_EARLY} answers of the kind 1xx")
+            informational += 1
+            if informational > MAX_INFORMATIONAL:
+                raise h11.RemoteProtocolError(f"more than {MAX_INFORMATIONAL} responses with a 1xx status")
         elif isinstance(event, h11.Response):
-            answer.status = event.status_code
+            response.status = event.status_code
         elif isinstance(event, h11.Data):
-            answer.body += event.data
-            if len(answer.body) >= LONGEST_REPLY:
+            response.body += event.data
+            if len(response.body) >= MAX_REPLY_BYTES:
                 return
         elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
             return

@@ -8,9 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.ledger import to_units
-from sora_mock.domain.reading import number
-from sora_mock.domain.scenario import LONGEST
-from sora_mock.domain.token_bucket import Rate, parse_rate
+from sora_mock.domain.scenario_parameters import MAX_TASK_SECONDS
+from sora_mock.domain.token_bucket import RateLimit, parse_rate_limit
+from sora_mock.domain.values import number
 
 
 def text(value: Any) -> str:
@@ -52,11 +52,11 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
 def time_range(value: Any) -> tuple[float, float]:
     """Seconds, or a range of them such as `60..180`."""
     low, dots, high = str(value).partition("..")
-    read = number(0, LONGEST)
+    read = number(0, MAX_TASK_SECONDS)
     try:
         bounds = (read(low), read(high if dots else low))
     except ValueError:
-        raise ValueError(f"expected seconds (0 to {LONGEST:.0f}) or a range such as 60..180") from None
+        raise ValueError(f"expected seconds (0 to {MAX_TASK_SECONDS:.0f}) or a range such as 60..180") from None
     if bounds[0] > bounds[1]:
         raise ValueError("expected a range that rises, such as 60..180")
     return bounds
@@ -67,9 +67,9 @@ def balance(value: Any) -> int | None:
     return None if value == "unlimited" else to_units(value)
 
 
-def rate(value: Any) -> Rate | None:
+def rate(value: Any) -> RateLimit | None:
     """A rate such as 60/minute, or `none`."""
-    return None if value == "none" else parse_rate(str(value))
+    return None if value == "none" else parse_rate_limit(str(value))
 
 
 def one_of(*choices: str) -> Callable[[Any], str]:

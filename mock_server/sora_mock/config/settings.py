@@ -23,13 +23,13 @@ from sora_mock.config.readers import (
     time_range,
     whole,
 )
-from sora_mock.domain.choice import ModerationRule, read_moderation_rule
-from sora_mock.domain.clock import FASTEST
+from sora_mock.domain.clock import MAX_SPEED
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
-from sora_mock.domain.reading import number
+from sora_mock.domain.moderation import ModerationRule, read_moderation_rule
 from sora_mock.domain.task import Behaviour
-from sora_mock.domain.token_bucket import Rate
+from sora_mock.domain.token_bucket import RateLimit
+from sora_mock.domain.values import number
 
 
 class SettingError(Exception):
@@ -54,7 +54,7 @@ class Settings:
     speed: float = 1.0
     seed: int | None = None
     credits: int | None = 1000 * 10_000
-    rate_limit: Rate | None = None
+    rate_limit: RateLimit | None = None
     scenario: str = "completed"
     control_token: str | None = None
     public_url: str | None = None
@@ -95,7 +95,7 @@ FLAGS: Final = (
     _flag("port", whole(0, 65535), "PORT", "port to listen on, 0 for a free one (4010; under run a free one)"),
     _flag("generation-time", time_range, "SECONDS", "seconds a task takes, or a range such as 60..180 (5)"),
     _flag("frozen-clock", flag, None, "start with the clock standing still"),
-    _flag("speed", number(0.001, FASTEST), "FACTOR", "how fast the clock runs (1)"),
+    _flag("speed", number(0.001, MAX_SPEED), "FACTOR", "how fast the clock runs (1)"),
     _flag("seed", whole(0, 10**18 - 1), "N", "repeats the draws of an earlier run"),
     _flag("credits", balance, "N", "each new account's balance, or unlimited (1000)"),
     _flag("rate-limit", rate, "N/PERIOD", "requests an account may send, such as 60/minute (none)"),

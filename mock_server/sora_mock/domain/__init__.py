@@ -1,1 +1,1 @@
-"""The rules: pure functions of facts and time, which read no clock, draw no number and touch nothing."""
+"""The rules: pure functions of facts and time. They read no clock, make no random choice and use no network or file."""

@@ -1,7 +1,7 @@
-"""Which callback addresses the service accepts: https, and nothing that leads into a private network.
+"""Which callback addresses the service accepts: https only, and no address of an internal network.
 
-Source: published contract, `callback_url` (https only, internal addresses prohibited). Which addresses count as
-internal beyond the four ranges named there is an assumption, listed in docs/fidelity.md.
+Source: published contract, `callback_url` (https only, internal addresses prohibited; it names four ranges).
+Assumption: the other ranges below are internal too (docs/fidelity.md).
 """
 
 import re
@@ -53,21 +53,21 @@ _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _SIX_TO_FOUR: Final = IPv6Network("2002::/16")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
-# what UTS 46 drops from a name before it is looked up (Unicode: Default_Ignorable_Code_Point)
+# Characters that UTS 46 removes from a name before the look-up (Unicode: Default_Ignorable_Code_Point)
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff"
     "\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# WHATWG URL, "forbidden host code point": inet_aton stops reading at white space, C strings end at NUL
+# WHATWG URL, "forbidden host code point": inet_aton stops at white space, and C strings end at NUL
 _FORBIDDEN: Final = re.compile(r"[\s\x00-\x20\x7f#%/<>?@\[\\\]^|]")
 
 _INTERNAL_NAMES: Final = ("localhost", "local", "internal")
 
 
-def refusal(url: str) -> str | None:
-    """Why the service refuses this callback address, as a sentence that names the rule; None where it accepts it.
+def rejection(url: str) -> str | None:
+    """Why the service rejects a callback address, as a sentence that names the rule; None where it accepts it.
 
-    The contract has already said that `url` is a URI of at most 2048 characters.
+    url: a URI of at most 2048 characters; the published contract was checked before.
     """
     if re.search(r"[\s\\\x00-\x1f\x7f]", url):
         return "callback_url must not contain spaces, backslashes or control characters"
@@ -84,17 +84,20 @@ def refusal(url: str) -> str | None:
         return "callback_url has a host or a port that cannot be read"
     if not host:
         return "callback_url must name a host"
-    return host_refusal(host)
+    return host_rejection(host)
 
 
-def host_refusal(host: str) -> str | None:
-    """Why a host (name or literal address, IPv6 without brackets) is refused; None where it is not."""
-    # what a resolver would make of it: %31 is 1, fullwidth digits and other full stops are the plain ones
+def host_rejection(host: str) -> str | None:
+    """Why a host is rejected, as a sentence; None where it is accepted.
+
+    host: a name or a literal address; IPv6 without brackets.
+    """
+    # the name as a resolver reads it: %31 is 1, fullwidth digits are digits, an ideographic full stop is a full stop
     name = unicodedata.normalize("NFKC", _INVISIBLE.sub("", unquote(host))).replace("\u3002", ".").lower()
     name = name.removesuffix(".")
     if ":" in name:
         try:
-            return address_refusal(IPv6Address(name))
+            return address_rejection(IPv6Address(name))
         except AddressValueError:
             return "callback_url has an IPv6 address that cannot be read"
     if _FORBIDDEN.search(name) or any(unicodedata.category(letter) == "Cn" for letter in name):
@@ -104,27 +107,30 @@ def host_refusal(host: str) -> str | None:
     last = name.rsplit(".", 1)[-1]
     if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
         address = parse_ipv4(name)
-        return "callback_url has an IPv4 address that cannot be read" if address is None else address_refusal(address)
+        return "callback_url has an IPv4 address that cannot be read" if address is None else address_rejection(address)
     if "" in name.split("."):
         return "callback_url has a host name with an empty label"
     if not name.isascii():
         try:
-            return host_refusal(name.encode("idna").decode())
+            return host_rejection(name.encode("idna").decode())
         except UnicodeError:
             return "callback_url has a host name that cannot be read"
-    # any other name is a public one as far as can be told: what it resolves to is asked at connect time
+    # the addresses of any other name are checked when the callback is sent
     return None
 
 
 def parse_ipv4(text: str) -> IPv4Address | None:
-    """An IPv4 address as resolvers read it: one to four parts, each decimal, octal (0...) or hexadecimal (0x...)."""
+    """The IPv4 address that resolvers read in a text; None where they read none.
+
+    A text has one to four parts, each decimal, octal (0...) or hexadecimal (0x...).
+    """
     parts = text.split(".")
     numbers = [_number(part) for part in parts]
     if len(parts) > 4 or None in numbers:
         return None
     *first, last = [number for number in numbers if number is not None]
-    room: int = 256 ** (4 - len(first))
-    if any(number > 255 for number in first) or last >= room:
+    limit: int = 256 ** (4 - len(first))
+    if any(number > 255 for number in first) or last >= limit:
         return None
     value = last
     for place, number in enumerate(first):
@@ -133,6 +139,7 @@ def parse_ipv4(text: str) -> IPv4Address | None:
 
 
 def _number(part: str) -> int | None:
+    """The value of one part; 2**64 for a very long one, None where it is no number."""
     for pattern, base in ((r"0x([0-9a-f]*)", 16), (r"0([0-7]+)", 8), (r"(\d+)", 10)):
         match = re.fullmatch(pattern, part)
         if match:
@@ -140,8 +147,11 @@ def _number(part: str) -> int | None:
     return None
 
 
-def address_refusal(address: Address) -> str | None:
-    """Why a connection to this address is refused; None for a public one. Asked again at each connect."""
+def address_rejection(address: Address) -> str | None:
+    """Why a connection to an address is rejected, as a sentence; None for a public address.
+
+    Each connection checks it again, because a name can resolve to other addresses later.
+    """
     rule = _internal(address)
     if rule is None:
         return None
@@ -149,6 +159,7 @@ def address_refusal(address: Address) -> str | None:
 
 
 def _internal(address: Address) -> str | None:
+    """What kind of internal address it is; None for a public one."""
     if isinstance(address, IPv4Address):
         return next((rule for network, rule in _INTERNAL_V4 if address in network), None)
     for network, rule in _INTERNAL_V6:

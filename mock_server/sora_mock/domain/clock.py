@@ -1,20 +1,27 @@
-"""An account's clock: what it shows at a real time, and how it is changed."""
+"""An account's clock: the time it shows at a real time, and how it is changed.
+
+A real time is Unix seconds of the machine's clock. Every other time is Unix seconds of the account's clock.
+"""
 
 from typing import Final
 
 import msgspec
 
-LAST_MOMENT: Final = 9_999_999_999.0
-"""Clocks stop here (the year 2286): task ids hold ten digits."""
+MAX_TIME: Final = 9_999_999_999.0
+"""Unix seconds at which clocks stop (the year 2286): task ids hold ten digits."""
 
-FASTEST: Final = 1_000_000.0
+MAX_SPEED: Final = 1_000_000.0
 """The largest speed that is accepted."""
 
 
 class Clock(msgspec.Struct, frozen=True, gc=False):
-    """An account's clock: `base` was shown at the real moment `since`, and runs at `speed` unless frozen.
+    """An account's clock. It is a value: each change returns a new one.
 
-    per_request: seconds that every request to the emulated service adds first.
+    base: the time that it showed at the real time `since`.
+    since: real time of the last change.
+    speed: seconds of this clock for each real second, 0.001 to `MAX_SPEED`.
+    frozen: whether it shows `base` until the next change.
+    per_request: seconds that each request to the emulated service adds before it is handled, at least 0.
     """
 
     base: float
@@ -24,25 +31,25 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
     per_request: float = 0.0
 
     def at(self, real: float) -> float:
-        """The account's moment at the real moment `real`."""
+        """The time that the clock shows at the real time `real`."""
         if self.frozen:
             return self.base
-        return min(LAST_MOMENT, self.base + (real - self.since) * self.speed)
+        return min(MAX_TIME, self.base + (real - self.since) * self.speed)
 
-    def real_at(self, moment: float) -> float:
-        """The real moment at which the clock shows `moment`. Only for a clock that runs."""
-        return self.since + (moment - self.base) / self.speed
+    def real_at(self, time: float) -> float:
+        """The real time at which the clock shows `time`. Only for a clock that is not frozen."""
+        return self.since + (time - self.base) / self.speed
 
     def advanced(self, real: float, seconds: float) -> "Clock":
-        """The clock moved on by `seconds`; it runs on as before."""
+        """The clock after `seconds` were added; its speed stays."""
         return self.moved(real, self.at(real) + seconds)
 
     def moved(self, real: float, now: float) -> "Clock":
-        """The clock set to `now`, which the caller knows not to be in its past."""
-        return msgspec.structs.replace(self, base=min(LAST_MOMENT, now), since=real)
+        """The clock set to `now`. The caller makes sure that `now` is not before the time that it shows."""
+        return msgspec.structs.replace(self, base=min(MAX_TIME, now), since=real)
 
     def changed(self, real: float, *, speed: float | None, frozen: bool | None, per_request: float | None) -> "Clock":
-        """The clock with other settings from now on; None keeps one. It shows the same moment as before."""
+        """The clock with other settings from now on; None keeps a setting. The time that it shows stays the same."""
         return Clock(
             base=self.at(real),
             since=real,

@@ -1,4 +1,4 @@
-"""The contract as the server uses it: which requests it accepts, and each operation's own table of errors."""
+"""The published contract as the server uses it: which requests are accepted, and the error table of each operation."""
 
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -12,14 +12,20 @@ CREATE: Final = "createVideoGeneration"
 QUERY: Final = "getTask"
 CREDITS: Final = "getCredits"
 
-DEEPEST: Final = 64
-"""Levels of nesting that a request body may have (docs/reference.md, bad bodies)."""
+MAX_DEPTH: Final = 64
+"""Levels of nesting that a request body may have (docs/reference.md, Bad bodies)."""
 
 
 class Contract:
     """One OpenAPI document (`openapi/openapi.json`), compiled once.
 
-    document: the parsed file. Raises KeyError where it lacks what the server reads from it.
+    document: the parsed file.
+    errors: example error of each operation id and HTTP status from 400 on.
+    defaults: default of each field of a create request that has one.
+    durations: seconds that a video may have.
+    failure_messages: message of each failure code, documented or seen.
+
+    Raises KeyError where the document lacks a part that the server needs.
     """
 
     def __init__(self, document: dict[str, Any]) -> None:
@@ -37,8 +43,8 @@ class Contract:
             if int(status) >= 400
         }
         components = document["components"]
-        # `components` rides along because the schemas refer to each other by their place in the document
-        self._creation = _validator({"$ref": "#/components/schemas/VideoGenerationRequest"}, components)
+        # each validator gets `components`, because the schemas refer to each other by their place in the document
+        self._create_request = _validator({"$ref": "#/components/schemas/VideoGenerationRequest"}, components)
         self._task_id = _validator(_parameter(operations[QUERY], "task_id"), components)
         self._idempotency_key = _validator(_parameter(operations[CREATE], "Idempotency-Key"), components)
         properties = components["schemas"]["VideoGenerationRequest"]["properties"]
@@ -51,35 +57,36 @@ class Contract:
         seen = {code: code.replace("_", " ") for code in codes["x-seen-codes"]}
         self.failure_messages: dict[str, str] = {**documented, **seen}
 
-    def refusal(self, operation: str | None, error: ApiError) -> Envelope:
-        """The error body that `operation` answers with; None is a request that no operation took."""
+    def error_body(self, operation: str | None, error: ApiError) -> Envelope:
+        """The error body of a response. operation: the operation id; None for a request of no operation."""
         return envelope(error, self.errors.get((operation or "", error.status)))
 
-    def read_creation(self, content_type: bytes | None, body: bytes) -> dict[str, Any]:
-        """The request of a creation, defaults filled in.
+    def read_create_request(self, content_type: bytes | None, body: bytes) -> dict[str, Any]:
+        """The body of a create request, with defaults filled in.
 
-        Raises ApiError 400 that names the first field that is wrong.
+        content_type: the Content-Type header; None where it is missing.
+        Raises ApiError 400 that names the first invalid field.
         """
         request = decode(content_type, body)
-        if not self._creation.is_valid(request):
-            raise _first_error(self._creation, request)
+        if not self._create_request.is_valid(request):
+            raise _first_error(self._create_request, request)
         filled: dict[str, Any] = self.defaults | request
         return filled
 
     def check_task_id(self, task_id: str) -> None:
-        """Raises ApiError 400 `invalid_task_id`: only a wrong prefix is refused (documented)."""
+        """Raises ApiError 400 `invalid_task_id` for a wrong prefix. Source: published contract, `task_id`."""
         if not self._task_id.is_valid(task_id):
             raise ApiError(400)
 
     def check_idempotency_key(self, key: str) -> None:
-        """Raises ApiError 400 for a key that is not 16-96 of the permitted characters (client code)."""
+        """Raises ApiError 400 for a key that is not 16 to 96 permitted characters (docs/fidelity.md)."""
         if not self._idempotency_key.is_valid(key):
             message = "Idempotency-Key must be 16 to 96 characters of A-Z a-z 0-9 . _ -"
             raise ApiError(400, message, param="Idempotency-Key")
 
 
 def _validator(schema: dict[str, Any], components: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
-    # formats are ignored unless asked for
+    # jsonschema-rs ignores formats by default
     return jsonschema_rs.Draft202012Validator({**schema, "components": components}, validate_formats=True)
 
 
@@ -89,7 +96,7 @@ def _parameter(operation: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def decode(content_type: bytes | None, body: bytes) -> Any:
-    """The JSON value of a request body. Raises ApiError 400 that says why it is none (docs/reference.md)."""
+    """The JSON value of a request body. Raises ApiError 400 with the reason (docs/reference.md, Bad bodies)."""
     if content_type is not None and not _is_json(content_type):
         shown = content_type[:80].decode("latin-1")
         raise ApiError(400, f"Content-Type must be application/json, got {shown}", param="Content-Type")
@@ -100,8 +107,8 @@ def decode(content_type: bytes | None, body: bytes) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
         reason = "it is empty" if not body.strip() else _readable(problem)
         raise ApiError(400, f"The request body is not valid JSON in UTF-8: {reason}") from None
-    # only a body with that many brackets can be that deep
-    if body.count(b"[") + body.count(b"{") > DEEPEST and _depth(value) > DEEPEST:
+    # counting brackets is cheap; only a body with so many can be so deep
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep()
     return value
 
@@ -122,13 +129,13 @@ def _readable(problem: Exception) -> str:
 
 
 def _too_deep() -> ApiError:
-    return ApiError(400, f"The request body is nested more than {DEEPEST} levels deep")
+    return ApiError(400, f"The request body is nested more than {MAX_DEPTH} levels deep")
 
 
 def _depth(value: Any) -> int:
-    """Levels of arrays and objects, counted without recursion; stops one beyond `DEEPEST`."""
+    """Levels of arrays and objects, at most `MAX_DEPTH` + 1. Not recursive, because a body may be very deep."""
     depth, level = 0, [value]
-    while level and depth <= DEEPEST:
+    while level and depth <= MAX_DEPTH:
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -152,7 +159,7 @@ def _first_error(validator: jsonschema_rs.Draft202012Validator, request: Any) ->
 
 
 def _expected(error: jsonschema_rs.ValidationError) -> str:
-    """What would have been right, and where it is short what was found instead."""
+    """What is expected, and the value that was sent where it is short."""
     rule, found = error.kind.as_dict(), cast(Any, error.instance)
     match error.kind.name:
         case "required":

@@ -1,6 +1,6 @@
-"""When a callback is tried, when it is tried again, and what became of it: pure functions of its attempts.
+"""When a callback is attempted, when it is retried, and what became of it: pure functions of its attempts.
 
-Source: published contract, `callback_url`: 10 s for each attempt, three retries after 1, 2 and 4 s, success is any 2xx.
+Source: published contract, `callback_url`: 10 s for each attempt, three retries after 1, 2 and 4 s, any 2xx succeeds.
 """
 
 from typing import Final, Literal
@@ -9,32 +9,39 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 RETRY_DELAYS: Final = (1.0, 2.0, 4.0)
-"""Seconds of the account's clock from the end of an attempt to the next one."""
+"""Seconds of the account's clock from the end of each failed attempt to the next attempt."""
 
 TIMEOUT: Final = 10.0
-"""Real seconds that one attempt may take, whatever the receiver does."""
+"""Real seconds that one attempt may take."""
 
-LONGEST_REPLY: Final = 4096
-"""Bytes that are kept of a receiver's answer."""
+MAX_REPLY_BYTES: Final = 4096
+"""Bytes that are kept of a receiver's response body."""
 
-LATE: Final = 60.0
-"""Seconds that a late callback is late, and at most that one which is out of order waits for another."""
+LATE_DELAY: Final = 60.0
+"""Seconds of the account's clock that a `late` callback is late. An `out_of_order` callback waits at most as long."""
 
 DUPLICATE_AFTER: Final = 1.0
-"""Seconds from a successful attempt to its duplicate."""
+"""Seconds of the account's clock from a successful attempt to its duplicate."""
 
 INBOX_HOST: Final = "inbox.sora-mock.test"
+"""The host of callback addresses whose callbacks go to an inbox of the mock."""
 
 State = Literal["pending", "succeeded", "failed"]
-Manner = Literal["duplicate", "late", "before_reply", "out_of_order", "extra_field"]
-"""What a scenario does to a callback."""
+CallbackVariant = Literal["duplicate", "late", "before_reply", "out_of_order", "extra_field"]
+"""How a scenario makes a callback differ from the usual one."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One POST. `at` and `ended_at` are moments of the account's clock, `seconds` is real.
+    """One POST of a callback.
 
-    status: of the answer, None where there was none; error then says why, as `class: detail`.
-    extra: asked for by `redeliver`, outside the schedule.
+    number: counts the attempts of the delivery, from 1.
+    at: when it began; Unix seconds of the account's clock.
+    ended_at: when it ended; Unix seconds of the account's clock.
+    status: HTTP status of the response; None where there was no response.
+    error: why there was no response, as `class: detail`; None where there was one.
+    seconds: how long it took; real seconds.
+    reply: the beginning of the response body, at most `MAX_REPLY_BYTES`.
+    extra: whether `redeliver` asked for it, outside the schedule.
     """
 
     number: int
@@ -48,21 +55,27 @@ class Attempt(msgspec.Struct, frozen=True):
 
     @property
     def succeeded(self) -> bool:
-        """Any 2xx."""
+        """Whether the receiver responded with any 2xx status."""
         return self.status is not None and 200 <= self.status < 300
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """All attempts of one callback. `first_at` is the moment of the first one, infinity for a task that never ends.
+    """All attempts of one callback.
 
-    note: why an address that the service would refuse was accepted, or where it is sent instead; None otherwise.
+    id: as `delivery_id` makes it.
+    task_id: the task that the callback is about.
+    url: the callback address of the create request.
+    first_at: when the first attempt is due; Unix seconds of the account's clock, infinity for a task that never ends.
+    variant: how the callback differs from the usual one; None for the usual one.
+    note: where the callback is sent instead, or why an address that the service rejects was accepted; None otherwise.
+    attempts: those that are over, in their order.
     """
 
     id: str
     task_id: str
     url: str
     first_at: float
-    manner: Manner | None = None
+    variant: CallbackVariant | None = None
     note: str | None = None
     attempts: tuple[Attempt, ...] = ()
 
@@ -72,26 +85,38 @@ def delivery_id(task_id: str) -> str:
     return f"dlv-{task_id[13:]}"
 
 
-def next_at(delivery: Delivery) -> float | None:
-    """The moment of the next scheduled attempt; None where there is none. A redelivery that succeeds ends them too."""
-    tried = [attempt for attempt in delivery.attempts if not attempt.extra]
+def next_attempt_at(delivery: Delivery) -> float | None:
+    """When the next scheduled attempt is due, in seconds of the account's clock; None where there is none.
+
+    A redelivery that succeeds also ends the schedule.
+    """
+    scheduled = [attempt for attempt in delivery.attempts if not attempt.extra]
     if any(attempt.succeeded for attempt in delivery.attempts):
-        owed = delivery.manner == "duplicate" and [attempt.succeeded for attempt in tried].count(True) == 1
-        return tried[-1].ended_at + DUPLICATE_AFTER if owed and tried[-1].succeeded else None
-    if not tried:
+        is_single = [attempt.succeeded for attempt in scheduled].count(True) == 1
+        due = delivery.variant == "duplicate" and is_single and scheduled[-1].succeeded
+        return scheduled[-1].ended_at + DUPLICATE_AFTER if due else None
+    if not scheduled:
         return delivery.first_at
-    return tried[-1].ended_at + RETRY_DELAYS[len(tried) - 1] if len(tried) <= len(RETRY_DELAYS) else None
+    if len(scheduled) > len(RETRY_DELAYS):
+        return None
+    return scheduled[-1].ended_at + RETRY_DELAYS[len(scheduled) - 1]
 
 
 def state(delivery: Delivery) -> State:
-    """pending while attempts are to come, then succeeded if any got a 2xx, failed if none did."""
-    if next_at(delivery) is not None:
+    """pending while an attempt is scheduled, then succeeded if any attempt got a 2xx, else failed."""
+    if next_attempt_at(delivery) is not None:
         return "pending"
     return "succeeded" if any(attempt.succeeded for attempt in delivery.attempts) else "failed"
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """Where a callback goes: to an inbox, or to `url`, whose address is checked unless `trusted`."""
+    """Where a callback is sent.
+
+    url: the address of the POST.
+    inbox: the name of the inbox that gets the callback; None sends the POST to `url`.
+    trusted: whether `url` may lead to an internal address.
+    note: why the address is trusted; None where it is not.
+    """
 
     url: str
     inbox: str | None = None
@@ -100,7 +125,7 @@ class Destination(msgspec.Struct, frozen=True):
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL in lower case, the scheme's own port left out; empty where it has none."""
+    """Scheme, host and port of a URL in lower case, without the default port; empty where the port is invalid."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -112,16 +137,18 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{shown}" + ("" if port in (None, usual) else f":{port}")
 
 
-def destination(url: str, routes: dict[str, str], allowed: frozenset[str], refused: str | None) -> Destination:
-    """Where `url` leads. routes: other addresses by origin. allowed: origins that are trusted.
+def destination(url: str, routes: dict[str, str], allowed: frozenset[str], rejection: str | None) -> Destination:
+    """Where the callback to `url` is sent.
 
-    refused: what the service says of the address, None where it accepts it.
+    routes: the address that replaces each origin.
+    allowed: the origins that are trusted.
+    rejection: why the service rejects the address; None where it accepts it.
     """
     origin = origin_of(url)
     parts = urlsplit(url)
     if parts.scheme == "https" and (parts.hostname or "").removesuffix(".") == INBOX_HOST:
         return Destination(url, inbox=unquote(parts.path).strip("/") or "default")
-    waived = "" if refused is None else f"; the service would refuse it: {refused}"
+    waived = "" if rejection is None else f"; the service would refuse it: {rejection}"
     if origin in routes:
         target = routes[origin]
         return Destination(_routed(parts, target), trusted=True, note=f"routed to {target}{waived}")
@@ -131,7 +158,7 @@ def destination(url: str, routes: dict[str, str], allowed: frozenset[str], refus
 
 
 def _routed(parts: SplitResult, target: str) -> str:
-    """Path, query and credentials of an address, at another origin."""
+    """The path, query and credentials of an address, at the origin of `target`. Credentials of `target` go first."""
     scheme, _, rest = target.rstrip("/").partition("://")
     credentials, at, _ = parts.netloc.rpartition("@")
     if "@" in rest.partition("/")[0]:

@@ -1,4 +1,4 @@
-"""Refusals of the emulated service, and the few that belong to no operation's own table."""
+"""Errors of the emulated service, and the defaults for those that no operation's own table has."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -7,12 +7,12 @@ Envelope = dict[str, dict[str, Any]]
 
 
 class ApiError(Exception):
-    """An answer of the emulated service other than success.
+    """An error response of the emulated service.
 
-    What is left None is filled in from the table of the operation that was called (`Contract.refusal`).
-
-    status: the HTTP status.
-    param: the request field that was wrong, for example `image_urls[0]`.
+    status: HTTP status.
+    message: text for a person; None uses the message of the operation's table (`Contract.error_body`).
+    code: error code; None uses the code of the operation's table.
+    param: the invalid part of the request, such as `image_urls[0]`; None where there is none.
     headers: further response headers.
     """
 
@@ -33,10 +33,7 @@ class ApiError(Exception):
         self.headers = headers
 
 
-OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
-    # status: (code, message, type). Unknown routes answer 404 with this type (client code keys on the message);
-    # the rest is an assumption in the same style, listed in docs/fidelity.md. Result files have no table of their own
-    # and answer 401, 402, 403 and 429 as the query does.
+DEFAULT_ERRORS: Final[dict[int, tuple[str, str, str]]] = {
     400: ("invalid_request", "The request is not valid HTTP", "invalid_request_error"),
     401: ("unauthorized", "Authentication required", "authentication_error"),
     402: ("quota_exceeded", "Insufficient quota. Please top up your account.", "insufficient_quota"),
@@ -51,19 +48,24 @@ OUTSIDE_THE_CONTRACT: Final[dict[int, tuple[str, str, str]]] = {
     502: ("upstream_error", "The upstream service did not answer", "api_error"),
     503: ("service_unavailable", "Service temporarily unavailable", "api_error"),
 }
+"""(code, message, type) by HTTP status, for responses that no operation's table describes.
 
-ANY_OTHER: Final = ("invalid_request", "Invalid request", "invalid_request_error")
-"""What a status below 500 says that is in no table, as a scenario can choose it."""
+The type of 404 is seen in client code. Result files have no table: 401, 402, 403 and 429 are those of the query.
+Assumption: the other rows follow the same style (docs/fidelity.md).
+"""
+
+OTHER_CLIENT_ERROR: Final = ("invalid_request", "Invalid request", "invalid_request_error")
+"""(code, message, type) of a status below 500 that is in no table. A scenario can choose such a status."""
 
 
 def envelope(error: ApiError, row: dict[str, Any] | None = None) -> Envelope:
-    """The documented error body of `error`.
+    """The error body of the published contract for `error`.
 
-    row: the operation's own code, message, type and perhaps param for this status; None where it has none.
+    row: code, message, type and perhaps param of the operation for this status; None uses `DEFAULT_ERRORS`.
     """
     if row is None:
-        fallback = OUTSIDE_THE_CONTRACT[500] if error.status >= 500 else ANY_OTHER
-        code, message, kind = OUTSIDE_THE_CONTRACT.get(error.status, fallback)
+        fallback = DEFAULT_ERRORS[500] if error.status >= 500 else OTHER_CLIENT_ERROR
+        code, message, kind = DEFAULT_ERRORS.get(error.status, fallback)
         row = {"code": code, "message": message, "type": kind}
     filled = {"code": error.code or row["code"], "message": error.message or row["message"]}
     param = error.param or (row.get("param") if error.message is None else None)
@@ -73,19 +75,19 @@ def envelope(error: ApiError, row: dict[str, Any] | None = None) -> Envelope:
 
 
 def unknown_route(method: str, path: str) -> ApiError:
-    """The refusal of a route that does not exist. Source: client code, which keys on `Invalid URL (`."""
+    """The error for a route that does not exist. Source: docs/fidelity.md; clients look for `Invalid URL (`."""
     return ApiError(404, f"Invalid URL ({method} {path})", code="invalid_url")
 
 
 def wrong_method(method: str, path: str, allowed: str) -> ApiError:
-    """The refusal of a known route called with another method; `allowed` as in the Allow header."""
+    """The error for a known route with a wrong method. allowed: the value of the Allow header."""
     message = f"Method {method} is not allowed for {path}; allowed: {allowed}"
     return ApiError(405, message, headers=((b"allow", allowed.encode()),))
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """What to append to the refusal of an unknown name: up to three names like it, or nothing."""
-    # imported where a mistake was made: difflib costs every start 4 ms
+    """A phrase to append to an error about an unknown name: up to three similar names; empty where there is none."""
+    # imported only when a name is wrong: difflib costs 4 ms at each start
     from difflib import get_close_matches
 
     near = get_close_matches(name[:80], list(known), n=3)

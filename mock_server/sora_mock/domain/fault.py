@@ -1,4 +1,4 @@
-"""The kinds of harm that a reply can come to on its way."""
+"""The faults that a scenario injects into a response."""
 
 from typing import Literal
 
@@ -13,4 +13,4 @@ Fault = Literal[
     "html_body",
     "reply_after_callback",
 ]
-"""`reset_before` comes before the request is handled, everything else after: what it changed stays changed."""
+"""`reset_before` prevents the request from being handled. With every other fault the request keeps its effect."""

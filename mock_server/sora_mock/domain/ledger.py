@@ -6,19 +6,24 @@ from typing import Final
 import msgspec
 
 UNITS: Final = 10_000
-"""Units in one credit; credits have up to 4 decimal places (service-facts, Credits)."""
+"""Units in one credit. Source: published contract, credits have up to 4 decimal places."""
 
 UNLIMITED_SHOWN: Final = 999_999_999 * UNITS
-"""Assumption: what an unlimited account shows as remaining, so that a client's own check of it passes."""
+"""Units that an unlimited account shows as remaining.
 
-MOST: Final = 10**11 * UNITS
-"""The largest balance that is accepted: below it every amount is exact as a JSON number too."""
+Assumption: with so many credits a client's own check of the balance passes.
+"""
+
+MAX_UNITS: Final = 10**11 * UNITS
+"""The largest balance that is accepted. Up to it every amount is also exact as a JSON number."""
 
 
 class Ledger(msgspec.Struct, frozen=True, gc=False):
-    """Amounts in units of 1/10,000 credit; `remaining` and `used` both exclude `reserved`.
+    """The amounts of one account, in units of 1/10,000 credit.
 
-    remaining: None means unlimited.
+    remaining: what can be reserved, without `reserved`; None is unlimited.
+    reserved: what running tasks will cost if they complete, at least 0.
+    used: what completed tasks cost, without `reserved`; at least 0.
     """
 
     remaining: int | None
@@ -30,15 +35,15 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
         return self.remaining is None or self.remaining >= price
 
     def reserve(self, price: int) -> "Ledger":
-        """At creation. The caller has asked `affords`."""
+        """The ledger after a task was created. The caller checks `affords` first."""
         return Ledger(self._less(price), self.reserved + price, self.used)
 
     def charge(self, price: int) -> "Ledger":
-        """On completion: what was reserved is spent."""
+        """The ledger after a task completed: its reservation is spent."""
         return Ledger(self.remaining, self.reserved - price, self.used + price)
 
     def release(self, price: int) -> "Ledger":
-        """On failure: what was reserved comes back."""
+        """The ledger after a task failed: its reservation is returned."""
         return Ledger(self._less(-price), self.reserved - price, self.used)
 
     def _less(self, amount: int) -> int | None:
@@ -46,9 +51,9 @@ class Ledger(msgspec.Struct, frozen=True, gc=False):
 
 
 def to_units(credits: str | int | float) -> int:
-    """Units of an amount of credits, as it is written: 5.76 -> 57600.
+    """The units of an amount of credits, as a person writes it: 5.76 -> 57600.
 
-    Raises ValueError for what is no number, is negative, above 10^11, or has more than 4 decimal places.
+    Raises ValueError for what is not a number, is negative, is above 10^11, or has more than 4 decimal places.
     """
     if isinstance(credits, bool):
         raise ValueError("not a number of credits")
@@ -56,7 +61,7 @@ def to_units(credits: str | int | float) -> int:
         units = Decimal(str(credits)) * UNITS
     except InvalidOperation:
         raise ValueError("not a number of credits") from None
-    if not units.is_finite() or units < 0 or units > MOST:
+    if not units.is_finite() or units < 0 or units > MAX_UNITS:
         raise ValueError("credits must be between 0 and 100000000000")
     if units != units.to_integral_value():
         raise ValueError("credits have at most 4 decimal places")
@@ -64,6 +69,6 @@ def to_units(credits: str | int | float) -> int:
 
 
 def to_credits(units: int) -> int | float:
-    """The JSON number of an amount: 57600 -> 5.76, 10000 -> 1. Exact below `MOST`."""
+    """The JSON number of an amount: 57600 -> 5.76, 10000 -> 1. Exact up to `MAX_UNITS`."""
     whole, rest = divmod(units, UNITS)
     return units / UNITS if rest else whole

@@ -1,4 +1,4 @@
-"""The facts of a task, what they look like to a client at a moment, and the address of its video."""
+"""The facts of a task, how the API shows them at a given time, and the address of its video."""
 
 import math
 import re
@@ -14,15 +14,29 @@ from sora_mock.domain.plan import Plan
 from sora_mock.domain.scenario import Scenario
 
 LINK_LIFETIME: Final = 24 * 3600.0
-"""Seconds that a result link lives, counted from completion (published contract, description)."""
+"""Seconds of the account's clock from completion for which a result link works. Source: published contract."""
 
 ID_PREFIX: Final = "task-unified-"
+"""How every task id begins; ten digits of `created`, a hyphen and 8 characters of 0-9a-z follow."""
+
+
+MODEL: Final = "sora-2-beta-max"
+"""The name of the model in every task."""
 
 
 class Behaviour(msgspec.Struct, frozen=True):
-    """What the sources leave open, as settings: the `[service]` table of the configuration (docs/fidelity.md).
+    """Behaviour that the sources leave open: the `[service]` table of the configuration.
 
-    retry_after: whether a 429 has that header; `date` for a moment in the place of seconds.
+    Assumption: each default (docs/fidelity.md).
+
+    cancelled_status: `status` that a cancelled task shows, `failed` or `cancelled`.
+    user_group: `user_group` in the response to a create request.
+    queue_share: the part of the generation time that a task is pending, 0 to 1.
+    query_usage: whether a completed task shows `usage`.
+    query_estimated_time: whether a task that has not ended shows `estimated_time`.
+    expired_link_status: HTTP status of a result link after 24 hours.
+    idempotency_conflict_status: HTTP status for an `Idempotency-Key` that is used again with another body.
+    retry_after: whether a 429 has a Retry-After header; `date` writes it as a date instead of seconds.
     """
 
     cancelled_status: str = "failed"
@@ -36,7 +50,12 @@ class Behaviour(msgspec.Struct, frozen=True):
 
 
 class Video(msgspec.Struct, frozen=True):
-    """What was ordered: seconds, `16:9` or `9:16`, and whether the watermark stays."""
+    """The video that a create request asks for.
+
+    duration: seconds, 10 or 15.
+    aspect_ratio: `16:9` or `9:16`.
+    watermark: whether the video keeps the watermark.
+    """
 
     duration: int = 10
     aspect_ratio: str = "16:9"
@@ -44,17 +63,22 @@ class Video(msgspec.Struct, frozen=True):
 
     @property
     def file_name(self) -> str:
-        """The file of `fixtures/videos/` that shows such a video."""
+        """The name of the file in `fixtures/videos/` with such a video."""
         shape = "portrait" if self.aspect_ratio == "9:16" else "landscape"
         return f"{shape}-{self.duration}s{'-watermark' if self.watermark else ''}.mp4"
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
-    """Everything that is kept of a task. A million are held at once: whatever can be shared is shared.
+    """All facts of a task. A million tasks are held at once, so tasks refer to the same values where possible.
 
-    account: the account's public name, 18 of A-Z0-9, as it stands in result links.
-    price: units of 1/10,000 credit, reserved at creation.
-    origin: what its result link begins with, kept so that every poll and the callback agree.
+    id: `task-unified-`, the created time in ten digits, a hyphen, 8 characters of 0-9a-z.
+    account: public name of the account, 18 characters of A-Z0-9, as in result links.
+    plan: the timestamps and the outcome.
+    video: the video that the create request asks for.
+    price: units of 1/10,000 credit, reserved when the task is created.
+    origin: what its result link begins with, such as `http://127.0.0.1:4010`; kept so that all responses agree.
+    scenario: the scenario that was chosen for the create request.
+    callback_url: where its callback goes; None for a task without a callback.
     """
 
     id: str
@@ -68,9 +92,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
 
 def created_view(task: Task, behaviour: Behaviour) -> dict[str, Any]:
-    """The reply to the creation, keys in alphabetical order as the service sends them (recorded).
+    """The response body of the create request; keys in alphabetical order, as the service sends them.
 
-    The first status is pending/0, or processing/1 where there is no queue (recorded once).
+    The first status is pending with progress 0, or processing with 1 where there is no queue (docs/fidelity.md, R).
     """
     plan = task.plan
     started = plan.processing_at <= plan.created_at < plan.ended_at
@@ -95,17 +119,14 @@ def created_view(task: Task, behaviour: Behaviour) -> dict[str, Any]:
     }
 
 
-MODEL: Final = "sora-2-beta-max"
-
-
 def estimated_time(plan: Plan) -> int:
-    """Whole seconds from creation to the planned completion."""
-    # a moment near 1.8e9 carries an error of 1e-7, and 5.0000001 is 5
+    """Whole seconds from creation to the planned completion, rounded up."""
+    # a timestamp near 1.8e9 has an error of 1e-7: 5.0000001 means 5
     return math.ceil(plan.full_at - plan.created_at - 0.001)
 
 
 def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
-    """What the task query and the callback say of a task at `now`."""
+    """The body of the task query and of the callback at `now` (Unix seconds of the account's clock)."""
     plan = task.plan
     status = lifecycle.status(plan, now)
     ended = now >= plan.ended_at
@@ -130,20 +151,23 @@ def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
     return view
 
 
-# A result file is named after its task's id, scattered by multiplication with an odd number modulo 2^128:
-# unguessable enough to look like the service's names, and undone without an index of a million files.
+# The name of a result file is its task's id, multiplied by an odd number modulo 2^128. It looks like the names of the
+# service, and the inverse multiplication finds the task without an index of a million files.
 _SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
 _GATHER = pow(_SCATTER, -1, 2**128)
 _SUFFIXES = 36**8
 
 
 def result_url(task: Task) -> str:
-    """`{origin}/files/{account}/videos/YYYY/MM/DD/{32 hex}.mp4`; the day is that of completion (assumption)."""
+    """The result link of a task: `{origin}/files/{account}/videos/YYYY/MM/DD/{32 hex}.mp4`.
+
+    Assumption: the day is the UTC day of completion.
+    """
     return task.origin + result_path(task)
 
 
 def result_path(task: Task) -> str:
-    """The path of the result link. Only for tasks that end."""
+    """The path of the result link. Only for a task that ends."""
     number = int(task.id[13:23]) * _SUFFIXES + int(task.id[24:], 36)
     name = number * _SCATTER % 2**128
     return f"/files/{task.account}/videos/{_day(task.plan.ended_at // 86400)}/{name:032x}.mp4"
@@ -151,12 +175,15 @@ def result_path(task: Task) -> str:
 
 @lru_cache(maxsize=64)
 def _day(number: float) -> str:
-    """`YYYY/MM/DD` of a day counted from 1970, UTC."""
+    """`YYYY/MM/DD` of a day in UTC. number: days since 1970."""
     return f"{datetime.fromtimestamp(number * 86400, UTC):%Y/%m/%d}"
 
 
 def task_id_of(file_name: str) -> str | None:
-    """The id of the task that a result file (32 hex digits) belongs to; None if it can belong to none."""
+    """The id of the task that a result file belongs to; None for a name that no task can have.
+
+    file_name: without `.mp4`; 32 hexadecimal digits.
+    """
     if re.fullmatch(r"[0-9a-f]{32}", file_name) is None:
         return None
     created, suffix = divmod(int(file_name, 16) * _GATHER % 2**128, _SUFFIXES)
@@ -166,7 +193,7 @@ def task_id_of(file_name: str) -> str | None:
 
 
 def _base36(number: int) -> str:
-    """Eight digits of base 36."""
+    """Eight digits in base 36."""
     digits = ""
     for _ in range(8):
         number, digit = divmod(number, 36)

@@ -6,43 +6,54 @@ import re
 import msgspec
 
 PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+"""Seconds of each period that a rate limit can name."""
 
-# Moments near 1.8e9 are told apart to about 2.4e-7 s; a wait below this is none.
 RESOLUTION = 1e-6
+"""Seconds; a shorter wait counts as none. Floats near 1.8e9 differ by at least 2.4e-7, so shorter waits are noise."""
 
 
-class Rate(msgspec.Struct, frozen=True):
-    """`limit` requests in each `period` seconds; `limit` is also the bucket's capacity."""
+class RateLimit(msgspec.Struct, frozen=True):
+    """How many requests are accepted in which time.
+
+    limit: requests in each period, at least 1; the bucket holds as many tokens.
+    period: seconds.
+    text: the rate limit as the user wrote it, such as `60/minute`.
+    """
 
     limit: int
     period: float
     text: str
 
 
-def parse_rate(text: str) -> Rate:
-    """`60/minute` -> Rate. Raises ValueError that says what is accepted."""
+def parse_rate_limit(text: str) -> RateLimit:
+    """The rate limit of a text such as `60/minute`. Raises ValueError that says what is accepted."""
     match = re.fullmatch(r"([1-9]\d{0,8})/(second|minute|hour|day)", text)
     if match is None:
         raise ValueError("expected N/second, N/minute, N/hour or N/day with N from 1, such as 60/minute")
-    return Rate(int(match[1]), PERIODS[match[2]], text)
+    return RateLimit(int(match[1]), PERIODS[match[2]], text)
 
 
 class TokenBucket(msgspec.Struct, frozen=True, gc=False):
-    """`tokens` there were at the moment `at` (seconds of the account's clock)."""
+    """A token bucket, as it was after its last request.
 
-    rate: Rate
+    rate: the rate limit that refills it.
+    tokens: how many tokens it held at the time `at`, from 0 to `rate.limit`.
+    at: Unix seconds of the account's clock.
+    """
+
+    rate: RateLimit
     tokens: float
     at: float
 
     @classmethod
-    def full(cls, rate: Rate, now: float) -> "TokenBucket":
-        """A bucket that nothing was taken from."""
+    def full(cls, rate: RateLimit, now: float) -> "TokenBucket":
+        """A bucket that holds all its tokens."""
         return cls(rate, float(rate.limit), now)
 
     def take(self, now: float) -> tuple["TokenBucket", float]:
-        """The bucket after one request at `now`, and the seconds to wait before it would have been let through.
+        """The bucket after a request at `now`, and the seconds until such a request is accepted.
 
-        0 seconds: a token was taken. A request that has to wait takes nothing.
+        0 seconds: the request is accepted and took a token. A rejected request takes none.
         """
         seconds_each = self.rate.period / self.rate.limit
         elapsed = max(0.0, now - self.at)
@@ -54,5 +65,5 @@ class TokenBucket(msgspec.Struct, frozen=True, gc=False):
 
 
 def retry_after(wait: float) -> int:
-    """Whole seconds for the Retry-After header: waiting that long is always enough."""
+    """Whole seconds for the Retry-After header, at least 1. A client that waits so long is always accepted."""
     return max(1, math.ceil(wait))

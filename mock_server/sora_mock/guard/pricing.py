@@ -80,7 +80,7 @@ class Pricing:
             return Quote(lot, 0 if key == "none" else HIGHEST, "nobody can read a request in this body")
         refused = self._refusal(method, path, headers, body)
         if refused is None and not found.ambiguous:
-            request = self.contract.read_creation(None, body)
+            request = self.contract.read_create_request(None, body)
             return _by_key(PRICES.get(int(request["duration"]), HIGHEST), key)
         if refused is None:
             return _by_key(HIGHEST, key)
@@ -97,14 +97,16 @@ class Pricing:
         if _values(headers, b"content-encoding") - {b"identity"}:
             return "the body is encoded"
         try:
-            request = self.contract.read_creation(next((v for n, v in headers if n == b"content-type"), None), body)
+            request = self.contract.read_create_request(
+                next((v for n, v in headers if n == b"content-type"), None), body
+            )
             for name, value in headers:
                 if name == b"idempotency-key":
                     self.contract.check_idempotency_key(value.decode("latin-1"))
         except ApiError as error:
             return error.message or "the contract refuses it"
         url = request.get("callback_url")
-        return None if url is None else callback_url.refusal(url)
+        return None if url is None else callback_url.rejection(url)
 
 
 def _by_key(price: int, key: KeyClass) -> Quote:

@@ -226,7 +226,7 @@ class Target:
         """Credits that a correct service reserves; 0 for what nobody could price; None for what should be refused."""
         try:
             # whatever the header says: a service may not look at it
-            request = self.session.contract.read_creation(None, content)
+            request = self.session.contract.read_create_request(None, content)
         except ApiError:
             return None if _is_object(content) else 0
         return TEN_SECONDS if request["duration"] == 10 else FIFTEEN_SECONDS

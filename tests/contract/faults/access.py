@@ -34,12 +34,12 @@ def _id_first(self: Any, call: Any, task_id: str) -> None:
 
 
 def _body_first(self: Any, call: Any) -> None:
-    self.contract.read_creation(None, call.body or b"")
+    self.contract.read_create_request(None, call.body or b"")
 
 
 def _valid_needs_no_key(self: Any, call: Any) -> Any:
     try:
-        self.contract.read_creation(None, call.body or b"")
+        self.contract.read_create_request(None, call.body or b"")
     except ApiError:
         return None
     return calls.Answer(200, json.dumps({}).encode())
@@ -151,7 +151,7 @@ def _refusals_count(found: Any, bucket: Any, now: float) -> Any:
 
 def _body_before_rate(self: Any, call: Any, *args: Any, **more: Any) -> None:
     if call.path == CREATE:
-        self.contract.read_creation(None, call.body or b"")
+        self.contract.read_create_request(None, call.body or b"")
 
 
 LIMITS: Table = {

@@ -15,7 +15,7 @@ from sora_mock.api import faults as harm
 from sora_mock.api import files
 from sora_mock.api.answers import respond
 from sora_mock.callbacks import resolver, sender
-from sora_mock.domain import callback_url, choice, lifecycle, token_bucket
+from sora_mock.domain import callback_url, lifecycle, queue_rule, token_bucket
 from sora_mock.domain import contract as contract_room
 from sora_mock.domain import delivery as delivery_room
 from sora_mock.domain import task as task_room
@@ -89,7 +89,7 @@ def _one_space(header: bytes) -> str:
     return key if scheme.lower() == "bearer" else ""
 
 
-part("internal without a kind", "callback.address.reason", callback_url, "address_refusal", _plain_refusal)
+part("internal without a kind", "callback.address.reason", callback_url, "address_rejection", _plain_refusal)
 part("one space alone", "auth.scheme.spaces", emulator, "bearer_key", _one_space)
 
 
@@ -117,7 +117,7 @@ def _plain_address(host: str) -> Any:
 part("no query", "callback.wire.request", sender, "_target", lambda url: url.path)
 around("no credentials", "callback.wire.address", sender, "_headers", _without_login)
 around("ports do not count", "callback.wire.route", delivery_room, "origin_of", _one_port)
-part("1xx for ever", "callback.wire.answers", sender, "MOST_EARLY", 10**6)
+part("1xx for ever", "callback.wire.answers", sender, "MAX_INFORMATIONAL", 10**6)
 around("no reason", "callback.wire.nobody", sender.Sender, "post", _no_reason)
 part("addresses as they are written", "callback.wire.spelling", resolver, "_literal", _plain_address)
 part(
@@ -128,7 +128,7 @@ part(
     lambda path: path.strip("/").partition("/")[0],
 )
 around("names fail without a word", "callback.wire.name", sender.Sender, "post", _no_reason)
-part("addresses unchecked", "callback.wire.rebinding", sender, "address_refusal", lambda address: None)
+part("addresses unchecked", "callback.wire.rebinding", sender, "address_rejection", lambda address: None)
 
 
 # --- connections ---
@@ -350,7 +350,7 @@ part("tokens unread", "creation.choice.strength", Selector, "by_token", lambda s
 around("unknown scenarios pass", "creation.choice.unknown", Selector, "by_header", _lenient)
 around("keys are stronger", "creation.choice.keys", Emulator, "_take_token", _never_overridden)
 part("429 says nothing", "creation.choice.refusals", Emulator, "_retry_after", lambda self, seconds: ())
-around("queues never end", "creation.choice.polls", choice, "take", _untouched)
+around("queues never end", "creation.choice.polls", queue_rule, "take_matching", _untouched)
 around("callbacks as ever", "creation.choice.shapes", Emulator, "callback_body", _unwrapped)
 around("each request counts twice", "creation.choice.clock", Emulator, "_arrived", _twice)
 part("bytes compared", "idempotency.same", Emulator, "_fingerprint", lambda s, call, _: sha256(call.body).digest())
@@ -362,7 +362,7 @@ def _let_go_at_once(attempted: Any, self: Any, account: Any, delivery: Any, atte
 
 
 around("let go too early", "callback.manner.held", Callbacks, "attempted", _let_go_at_once)
-part("not that late", "callback.manner.again", callbacks, "LATE", 30.0)
+part("not that late", "callback.manner.again", callbacks, "LATE_DELAY", 30.0)
 part("a slow duplicate", "callback.manner.duplicate", delivery_room, "DUPLICATE_AFTER", 5.0)
 part("held for ever", "callback.manner.order", Callbacks, "_let_go", lambda *_: None)
 around(
@@ -385,5 +385,5 @@ async def _at_once(receive: Any, seconds: float) -> bool:
 
 part("unbroken", "hostile.harm.body", harm, "broken", lambda answer: answer)
 part("uncut", "hostile.harm.lost", harm, "_truncate", _whole)
-around("polls unharmed", "hostile.harm.polls", Scenario, "touches", lambda f, self, operation: bool(self.status))
+around("polls unharmed", "hostile.harm.polls", Scenario, "affects", lambda f, self, operation: bool(self.status))
 part("no delay", "hostile.harm.slow", harm, "hold", _at_once)

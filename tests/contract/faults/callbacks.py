@@ -33,12 +33,12 @@ def _networks(old: str, *instead: str) -> Plant:
 
 def _takes(pattern: str) -> Plant:
     """Addresses that look like this are not looked at."""
-    return around(callback_url, "refusal", lambda refusal, url: None if re.match(pattern, str(url)) else refusal(url))
+    return around(callback_url, "rejection", lambda refusal, url: None if re.match(pattern, str(url)) else refusal(url))
 
 
 def _takes_not(condition: Callable[[str], object]) -> Plant:
     return around(
-        callback_url, "refusal", lambda refusal, url: "callback_url is refused" if condition(url) else refusal(url)
+        callback_url, "rejection", lambda refusal, url: "callback_url is refused" if condition(url) else refusal(url)
     )
 
 
@@ -131,15 +131,15 @@ def _to_one(found: Any, *args: Any) -> Any:
 
 
 def _again(patch: pytest.MonkeyPatch) -> None:
-    def next_at(delivery: Any) -> Any:
+    def next_attempt_at(delivery: Any) -> Any:
         found = original(delivery)
         if found is None and len(delivery.attempts) == 1 and delivery.attempts[0].succeeded:
             return float(delivery.attempts[0].ended_at) + 86_400
         return found
 
-    original = delivery_room.next_at
+    original = delivery_room.next_attempt_at
     for room in (callbacks, worker, controls):
-        patch.setattr(room, "next_at", next_at)
+        patch.setattr(room, "next_attempt_at", next_attempt_at)
 
 
 CALLS: Table = {

@@ -96,7 +96,7 @@ FIELDS: Table = {
         answers(refusal(lambda said: said.pop("param", None))),
     ),
     "no usage": ("creation.shape create.*.known", answers(creation(lambda said: said.pop("usage")))),
-    "all mistakes at once": ("create.refusal.first", around(Contract, "read_creation", first(_all_mistakes))),
+    "all mistakes at once": ("create.refusal.first", around(Contract, "read_create_request", first(_all_mistakes))),
     "types put right": (f"create.*.type_* {TEXTS}", repaired(_types_put_right)),
     "null is nothing": ("create.[!mp]*.type_null", _dropped(lambda value: value is None)),
     "a number is nothing": (

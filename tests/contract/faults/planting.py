@@ -125,7 +125,7 @@ def repaired(edit: Edit) -> Plant:
             pass
         return original(self, content_type, body)
 
-    return around(Contract, "read_creation", read)
+    return around(Contract, "read_create_request", read)
 
 
 def refused(condition: Callable[[Any], object]) -> Plant:
@@ -137,7 +137,7 @@ def refused(condition: Callable[[Any], object]) -> Plant:
             raise ApiError(400, param="prompt")
         return request
 
-    return around(Contract, "read_creation", read)
+    return around(Contract, "read_create_request", read)
 
 
 def decoder(read: Callable[[bytes], Any]) -> Plant:

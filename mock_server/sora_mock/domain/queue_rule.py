@@ -1,0 +1,120 @@
+"""The rules of an account's scenario queue: which rule matches a request, and why another one does not."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sora_mock.domain.errors import near_names
+from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.values import read_pattern
+
+OPERATIONS: Final = ("create", "query", "credits", "file")
+"""The operations that a rule can match."""
+
+MATCH_FIELDS: Final = ("prompt", "duration", "has_image", "aspect_ratio")
+"""The facts of a create request that a rule can match."""
+
+
+class QueueRule(msgspec.Struct, frozen=True):
+    """One rule of an account's queue.
+
+    number: counts the account's rules.
+    scenario: what the matching request gets.
+    times: how many more requests it applies to, at least 1; None has no limit.
+    operation: the operation that it matches, one of `OPERATIONS`.
+    match: expected value of each fact (`MATCH_FIELDS`), for `prompt` a regular expression; empty matches every request.
+    override: parameters of the scenario, as the client sent them.
+    """
+
+    number: int
+    scenario: Scenario
+    times: int | None
+    operation: str
+    match: dict[str, Any]
+    override: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The name of the rule in the journal."""
+        return f"queue rule {self.number} ({self.scenario.name})"
+
+
+def request_facts(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a create request that queue rules and moderation rules use.
+
+    request: the body, with the defaults of the published contract filled in.
+    """
+    return {
+        "prompt": request["prompt"],
+        "duration": request["duration"],
+        "has_image": bool(request.get("image_urls")),
+        "aspect_ratio": request.get("aspect_ratio", "16:9"),
+        "image_urls": request.get("image_urls", []),
+    }
+
+
+def difference(rule: QueueRule, operation: str, facts: Mapping[str, Any]) -> list[str]:
+    """Why the rule does not match a request, one line for each reason; an empty list means that it matches."""
+    if rule.operation != operation:
+        return [f"operation is {operation}, not {rule.operation}"]
+    lines = []
+    for field, expected in rule.match.items():
+        actual = facts[field]
+        if field == "prompt":
+            if re.search(expected, actual) is None:
+                lines.append(f"prompt {actual[:80]!r} does not match {expected!r}")
+        elif actual != expected:
+            lines.append(f"{field} is {actual!r}, not {expected!r}")
+    return lines
+
+
+def take_matching(
+    queue: Iterable[QueueRule], operation: str, facts: Mapping[str, Any]
+) -> tuple[QueueRule | None, tuple[QueueRule, ...], list[str]]:
+    """Uses the first rule of the queue that matches a request.
+
+    Returns the rule (None where none matches), the queue after it was used once, and why the rules before it do not
+    match, one line for each reason.
+    """
+    rules = list(queue)
+    unmatched: list[str] = []
+    for index, rule in enumerate(rules):
+        lines = difference(rule, operation, facts)
+        if not lines:
+            used = rule if rule.times is None else msgspec.structs.replace(rule, times=rule.times - 1)
+            rules[index : index + 1] = [used] if used.times != 0 else []
+            return rule, tuple(rules), unmatched
+        # A rule for another operation is no near miss: its reasons would only hide the useful ones.
+        if rule.operation == operation:
+            unmatched += [f"{rule.label}: {line}" for line in lines]
+    return None, tuple(rules), unmatched
+
+
+def read_match(value: Any) -> tuple[str, dict[str, Any]]:
+    """The operation and the expected facts of a rule's `match`. Raises ValueError that says what is expected."""
+    if not isinstance(value, dict):
+        raise ValueError("expected an object with prompt, duration, has_image, aspect_ratio or operation")
+    operation = value.get("operation", "create")
+    if operation not in OPERATIONS:
+        raise ValueError(f"operation: expected one of {', '.join(OPERATIONS)}")
+    fields = {name: expected for name, expected in value.items() if name != "operation"}
+    for name, expected in fields.items():
+        if name not in MATCH_FIELDS:
+            raise ValueError(f"unknown field {name[:80]!r}{near_names(name, (*MATCH_FIELDS, 'operation'))}")
+        if operation != "create":
+            raise ValueError(f"{name} can only be matched with the operation create, not with {operation}")
+        _check_field(name, expected)
+    return operation, fields
+
+
+def _check_field(name: str, expected: Any) -> None:
+    if name == "prompt":
+        read_pattern(expected)
+    elif name == "has_image" and not isinstance(expected, bool):
+        raise ValueError("has_image: expected true or false")
+    elif name == "duration" and expected not in (10, 15):
+        raise ValueError("duration: expected 10 or 15")
+    elif name == "aspect_ratio" and expected not in ("16:9", "9:16"):
+        raise ValueError("aspect_ratio: expected 16:9 or 9:16")

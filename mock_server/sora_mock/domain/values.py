@@ -1,0 +1,51 @@
+"""Checks of values from flags, files, headers and JSON. Each raises a ValueError that says what is expected."""
+
+import math
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+MAX_PATTERN_LENGTH: Final = 500
+"""Characters of a regular expression."""
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    """A function that accepts a number from `low` to `high`, written as a number or as text."""
+
+    def read(value: Any) -> float:
+        try:
+            found = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError, OverflowError):
+            found = math.nan
+        if not low <= found <= high:
+            raise ValueError(f"expected a number from {low:g} to {high:g}")
+        return found
+
+    return read
+
+
+def json_number(low: float, high: float) -> Callable[[Any], float]:
+    """A function that accepts a JSON number from `low` to `high`, and rejects text."""
+    read = number(low, high)
+    return lambda value: read(None if isinstance(value, str) else value)
+
+
+def short_text(value: Any) -> str:
+    """Text of 1 to 1000 characters."""
+    if not isinstance(value, str) or not 0 < len(value) <= 1000:
+        raise ValueError("expected a text of 1 to 1000 characters")
+    return value
+
+
+def read_pattern(text: Any) -> str:
+    """The text of a valid regular expression, unchanged. Raises ValueError with the reason where it is invalid."""
+    if not isinstance(text, str) or len(text) > MAX_PATTERN_LENGTH:
+        raise ValueError(f"expected a regular expression of at most {MAX_PATTERN_LENGTH} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(text)
+    except (re.error, OverflowError, RecursionError) as problem:
+        raise ValueError(f"{text[:80]!r} is no regular expression: {problem}") from None
+    return text
