@@ -113,7 +113,9 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
-    allowed = sorted(set(_methods(request.app.routes, request.scope)))
+    # a mount has changed the scope's root path
+    scope = {**request.scope, "root_path": request.scope.get("app_root_path", "")}
+    allowed = sorted(set(_methods(request.app.routes, scope)))
     if _is_control(request):
         # HEAD works wherever GET does, and says nothing about a resource
         names = ", ".join(name for name in allowed if name != "HEAD")

@@ -18,7 +18,6 @@ from sora_mock.app import create_app
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import SettingError, Settings
 from sora_mock.runtime.protocol import Protocol
-from sora_mock.service.emulator import Emulator
 
 if TYPE_CHECKING:
     from sora_mock.client.account import Account
@@ -145,7 +144,7 @@ def fill_standard_files() -> None:
     os.close(descriptor)
 
 
-def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[Emulator], None]) -> None:
+def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[Any], None]) -> None:
     """Runs until SIGINT or SIGTERM. `on_ready` is told the URL and the seed once connections are accepted.
 
     watch: is given the service before that. Raises SettingError before anything is started.
@@ -153,11 +152,11 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
     fill_standard_files()
     allow_many_files()
     app = create_app(settings)
-    watch(app.emulator)
+    watch(app.state.events)
     listener = bind(settings)
     url = url_of(settings.host, listener)
     with unreported():
-        Server(configured(app), lambda: on_ready(url, app.emulator.seed)).run([listener])
+        Server(configured(app), lambda: on_ready(url, app.state.seed)).run([listener])
 
 
 class MockServer:

@@ -64,7 +64,9 @@ def not_found(request: Request) -> Response:
     exchange: Exchange = request.scope[EXCHANGE]
     if _exists_below_v1(path):
         exchange.hint = PATH_HINT
-    return _error_response(request, unknown_route(request.method, quote(path, safe="/:@!$&'()*+,;=~-._")[:MAX_PATH_LENGTH]))
+    return _error_response(
+        request, unknown_route(request.method, quote(path, safe="/:@!$&'()*+,;=~-._")[:MAX_PATH_LENGTH])
+    )
 
 
 def _exists_below_v1(path: str) -> bool:

@@ -10,9 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sora_mock.api.endpoint import EXCHANGE
 from sora_mock.domain.exchange import Exchange
-
-TRANSPORT: Final = "sora_mock.transport"
-"""The extension in which runtime/protocol.py leaves its transport; absent in process (httpx.ASGITransport)."""
+from sora_mock.domain.fault import TRANSPORT
 
 SLOW_PIECES: Final = 10
 """Parts of a slow body."""

@@ -69,7 +69,7 @@ class Scheduler:
         self._schedules = {name: each for name, each in self._schedules.items() if named(name) is each.account}
 
     def wake(self, name: str) -> None:
-        """Starts the attempts that are due, and sets the timer for the next one. Called when either may have changed."""
+        """Starts the attempts that are due and sets the timer for the next one. Called when either may have changed."""
         known = self._schedules.get(name)
         if known is not None and known.timer is not None:
             known.timer.cancel()
@@ -186,7 +186,7 @@ class Scheduler:
         # real seconds, as a receiver elsewhere would take them
         await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=min(reply.delay, TIMEOUT))
         if reply.delay >= TIMEOUT:
-            return AttemptResult(error=f"timeout: no answer within {TIMEOUT:g} s")
+            return AttemptResult(error=f"timeout: no response within {TIMEOUT:g} s")
         return AttemptResult(reply.status)
 
 

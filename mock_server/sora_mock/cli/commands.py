@@ -313,7 +313,7 @@ def _contract(options: argparse.Namespace) -> int:
 
 
 def _scenarios(options: argparse.Namespace) -> int:
-    from sora_mock.app import built_in_scenarios
+    from sora_mock.service.composition import built_in_scenarios
 
     catalogue = built_in_scenarios()
     width = max(map(len, catalogue))

@@ -8,7 +8,10 @@ from starlette.responses import Response
 
 
 class ControlError(Exception):
-    """A control request that cannot be fulfilled. code: such as `invalid_body`. message: for the person who reads it."""
+    """A control request that cannot be fulfilled.
+
+    status: HTTP status. code: such as `invalid_body`. message: for the person who reads it.
+    """
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(status, code, message)

@@ -40,7 +40,13 @@ async def show(request: Request) -> Response:
 async def queue(request: Request) -> Response:
     """POST: puts a rule at the end of the queue; 201."""
     key, service = account_key(request), service_of(request)
-    fields = await read_fields(request, scenario=short_text, times=_times, match=read_match, override=_object)
+    fields = await read_fields(
+        request,
+        scenario=short_text,
+        times=_times,
+        match=lambda value: read_match(value, service.models.values()),
+        override=_object,
+    )
     if "scenario" not in fields:
         raise bad_body('scenario is required, as in {"scenario": "failed", "times": 1}')
     rule = _rule(service, fields)

@@ -6,7 +6,7 @@ Assumption: the other ranges below are internal too (docs/fidelity.md).
 
 import re
 import unicodedata
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -62,6 +62,20 @@ _INVISIBLE: Final = re.compile(
 _FORBIDDEN: Final = re.compile(r"[\s\x00-\x20\x7f#%/<>?@\[\\\]^|]")
 
 _INTERNAL_NAMES: Final = ("localhost", "local", "internal")
+
+
+def is_local(url: str) -> bool:
+    """Whether a callback address names this machine: `localhost`, a name below it, or a loopback address."""
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def rejection(url: str) -> str | None:

@@ -1,6 +1,6 @@
 """The faults that a scenario injects into a response."""
 
-from typing import Literal
+from typing import Final, Literal
 
 Fault = Literal[
     "reset_before",
@@ -14,3 +14,6 @@ Fault = Literal[
     "reply_after_callback",
 ]
 """`reset_before` prevents the request from being handled. With every other fault the request keeps its effect."""
+
+TRANSPORT: Final = "sora_mock.transport"
+"""The ASGI extension that holds the connection's transport, with which a fault resets the connection."""

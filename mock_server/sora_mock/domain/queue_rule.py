@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from sora_mock.domain.errors import near_names
+from sora_mock.domain.models import Model
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.values import read_pattern
 
@@ -41,16 +42,16 @@ class QueueRule(msgspec.Struct, frozen=True):
         return f"queue rule {self.number} ({self.scenario.name})"
 
 
-def request_facts(request: Mapping[str, Any]) -> dict[str, Any]:
+def request_facts(request: Mapping[str, Any], model: Model) -> dict[str, Any]:
     """The facts of a create request that queue rules and moderation rules use.
 
-    request: the body, with the defaults of the published contract filled in.
+    request: the body, with the defaults of the published contract filled in. model: the model that it names.
     """
     return {
         "prompt": request["prompt"],
         "duration": request["duration"],
         "has_image": bool(request.get("image_urls")),
-        "aspect_ratio": request.get("aspect_ratio", "16:9"),
+        "aspect_ratio": request.get("aspect_ratio", model.default_aspect_ratio),
         "image_urls": request.get("image_urls", []),
     }
 
@@ -92,8 +93,11 @@ def take_matching(
     return None, tuple(rules), unmatched
 
 
-def read_match(value: Any) -> tuple[str, dict[str, Any]]:
-    """The operation and the expected facts of a rule's `match`. Raises ValueError that says what is expected."""
+def read_match(value: Any, models: Iterable[Model]) -> tuple[str, dict[str, Any]]:
+    """The operation and the expected facts of a rule's `match`. Raises ValueError that says what is expected.
+
+    models: the enabled models, one of which has to have an expected duration and aspect ratio.
+    """
     if not isinstance(value, dict):
         raise ValueError("expected an object with prompt, duration, has_image, aspect_ratio or operation")
     operation = value.get("operation", "create")
@@ -105,16 +109,21 @@ def read_match(value: Any) -> tuple[str, dict[str, Any]]:
             raise ValueError(f"unknown field {name[:80]!r}{near_names(name, (*MATCH_FIELDS, 'operation'))}")
         if operation != "create":
             raise ValueError(f"{name} can only be matched with the operation create, not with {operation}")
-        _check_field(name, expected)
+        _check_field(name, expected, models)
     return operation, fields
 
 
-def _check_field(name: str, expected: Any) -> None:
+def _check_field(name: str, expected: Any, models: Iterable[Model]) -> None:
     if name == "prompt":
         read_pattern(expected)
     elif name == "has_image" and not isinstance(expected, bool):
         raise ValueError("has_image: expected true or false")
-    elif name == "duration" and expected not in (10, 15):
-        raise ValueError("duration: expected 10 or 15")
-    elif name == "aspect_ratio" and expected not in ("16:9", "9:16"):
-        raise ValueError("aspect_ratio: expected 16:9 or 9:16")
+    elif name == "duration":
+        _check_choice(name, expected, sorted({duration for model in models for duration in model.durations}))
+    elif name == "aspect_ratio":
+        _check_choice(name, expected, list(dict.fromkeys(ratio for model in models for ratio in model.aspect_ratios)))
+
+
+def _check_choice(name: str, expected: Any, choices: list[Any]) -> None:
+    if expected not in choices:
+        raise ValueError(f"{name}: expected {' or '.join(map(str, choices))}")

@@ -10,6 +10,7 @@ import msgspec
 
 from sora_mock.domain import lifecycle
 from sora_mock.domain.ledger import to_credits
+from sora_mock.domain.models import Model, VideoOrder
 from sora_mock.domain.plan import Plan
 from sora_mock.domain.scenario import Scenario
 
@@ -18,10 +19,6 @@ LINK_LIFETIME: Final = 24 * 3600.0
 
 ID_PREFIX: Final = "task-unified-"
 """How every task id begins; ten digits of `created`, a hyphen and 8 characters of 0-9a-z follow."""
-
-
-MODEL: Final = "sora-2-beta-max"
-"""The name of the model in every task."""
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -49,32 +46,14 @@ class Behaviour(msgspec.Struct, frozen=True):
     retry_after: bool | Literal["date"] = True
 
 
-class Video(msgspec.Struct, frozen=True):
-    """The video that a create request asks for.
-
-    duration: seconds, 10 or 15.
-    aspect_ratio: `16:9` or `9:16`.
-    watermark: whether the video keeps the watermark.
-    """
-
-    duration: int = 10
-    aspect_ratio: str = "16:9"
-    watermark: bool = False
-
-    @property
-    def file_name(self) -> str:
-        """The name of the file in `fixtures/videos/` with such a video."""
-        shape = "portrait" if self.aspect_ratio == "9:16" else "landscape"
-        return f"{shape}-{self.duration}s{'-watermark' if self.watermark else ''}.mp4"
-
-
 class Task(msgspec.Struct, frozen=True, gc=False):
     """All facts of a task. A million tasks are held at once, so tasks refer to the same values where possible.
 
     id: `task-unified-`, the created time in ten digits, a hyphen, 8 characters of 0-9a-z.
     account: public name of the account, 18 characters of A-Z0-9, as in result links.
+    model: the model that makes it.
     plan: the timestamps and the outcome.
-    video: the video that the create request asks for.
+    order: what the create request asked for.
     price: units of 1/10,000 credit, reserved when the task is created.
     origin: what its result link begins with, such as `http://127.0.0.1:4010`; kept so that all responses agree.
     scenario: the scenario that was chosen for the create request.
@@ -83,8 +62,9 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     account: str
+    model: Model
     plan: Plan
-    video: Video
+    order: VideoOrder
     price: int
     origin: str
     scenario: Scenario
@@ -101,16 +81,16 @@ def created_view(task: Task, behaviour: Behaviour) -> dict[str, Any]:
     return {
         "created": int(plan.created_at),
         "id": task.id,
-        "model": MODEL,
-        "object": "video.generation.task",
+        "model": task.model.name,
+        "object": task.model.object,
         "progress": lifecycle.progress(plan, plan.created_at) if started else 0,
         "status": "processing" if started else "pending",
         "task_info": {
             "can_cancel": True,
             "estimated_time": estimated_time(plan),
-            "video_duration": task.video.duration,
+            "video_duration": task.order.duration,
         },
-        "type": "video",
+        "type": task.model.kind,
         "usage": {
             "billing_rule": "per_call",
             "credits_reserved": to_credits(task.price),
@@ -136,8 +116,8 @@ def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
     if ended and plan.failure is not None:
         view["error"] = {"code": plan.failure.code, "message": plan.failure.message, "type": "task_error"}
     view["id"] = task.id
-    view["model"] = MODEL
-    view["object"] = "video.generation.task"
+    view["model"] = task.model.name
+    view["object"] = task.model.object
     view["progress"] = lifecycle.progress(plan, now)
     if status == "completed":
         view["results"] = [result_url(task)]
@@ -145,7 +125,7 @@ def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
     view["task_info"] = {"can_cancel": not ended}
     if behaviour.query_estimated_time and not ended:
         view["task_info"]["estimated_time"] = estimated_time(plan)
-    view["type"] = "video"
+    view["type"] = task.model.kind
     if behaviour.query_usage and status == "completed":
         view["usage"] = {"credits_used": to_credits(task.price)}
     return view

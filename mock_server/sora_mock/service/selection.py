@@ -8,6 +8,7 @@ import msgspec
 from sora_mock.domain import ids, queue_rule
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import Exchange
+from sora_mock.domain.models import Model
 from sora_mock.domain.moderation import SUB_TYPES, ModerationRule
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import TOKEN_START, ParameterLimits, parse_selection, prompt_token
@@ -70,13 +71,14 @@ class Selector:
         return self._parsed(prompt, "prompt") if TOKEN_START in prompt else None
 
     def for_create(
-        self, exchange: Exchange, account: MemoryAccount, create_number: int, request: Mapping[str, Any]
+        self, exchange: Exchange, account: MemoryAccount, create_number: int, request: Mapping[str, Any], model: Model
     ) -> Scenario:
         """The scenario of a create request without header and token.
 
         create_number: counts the account's create requests, from 0. request: the body with its defaults.
+        model: the model that the request names.
         """
-        facts = queue_rule.request_facts(request) if account.facts.queue or self._moderation_rules else {}
+        facts = queue_rule.request_facts(request, model) if account.facts.queue or self._moderation_rules else {}
         queued = self.from_queue(exchange, account, "create", facts)
         if queued is not None:
             return queued

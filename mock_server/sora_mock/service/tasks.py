@@ -1,4 +1,4 @@
-"""`GET /v1/tasks/{task_id}`, and what happens to tasks besides: their credits are settled, they are ended, forgotten."""
+"""`GET /v1/tasks/{task_id}`, and what else happens to tasks: credits are settled, tasks are ended and forgotten."""
 
 import msgspec
 

@@ -41,7 +41,7 @@ def create(service: Service, exchange: Exchange) -> ApiResponse:
         if not account.facts.ledger.affords(model.price(order)):
             exchange.rule = account.facts.special_key and f"key {account.facts.special_key}"
             raise ApiError(402)
-        scenario, number = _choose(service, account, exchange, request, named, rule)
+        scenario, number = _choose(service, account, exchange, request, model, named, rule)
         if scenario.rejects or scenario.fault == "reset_before":
             raise rejection(service, scenario, scenario_header(service, scenario.name))
         task = _new_task(service, account, exchange, now, number, model, order, scenario, request.get("callback_url"))
@@ -63,10 +63,10 @@ def _read(service: Service, account: MemoryAccount, exchange: Exchange) -> dict[
     request = service.contract.read_create_request(exchange.headers.get(b"content-type"), exchange.body)
     url = request.get("callback_url")
     rejected = None if url is None else callbacks.rejection(service, account, url)
-    if rejected is not None:
+    if url is not None and rejected is not None:
         if callback_url.is_local(url):
             exchange.hint = callbacks.LOCAL_HINT
-            rejected = f"{rejected}; sora-mock: {callbacks.LOCAL_HINT}"
+            rejected = f"{rejected}; {callbacks.LOCAL_HINT}"
         raise ApiError(400, rejected, param="callback_url")
     return request
 
@@ -76,6 +76,7 @@ def _choose(
     account: MemoryAccount,
     exchange: Exchange,
     request: dict[str, Any],
+    model: Model,
     named: Scenario | None,
     rule: str,
 ) -> tuple[Scenario, int]:
@@ -83,7 +84,7 @@ def _choose(
     number = account.facts.create_count
     account.facts = msgspec.structs.replace(account.facts, create_count=number + 1)
     if named is None:
-        return service.selector.for_create(exchange, account, number, request), number
+        return service.selector.for_create(exchange, account, number, request, model), number
     return service.selector.use(exchange, named, rule), number
 
 
@@ -110,9 +111,7 @@ def _replay(service: Service, account: MemoryAccount, exchange: Exchange, finger
         status = service.settings.behaviour.idempotency_conflict_status
         raise ApiError(status, row["message"], code=row["code"])
     exchange.scenario, exchange.rule, exchange.task_id = reply.scenario, "replay of an Idempotency-Key", reply.task_id
-    return ApiResponse(
-        200, reply.body, ((b"idempotency-replayed", b"true"), *scenario_header(service, reply.scenario))
-    )
+    return ApiResponse(200, reply.body, ((b"idempotency-replayed", b"true"), *scenario_header(service, reply.scenario)))
 
 
 def _idempotency_key(exchange: Exchange) -> str:
@@ -143,7 +142,6 @@ def _new_task(
     if service.storage.is_full:
         tasks.forget_oldest(service, account)
     return Task(task_id, name, model, plan, order, model.price(order), exchange.origin, scenario, callback)
-
 
 
 def scenario_header(service: Service, scenario: str) -> Headers:

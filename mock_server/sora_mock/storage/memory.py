@@ -59,12 +59,12 @@ class MemoryAccount:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Memory is written at once. A database commits here, also after an ApiError, which is a decision like any other.
+        # Memory is written at once. A database commits here, also after an ApiError, which is a decision too.
         pass
 
     def task(self, task_id: str) -> Task | None:
         """The account's task of that id; None for none."""
-        task = self._storage.task(task_id)
+        task = self._storage.tasks.get(task_id)
         return task if task is not None and task.account == self.facts.name else None
 
     def put_task(self, task: Task) -> None:
