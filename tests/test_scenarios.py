@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sora_mock.app import built_in_scenarios
+from sora_mock.service.composition import built_in_scenarios
 from tests.conftest import Api
 
 CATALOGUE = built_in_scenarios()

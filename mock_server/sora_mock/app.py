@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Mount, Route
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import Scope
 
 from sora_mock.api import errors
@@ -47,35 +47,38 @@ def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> 
             ServiceRoute("/v1/tasks/{task_id}", Operation(service, tasks.query, QUERY), methods=["GET"]),
             ServiceRoute("/v1/credits", Operation(service, credits.show, CREDITS), methods=["GET"]),
             ServiceRoute(
-                "/files/{account}/videos/{year}/{month}/{day}/{name}.mp4",
+                "/files/{account}/videos/{year}/{month}/{day}/{file_name}.mp4",
                 Operation(service, files.download),
                 methods=["GET", "HEAD"],
             ),
             # the control API
             Mount(
                 "/__mock",
-                routes=[
-                    Route("/health", account.health),
-                    Route("/clock", clock.show),
-                    Route("/clock", clock.change, methods=["PATCH"]),
-                    Route("/clock/advance", clock.advance, methods=["POST"]),
-                    Route("/account", account.show),
-                    Route("/account", account.change, methods=["PATCH"]),
-                    Route("/scenarios", scenarios.show),
-                    Route("/scenarios", scenarios.queue, methods=["POST"]),
-                    Route("/scenarios", scenarios.empty_queue, methods=["DELETE"]),
-                    Route("/tasks", control_tasks.show),
-                    Route("/tasks/{task_id}/finish", control_tasks.finish, methods=["POST"]),
-                    Route("/requests", requests.show),
-                    Route("/deliveries", deliveries.show),
-                    Route("/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
-                    Route("/callback-routes", deliveries.set_routes, methods=["PUT"]),
-                    Route("/inbox/{name:path}", inbox.show),
-                    Route("/inbox/{name:path}", inbox.receive, methods=["POST"]),
-                    Route("/inbox/{name:path}", inbox.set_replies, methods=["PUT"]),
-                    Route("/reset", account.reset, methods=["POST"]),
-                ],
-                middleware=[Middleware(AccessMiddleware, rule)],
+                Router(
+                    redirect_slashes=False,
+                    routes=[
+                        Route("/health", account.health),
+                        Route("/clock", clock.show),
+                        Route("/clock", clock.change, methods=["PATCH"]),
+                        Route("/clock/advance", clock.advance, methods=["POST"]),
+                        Route("/account", account.show),
+                        Route("/account", account.change, methods=["PATCH"]),
+                        Route("/scenarios", scenarios.show),
+                        Route("/scenarios", scenarios.queue, methods=["POST"]),
+                        Route("/scenarios", scenarios.empty_queue, methods=["DELETE"]),
+                        Route("/tasks", control_tasks.show),
+                        Route("/tasks/{task_id}/finish", control_tasks.finish, methods=["POST"]),
+                        Route("/requests", requests.show),
+                        Route("/deliveries", deliveries.show),
+                        Route("/deliveries/{delivery_id}/redeliver", deliveries.redeliver, methods=["POST"]),
+                        Route("/callback-routes", deliveries.set_routes, methods=["PUT"]),
+                        Route("/inbox/{name:path}", inbox.show),
+                        Route("/inbox/{name:path}", inbox.receive, methods=["POST"]),
+                        Route("/inbox/{name:path}", inbox.set_replies, methods=["PUT"]),
+                        Route("/reset", account.reset, methods=["POST"]),
+                    ],
+                    middleware=[Middleware(AccessMiddleware, rule)],
+                ),
             ),
         ],
         middleware=[

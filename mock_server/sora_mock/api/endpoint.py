@@ -56,4 +56,5 @@ async def send_response(send: Send, exchange: Exchange, response: ApiResponse) -
     if exchange.is_unread:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else response.body})
+    # server and transport drop the body of a response to HEAD
+    await send({"type": "http.response.body", "body": response.body})

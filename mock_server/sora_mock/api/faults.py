@@ -68,19 +68,19 @@ class FaultMiddleware:
 
 def broken(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, bytes]:
     """The first message and the body of a response, as the fault of its exchange changes them."""
-    full, media_type = exchange.response_body, exchange.media_type
+    media_type = exchange.media_type
     match exchange.fault:
-        case "malformed_json" if full:
-            full = full[:-1] + b","
+        case "malformed_json" if body:
+            body = body[:-1] + b","
         case "empty_body":
-            full = b""
+            body = b""
         case "html_body":
-            full, media_type = HTML.format(exchange.status).encode(), b"text/html; charset=UTF-8"
+            body, media_type = HTML.format(exchange.status).encode(), b"text/html; charset=UTF-8"
         case _:
             return start, body
-    replaced = {b"content-type": media_type, b"content-length": b"%d" % len(full)}
+    replaced = {b"content-type": media_type, b"content-length": b"%d" % len(body)}
     headers = [(name, replaced.get(name, value)) for name, value in start["headers"]]
-    return {**start, "headers": headers}, b"" if exchange.method == "HEAD" else full
+    return {**start, "headers": headers}, body
 
 
 async def hold(receive: Receive, seconds: float) -> bool:

@@ -47,6 +47,7 @@ def view(exchange: Exchange) -> Fields:
         "request": _body(exchange.body or b""),
         "response": None if exchange.media_type is not JSON else _body(exchange.response_body[:MAX_BODY_BYTES]),
         "seconds": round(exchange.duration, 6),
+        "hint": exchange.hint,
     }
 
 

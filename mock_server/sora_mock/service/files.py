@@ -11,8 +11,10 @@ from sora_mock.service.authentication import arrive
 from sora_mock.service.context import Service
 
 
-def download(service: Service, exchange: Exchange, file_name: str) -> ApiResponse:
-    """The clip of a completed task, whole or a part of it. file_name: 32 hexadecimal digits.
+def download(service: Service, exchange: Exchange, *, file_name: str, **folders: str) -> ApiResponse:
+    """The clip of a completed task, whole or a part of it.
+
+    file_name: 32 hexadecimal digits without `.mp4`. folders: the rest of the path, which is compared as a whole.
 
     Raises ApiError 404 for a link that no task has, the configured status for an expired one, 416, and the error of
     a scenario that rejects.

@@ -66,7 +66,6 @@ def _read(service: Service, account: MemoryAccount, exchange: Exchange) -> dict[
     if url is not None and rejected is not None:
         if callback_url.is_local(url):
             exchange.hint = callbacks.LOCAL_HINT
-            rejected = f"{rejected}; {callbacks.LOCAL_HINT}"
         raise ApiError(400, rejected, param="callback_url")
     return request
 
