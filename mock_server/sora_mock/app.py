@@ -13,8 +13,7 @@ from starlette.types import Scope
 from sora_mock.api import errors
 from sora_mock.api.cors import Cors
 from sora_mock.api.endpoint import CONTROL_PREFIX, Operation, ServiceRoute
-from sora_mock.api.faults import FaultMiddleware
-from sora_mock.api.journal import JournalMiddleware
+from sora_mock.api.exchange import ExchangeMiddleware
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import Settings
@@ -83,8 +82,7 @@ def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> 
         ],
         middleware=[
             *([Middleware(Cors, service.settings.cors)] if service.settings.cors else []),
-            Middleware(FaultMiddleware, _callback_wait(service, scheduler)),
-            Middleware(JournalMiddleware, service),
+            Middleware(ExchangeMiddleware, service, _callback_wait(service, scheduler)),
             Middleware(errors.BugMiddleware, service, _CONTROL_BUG),
         ],
         exception_handlers={

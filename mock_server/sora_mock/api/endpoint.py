@@ -11,7 +11,7 @@ from sora_mock.domain.exchange import ApiResponse, Exchange
 from sora_mock.service.context import Service
 
 EXCHANGE: Final = "sora_mock.exchange"
-"""Where the scope of a request to the service holds its `Exchange`; `JournalMiddleware` puts it there."""
+"""Where the scope of a request to the service holds its `Exchange`; `ExchangeMiddleware` puts it there."""
 
 CONTROL_PREFIX: Final = "/__mock/"
 """Paths below it belong to the control API. Every other path is a request to the service."""

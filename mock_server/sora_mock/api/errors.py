@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sora_mock.api.endpoint import EXCHANGE, send_response
 from sora_mock.domain.contract import Contract
@@ -91,21 +91,15 @@ class BugMiddleware:
         self._control_response = control_response
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on."""
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        """Passes the request on. Raises the exception again where the response has begun already."""
         try:
-            await self._app(scope, receive, watch)
+            await self._app(scope, receive, send)
         except Exception:
             self._service.events.publish(BugFound(redacted(traceback.format_exc())))
-            if started:
-                raise
-            if EXCHANGE in scope:
-                await ErrorResponse(self._service.contract, ApiError(500))(scope, receive, send)
-            else:
+            exchange: Exchange | None = scope.get(EXCHANGE)
+            if exchange is None:
                 await self._control_response(scope, receive, send)
+            elif exchange.status:
+                raise
+            else:
+                await ErrorResponse(self._service.contract, ApiError(500))(scope, receive, send)

@@ -3,14 +3,13 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from sora_mock.api.endpoint import EXCHANGE
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.fault import TRANSPORT
+from sora_mock.domain.scenario import Scenario
 
 SLOW_PIECES: Final = 10
 """Parts of a slow body."""
@@ -21,49 +20,31 @@ HTML: Final = (
 )
 
 
-class FaultMiddleware:
-    """Sends each response as the scenario of its exchange says. In process a reset raises ConnectionResetError."""
+def changes_response(effect: Scenario) -> bool:
+    """Whether a scenario changes how a response is sent."""
+    return bool(effect.fault or effect.latency)
 
-    def __init__(self, app: ASGIApp, wait_for_callback: Callable[[Exchange], Awaitable[None]]) -> None:
-        """wait_for_callback: returns when the running callback attempt of the exchange's task is over."""
-        self._app = app
-        self._wait_for_callback = wait_for_callback
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on, and its response too unless a scenario changes it."""
-        start: Message = {}
+async def send_response(
+    scope: Scope, receive: Receive, send: Send, exchange: Exchange, start: Message, body: bytes
+) -> None:
+    """Sends a response as the scenario of its exchange says. In process a reset raises ConnectionResetError.
 
-        async def send_as_scenario_says(message: Message) -> None:
-            nonlocal start
-            exchange: Exchange | None = scope.get(EXCHANGE)
-            effect = None if exchange is None else exchange.effect
-            if exchange is None or effect is None or not (effect.latency or effect.fault):
-                await send(message)
-            elif message["type"] == "http.response.start":
-                start = message
-            else:
-                await self._send(scope, receive, send, exchange, start, message["body"])
-
-        await self._app(scope, receive, send_as_scenario_says)
-
-    async def _send(
-        self, scope: Scope, receive: Receive, send: Send, exchange: Exchange, start: Message, body: bytes
-    ) -> None:
-        fault, latency = exchange.fault, exchange.latency
-        if latency and fault != "slow_body" and not await hold(receive, latency):
-            return
-        if fault == "reply_after_callback":
-            await self._wait_for_callback(exchange)
-        if fault in ("reset_before", "reset_after"):
-            await _reset(scope, receive)
-        elif fault == "truncated_body":
-            await _truncate(scope, receive, send, start, body)
-        elif fault == "slow_body":
-            await _drip(receive, send, start, body, latency)
-        else:
-            start, body = broken(exchange, start, body)
-            await send(start)
-            await send({"type": "http.response.body", "body": body})
+    start, body: the response without any fault.
+    """
+    fault, latency = exchange.fault, exchange.latency
+    if latency and fault != "slow_body" and not await hold(receive, latency):
+        return
+    if fault in ("reset_before", "reset_after"):
+        await _reset(scope, receive)
+    elif fault == "truncated_body":
+        await _truncate(scope, receive, send, start, body)
+    elif fault == "slow_body":
+        await _drip(receive, send, start, body, latency)
+    else:
+        start, body = broken(exchange, start, body)
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
 
 def broken(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, bytes]:
