@@ -18,7 +18,7 @@ from sora_mock.guard.command import TIMEOUT
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify import runner
 from sora_mock.verify.target import Session, Target
-from tests.verify.live import REAL, Posing, environment, posing_app
+from tests.guard.live import REAL, Posing, environment, posing_app
 
 DEADLINE = 120.0
 

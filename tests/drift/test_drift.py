@@ -14,7 +14,7 @@ from sora_mock.app import create_app
 from sora_mock.cli.commands import main
 from sora_mock.client.http import Client
 from sora_mock.server import MockServer
-from tests.verify.live import CREATE, ORDER, REAL, created, guarding
+from tests.guard.live import CREATE, ORDER, REAL, created, guarding
 
 Lines = list[dict[str, Any]]
 Plant = Callable[[dict[str, Any]], None]
