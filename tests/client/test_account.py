@@ -1,4 +1,4 @@
-"""The object that tests get: an account of a running mock, its clock, money, tasks, callbacks and journal."""
+"""`Account` and `AllAccounts`: clock, credits, scenarios, tasks, callbacks and journal of a running mock."""
 
 import pickle
 import re
@@ -12,12 +12,12 @@ from sora_mock.server import MockServer
 from tests.conftest import Api
 
 
-def test_a_refusal_travels_between_processes() -> None:
+def test_refused_can_be_pickled() -> None:
     copy = pickle.loads(pickle.dumps(Refused(404, "task_not_found", "there is none")))
     assert (copy.status, copy.code, str(copy)) == (404, "task_not_found", "there is none")
 
 
-def test_numbers_that_no_json_has_are_refused_where_they_are_given(account: Account) -> None:
+def test_nan_and_infinity_are_rejected_before_a_request(account: Account) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         account.credits = float("nan")
     with pytest.raises(ValueError, match="expected seconds up to 60, got inf"):
@@ -56,7 +56,7 @@ def test_money_is_read_and_set(account: Account, api: Api) -> None:
     assert account.rate_limit == "2/hour"
 
 
-def test_a_scenario_takes_its_parameters_and_says_what_it_is_for(account: Account, api: Api) -> None:
+def test_a_scenario_has_parameters_and_a_match(account: Account, api: Api) -> None:
     account.scenario("failed", code="generation_timeout", at=0.4, times=None, match={"prompt": "dog"})
     assert api.new_task(prompt="A cat")
     assert api.new_task(prompt="A dog")
@@ -74,7 +74,7 @@ def test_a_task_is_finished_by_hand(account: Account, api: Api) -> None:
     assert account.task(api.new_task()).finish()["status"] == "completed"
 
 
-def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account, api: Api) -> None:
+def test_an_inbox_receives_callbacks_responds_and_receives_a_redelivery(account: Account, api: Api) -> None:
     inbox = account.inbox("a hook")
     inbox.reply(500, {"status": 204, "delay": 0.01})
     task_id = api.new_task(callback_url=inbox.url)
@@ -88,7 +88,7 @@ def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account,
     assert account.deliveries("task-unified-other") == []
 
 
-def test_waiting_in_vain_says_how_many_came_and_that_the_clock_stands_still(account: Account, api: Api) -> None:
+def test_a_wait_that_times_out_says_how_many_came_and_that_the_clock_is_frozen(account: Account, api: Api) -> None:
     inbox = account.inbox("hook")
     account.task(api.new_task(callback_url=inbox.url)).finish()
     reason = "inbox 'hook' got 1 of 2 messages in 0.01 s; the clock is frozen, advance it"
@@ -105,14 +105,14 @@ def test_a_route_leads_to_the_tests_own_receiver_and_keeps_the_routes_before(acc
     assert [message["json"]["status"] for message in received] == ["completed"]
 
 
-def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
+def test_requests_are_listed_newest_first(account: Account, api: Api) -> None:
     task_id = api.new_task()
     api.task(task_id)
     assert [(each["method"], each["status"]) for each in account.requests] == [("GET", 200), ("POST", 200)]
 
 
 @pytest.mark.parametrize(
-    ("call", "status", "code", "text"),
+    ("send", "status", "code", "text"),
     [
         (lambda a: a.scenario("fail"), 400, "unknown_scenario", "unknown scenario 'fail'; did you mean failed?"),
         (lambda a: a.task("x y").finish(), 404, "task_not_found", "there is no task 'x y' in this account"),
@@ -121,11 +121,11 @@ def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
         (lambda a: a.inbox("x").wait(timeout=61), 400, "invalid_query", "wait must be a number from 0 to 60"),
     ],
 )
-def test_a_refused_call_raises_the_servers_own_words(
-    account: Account, call: Callable[[Account], object], status: int, code: str, text: str
+def test_a_rejected_control_request_raises_the_message_of_the_mock(
+    account: Account, send: Callable[[Account], object], status: int, code: str, text: str
 ) -> None:
     with pytest.raises(Refused, match=f"^{re.escape(text)}") as refused:
-        call(account)
+        send(account)
     assert (refused.value.status, refused.value.code) == (status, code)
 
 
@@ -167,6 +167,6 @@ def test_all_accounts_are_listed_together_and_forgotten_together() -> None:
         assert (all_accounts.tasks, all_accounts.requests) == ([], [])
 
 
-def test_a_text_of_an_account_holds_no_key(account: Account) -> None:
+def test_the_repr_of_an_account_has_no_key(account: Account) -> None:
     assert repr(account) == f"Account('{account.url}')"
     assert repr(AllAccounts(account.url)) == f"AllAccounts('{account.url}')"
