@@ -1,4 +1,4 @@
-"""Control requests about one account, or about all of them, as Python calls that raise what the mock says."""
+"""Control requests about one account, or about all of them. They return JSON or raise the error of the mock."""
 
 from typing import Any
 

@@ -111,7 +111,7 @@ class Replay:
                 account.clock.advance(seconds)
 
     def _route_callback(self, exchange: RecordedExchange, account: Account) -> None:
-        """Sends the callback to an inbox of the mock, so that a replay never calls the recorded receiver."""
+        """Sends the callback to an inbox of the mock, so that a replay sends nothing to the recorded receiver."""
         order = read_json(exchange.request.body.content())
         url = order.get("callback_url") if isinstance(order, dict) else None
         accepted = exchange.response is not None and exchange.response.status < 300
