@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import equal, rule
 from sora_mock.verify.target import CREATE, CREDITS, ORDER, WRONG_KEY, Target
 
@@ -16,7 +16,7 @@ SOURCES = {
 }
 
 # broken JSON: a body that nobody could price, so that a service without a check of keys costs nothing
-REQUESTS: dict[str, Callable[..., Reply]] = {
+REQUESTS: dict[str, Callable[..., TargetResponse]] = {
     "create": lambda target, **more: target.send("POST", CREATE, content=b"{", **more),
     "query": lambda target, **more: target.get(TASK, **more),
     "credits": lambda target, **more: target.get(CREDITS, **more),
@@ -46,7 +46,7 @@ def _declare(operation: str, case: str) -> None:
         _is_unauthorized(REQUESTS[operation](target, key=None, authorization=authorization), operation)
 
 
-def _is_unauthorized(reply: Reply, operation: str) -> None:
+def _is_unauthorized(reply: TargetResponse, operation: str) -> None:
     message = CREATION_MESSAGE if operation == "create" else QUERY_MESSAGE
     reply.error(401, "unauthorized", "authentication_error", message)
 
@@ -56,13 +56,13 @@ for _operation in REQUESTS:
         _declare(_operation, _case)
 
 
-def _before(name: str, claim: str, operation: str, send: Callable[[Target], Reply], needs: set[str]) -> None:
+def _before(name: str, claim: str, operation: str, send: Callable[[Target], TargetResponse], needs: set[str]) -> None:
     @rule(id=f"auth.before.{name}", claim=f"a wrong key is refused {claim}", source=SOURCES[operation], needs=needs)
     def check(target: Target) -> None:
         _is_unauthorized(send(target), operation)
 
 
-def _get_nonsense(target: Target) -> Reply:
+def _get_nonsense(target: Target) -> TargetResponse:
     return target.get("/v1/tasks/nonsense", key=WRONG_KEY)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from sora_mock.verify import command, evidence
 from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES, count, credits_
-from sora_mock.verify.runner import Result
-from sora_mock.verify.target import Session
+from sora_mock.verify.runner import CheckResult
+from sora_mock.verify.session import VerifySession
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,7 +58,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def contract_session(pytestconfig: pytest.Config) -> Iterator[Session]:
+def contract_session(pytestconfig: pytest.Config) -> Iterator[VerifySession]:
     """The target, behind a guard unless it is a mock."""
     with ExitStack() as stack:
         url = pytestconfig.getoption("--base-url")
@@ -75,9 +75,9 @@ def contract_session(pytestconfig: pytest.Config) -> Iterator[Session]:
 
 
 @pytest.fixture(scope="session")
-def contract_results(pytestconfig: pytest.Config, contract_session: Session) -> Iterator[list[Result]]:
+def contract_results(pytestconfig: pytest.Config, contract_session: VerifySession) -> Iterator[list[CheckResult]]:
     """What came of the rules so far; the evidence file learns it in the end."""
-    results: list[Result] = []
+    results: list[CheckResult] = []
     yield results
     path = pytestconfig.getoption("--evidence")
     if path is not None:
@@ -85,7 +85,7 @@ def contract_results(pytestconfig: pytest.Config, contract_session: Session) -> 
 
 
 @pytest.fixture(scope="session")
-def unaffordable(pytestconfig: pytest.Config, contract_session: Session) -> dict[str, str]:
+def unaffordable(pytestconfig: pytest.Config, contract_session: VerifySession) -> dict[str, str]:
     """Why rules cannot run, by id."""
     options = _options(pytestconfig, contract_session.url)
     try:

@@ -4,7 +4,7 @@ import json
 import socket
 from urllib.parse import urlsplit
 
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, ORDER, Target
 
@@ -13,7 +13,7 @@ ENVELOPE = "interface.md: every refusal has the documented error envelope"
 MIB = 1024 * 1024
 
 
-def raw(target: Target, data: bytes) -> Reply:
+def raw(target: Target, data: bytes) -> TargetResponse:
     """One answer to bytes as they are. Raises Broken where none comes."""
     parts = urlsplit(target.url)
     try:
@@ -24,7 +24,7 @@ def raw(target: Target, data: bytes) -> Reply:
         raise Broken("answer", f"none ({problem})", "an answer") from None
 
 
-def _read(connection: socket.socket) -> Reply:
+def _read(connection: socket.socket) -> TargetResponse:
     got = b""
     while b"\r\n\r\n" not in got:
         got += _chunk(connection)
@@ -33,7 +33,7 @@ def _read(connection: socket.socket) -> Reply:
     headers = {name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)}
     while len(body) < int(headers.get("content-length", 0)):
         body += _chunk(connection)
-    return Reply(int(line.split()[1]), headers, body)
+    return TargetResponse(int(line.split()[1]), headers, body)
 
 
 def _chunk(connection: socket.socket) -> bytes:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 
@@ -38,7 +38,7 @@ def finished(target: Target, **fields: Any) -> str:
     return path_of(completed(target, **fields)[1])
 
 
-def fetch(target: Target, path: str, method: str = "GET", **headers: str) -> Reply:
+def fetch(target: Target, path: str, method: str = "GET", **headers: str) -> TargetResponse:
     """The file, without a key."""
     return target.send(method, path, key=None, headers={name.replace("_", "-"): each for name, each in headers.items()})
 

@@ -1,6 +1,6 @@
 """The rate limit: 429, what it looks like on each operation, and when it is over."""
 
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, Target
 
@@ -13,7 +13,7 @@ def limit(target: Target, text: str) -> None:
     target.control("PATCH", "/account", {"rate_limit": text})
 
 
-def spend(target: Target, count: int) -> Reply:
+def spend(target: Target, count: int) -> TargetResponse:
     """Reads the balance as often as it is let through, which is exactly so often; the first refusal."""
     for _ in range(count):
         target.get(CREDITS).must_be(200)

@@ -4,11 +4,14 @@ import pytest
 
 from sora_mock.verify import command, runner
 from sora_mock.verify.rule import Rule
-from sora_mock.verify.target import Session
+from sora_mock.verify.session import VerifySession
 
 
 def test_rule(
-    contract_rule: Rule, contract_session: Session, unaffordable: dict[str, str], contract_results: list[runner.Result]
+    contract_rule: Rule,
+    contract_session: VerifySession,
+    unaffordable: dict[str, str],
+    contract_results: list[runner.CheckResult],
 ) -> None:
     """The target keeps the rule."""
     if contract_rule.id in unaffordable:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, equal
 from sora_mock.verify.target import CREATE, ORDER, Target
 
@@ -53,7 +53,7 @@ class Wire:
             except OSError as problem:
                 raise Broken("connection", f"closed ({problem})", "bytes are taken") from None
 
-    def read(self, *, bare: bool = False) -> Reply:
+    def read(self, *, bare: bool = False) -> TargetResponse:
         """The next answer. bare: it has no body, whatever its length says."""
         while b"\r\n\r\n" not in self.got:
             self._more()
@@ -64,7 +64,7 @@ class Wire:
         while len(self.got) < size:
             self._more()
         body, self.got = self.got[:size], self.got[size:]
-        return Reply(int(line.split()[1]), headers, body)
+        return TargetResponse(int(line.split()[1]), headers, body)
 
     def _more(self) -> None:
         data = self._received()

@@ -1,4 +1,4 @@
-"""What most tests need: a real server on a free port, and a client with an account of its own."""
+"""What most tests need: a real server on a free port, a client of the service, and the account that it uses."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -7,18 +7,20 @@ from typing import Any
 import httpx
 import pytest
 
+from sora_mock.client import Account
 from sora_mock.server import MockServer
 
 ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
 
 
 class Api:
-    """One account of a running server, called as a client would, with the control API beside it."""
+    """The emulated service as a client of one account sees it. `account` steers the mock."""
 
     def __init__(self, client: httpx.Client, key: str) -> None:
         self.client = client
         self.key = key
         self.headers = {"Authorization": f"Bearer {key}"}
+        self.account = Account(str(client.base_url), key)
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {**self.headers, **more.pop("headers", {})}
@@ -42,17 +44,6 @@ class Api:
     def credits(self) -> Any:
         return self.request("GET", "/v1/credits").json()["data"]["token"]
 
-    def control(self, method: str, path: str, body: Any = None) -> Any:
-        response = self.request(method, "/__mock" + path, **({} if body is None else {"json": body}))
-        assert response.is_success, response.text
-        return response.json()
-
-    def freeze(self) -> float:
-        return float(self.control("PATCH", "/clock", {"frozen": True})["now"])
-
-    def advance(self, seconds: float) -> float:
-        return float(self.control("POST", "/clock/advance", {"seconds": seconds})["now"])
-
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[MockServer]:
@@ -70,7 +61,13 @@ def client(server: MockServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def api(client: httpx.Client, request: pytest.FixtureRequest) -> Api:
-    """An account of this test's own on the shared server, its clock standing still."""
-    account = Api(client, f"sk-test-{sha256(request.node.nodeid.encode()).hexdigest()}")
-    account.freeze()
-    return account
+    """A client with an account of this test's own on the shared server. The clock of the account is frozen."""
+    api = Api(client, f"sk-test-{sha256(request.node.nodeid.encode()).hexdigest()}")
+    api.account.clock.freeze()
+    return api
+
+
+@pytest.fixture
+def account(api: Api) -> Account:
+    """The account of `api`."""
+    return api.account

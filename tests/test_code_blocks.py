@@ -14,7 +14,7 @@ import yaml
 
 from sora_mock.config.settings import load
 from sora_mock.server import MockServer
-from tests.verify.live import REAL, environment, posing
+from tests.guard.live import REAL, environment, posing
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")])

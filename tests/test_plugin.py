@@ -453,7 +453,7 @@ def test_the_token_of_the_environment_is_sent(suite: Suite) -> None:
     [
         ("http://127.0.0.1:PORT", "sora-mock: no mock answered at SORA_MOCK_URL http://127.0.0.1:PORT within 5 s"),
         ("http://127.0.0.1:PORT/v1", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got"),
-        ("https://api", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got 'https://api'"),
+        ("ftp://api", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got 'ftp://api'"),
     ],
 )
 def test_a_url_where_no_mock_is_is_one_line_and_no_hang(suite: Suite, url: str, said: str) -> None:

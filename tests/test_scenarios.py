@@ -29,7 +29,7 @@ def life(api: Api, name: str) -> list[dict[str, Any]]:
     seen = [api.create(headers={"X-Mock-Scenario": name}).json()]
     for _ in range(10):
         seen.append(api.task(seen[0]["id"]))
-        api.advance(0.5)
+        api.account.clock.advance(0.5)
     return [*seen, api.task(seen[0]["id"])]
 
 
@@ -42,9 +42,9 @@ def completes(api: Api, name: str) -> None:
 
 def completes_late(api: Api, name: str) -> None:
     task_id = api.new_task(headers={"X-Mock-Scenario": name})
-    api.advance(599)
+    api.account.clock.advance(599)
     assert api.task(task_id)["status"] == "processing"
-    api.advance(1)
+    api.account.clock.advance(1)
     assert api.task(task_id)["status"] == "completed"
     assert "600 seconds" in CATALOGUE[name].description
 
@@ -57,9 +57,9 @@ def completes_at_once(api: Api, name: str) -> None:
 
 def never_ends(api: Api, name: str) -> None:
     task_id = api.new_task(headers={"X-Mock-Scenario": name})
-    api.advance(10**8)
+    api.account.clock.advance(10**8)
     assert (api.task(task_id)["status"], api.task(task_id)["progress"]) == ("processing", 99)
-    assert api.control("GET", "/account")["reserved_credits"] == 5.76
+    assert api.account.reserved_credits == 5.76
 
 
 def starts_processing(api: Api, name: str) -> None:
@@ -73,19 +73,19 @@ def fails(code: str, message: str | None = None, share: tuple[float, float] = (0
 
     def check(api: Api, name: str) -> None:
         created = api.create(headers={"X-Mock-Scenario": name}).json()
-        plan = api.control("GET", "/tasks")["tasks"][0]["mock"]
+        plan = api.account.tasks[0]["mock"]
         before = plan["ended_at"] - plan["created_at"] - 0.001
-        api.advance(max(0, before))
+        api.account.clock.advance(max(0, before))
         assert api.task(created["id"])["status"] in ("pending", "processing")
         assert share[0] <= api.task(created["id"])["progress"] <= share[1]
-        api.advance(0.002)
+        api.account.clock.advance(0.002)
         failed = api.task(created["id"])
         assert (failed["status"], failed["progress"], failed["error"]["code"]) == ("failed", 0, code)
         assert failed["error"]["type"] == "task_error"
         assert message is None or failed["error"]["message"] == message
         assert code in CATALOGUE[name].description
         assert message is None or message in CATALOGUE[name].description
-        assert api.control("GET", "/account")["remaining_credits"] == 1000
+        assert api.account.credits == 1000
 
     return check
 
@@ -115,8 +115,8 @@ def refuses(status: int, code: str | None, elsewhere: str | None = None, message
             assert refused.json()["error"]["code"] == code
             assert message is None or refused.json()["error"]["message"] == message
         assert ("Retry-After" in refused.headers) == (status == 429)
-        assert api.control("GET", "/tasks")["tasks"] == []
-        assert api.control("GET", "/account")["remaining_credits"] == 1000
+        assert api.account.tasks == []
+        assert api.account.credits == 1000
         assert str(status) in CATALOGUE[name].description
         for path in ("/v1/tasks/" + api.new_task(), "/v1/credits", "/files/A/videos/2026/01/01/x.mp4"):
             response = api.request("GET", path, headers=header)
@@ -133,8 +133,8 @@ def resets(tasks: int) -> Check:
     def check(api: Api, name: str) -> None:
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             api.create(headers={"X-Mock-Scenario": name})
-        assert len(api.control("GET", "/tasks")["tasks"]) == tasks
-        api.advance(5)
+        assert len(api.account.tasks) == tasks
+        api.account.clock.advance(5)
         assert api.credits()["used_credits"] == 5.76 * tasks
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             api.request("GET", "/v1/credits", headers={"X-Mock-Scenario": name})
@@ -162,7 +162,7 @@ def is_cut(api: Api, name: str) -> None:
                 headers={"X-Mock-Scenario": name},
                 json={"model": "sora-2-beta-max", "prompt": "x"} if method == "POST" else None,
             )
-    assert len(api.control("GET", "/tasks")["tasks"]) == 1
+    assert len(api.account.tasks) == 1
 
 
 def is_no_json(api: Api, name: str) -> None:
@@ -171,7 +171,7 @@ def is_no_json(api: Api, name: str) -> None:
     with pytest.raises(json.JSONDecodeError):
         response.json()
     assert (response.content == b"") == (name == "empty_body")
-    assert len(api.control("GET", "/tasks")["tasks"]) == 1
+    assert len(api.account.tasks) == 1
 
 
 def says_reviewing(api: Api, name: str) -> None:
@@ -197,7 +197,7 @@ def has_older_errors(api: Api, name: str) -> None:
 def is_wrapped(api: Api, name: str) -> None:
     wrapped = api.create(headers={"X-Mock-Scenario": name}).json()
     assert set(wrapped) == {"code", "data"}
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.task(wrapped["data"]["id"])["data"]["status"] == "completed"
 
 
@@ -259,11 +259,11 @@ def test_the_thirteen_documented_failure_codes_have_a_scenario_each() -> None:
 
 def paid_after_a_lost_reply(api: Api, **headers: str) -> Any:
     """A client loses the reply to its creation and sends it again, as clients do."""
-    api.control("POST", "/scenarios", {"scenario": "response_lost"})
+    api.account.scenario("response_lost")
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.create(headers=headers)
     assert api.create(headers=headers).status_code == 200
-    api.advance(5)
+    api.account.clock.advance(5)
     return api.credits()["used_credits"]
 
 

@@ -6,9 +6,9 @@ from tests.conftest import Api
 def test_a_task_is_created_watched_and_its_video_downloaded(api: Api) -> None:
     task_id = api.new_task()
     assert api.task(task_id)["status"] == "pending"
-    api.advance(2)
+    api.account.clock.advance(2)
     assert api.task(task_id)["status"] == "processing"
-    api.advance(3)
+    api.account.clock.advance(3)
     done = api.task(task_id)
     assert (done["status"], done["progress"]) == ("completed", 100)
     video = api.client.get(done["results"][0])

@@ -12,8 +12,7 @@ __version__ = version.VERSION
 
 if TYPE_CHECKING:
     from sora_mock.app import create_app
-    from sora_mock.client.account import Account, Refused
-    from sora_mock.client.http import Unreachable
+    from sora_mock.client import Account, Refused, Unreachable
     from sora_mock.config.options import Options
     from sora_mock.config.settings import SettingError
     from sora_mock.server import MockServer

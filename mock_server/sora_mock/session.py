@@ -9,8 +9,7 @@ from typing import Final
 
 import pytest
 
-from sora_mock.client.account import Account, Refused
-from sora_mock.client.http import Unreachable, wait
+from sora_mock.client import Account, Refused, Unreachable, wait
 from sora_mock.process import ServerProcess, StartError
 
 PATIENCE: Final = 5.0

@@ -13,11 +13,12 @@ from fnmatch import fnmatchcase
 import pytest
 
 from sora_mock.domain.contract import Contract
+from sora_mock.guard import probe
 from sora_mock.runtime import package_data as data
 from sora_mock.server import MockServer
-from sora_mock.verify import live, runner
+from sora_mock.verify import runner
 from sora_mock.verify.rule import Rule
-from sora_mock.verify.target import Session
+from sora_mock.verify.session import VerifySession
 from tests.contract.faults import FAULTS
 
 LONGEST = 180.0
@@ -65,7 +66,7 @@ def hunt(number: int) -> Kill:
     with pytest.MonkeyPatch.context() as patch:
         fault.plant(patch)
         with MockServer(port=0, seed=1) as server:
-            session = Session(server.url, live.connect(), Contract(data.contract_document()), True, 0, 60.0)
+            session = VerifySession(server.url, probe.connect(), Contract(data.contract_document()), True, 0, 60.0)
             with session.http:
                 results = [runner.check(session, known[id]) for id in own]
                 red = {each.rule.id: each.reason for each in results if each.outcome == runner.FAILED}
@@ -75,7 +76,7 @@ def hunt(number: int) -> Kill:
     return Kill(fault.name, red, kept, tripped, found, time.monotonic() - began)
 
 
-def _first_red(session: Session, others: Sequence[Rule]) -> str | None:
+def _first_red(session: VerifySession, others: Sequence[Rule]) -> str | None:
     results = (runner.check(session, rule) for rule in others)
     return next((each.rule.id for each in results if each.outcome == runner.FAILED), None)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sora_mock.server import MockServer
 from sora_mock.verify import runner
-from tests.verify.live import REAL, environment, posing_app
+from tests.guard.live import REAL, environment, posing_app
 from tests.verify.test_verify_live import killing_guards
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -212,7 +212,7 @@ def test_each_report_is_written_by_itself_and_one_that_cannot_be_is_named(
 def test_what_an_evidence_file_says_is_no_html() -> None:
     rules = runner.load_rules()[:1]
     known = {rules[0].id: {"live": {"date": "<script>", "outcome": "passed"}}}
-    results = [runner.Result(rules[0], runner.PASSED)]
+    results = [runner.CheckResult(rules[0], runner.PASSED)]
     assert "<script>" not in report.as_html(report.Report("http://x", "mock", 0, "verify", results, known))
 
 

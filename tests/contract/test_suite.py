@@ -8,12 +8,14 @@ from collections import Counter
 import pytest
 
 from sora_mock.domain.contract import Contract
+from sora_mock.guard import probe
 from sora_mock.runtime import package_data as data
 from sora_mock.server import MockServer
-from sora_mock.verify import live, runner
-from sora_mock.verify.reply import Reply
+from sora_mock.verify import runner
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, Check, Rule
-from sora_mock.verify.target import Session, Target
+from sora_mock.verify.session import VerifySession
+from sora_mock.verify.target import Target
 from tests.contract.faults.planting import answers
 
 RULES = {rule.id: rule for rule in runner.load_rules()}
@@ -21,7 +23,7 @@ RULES = {rule.id: rule for rule in runner.load_rules()}
 
 def broken(url: str, rules: list[Rule]) -> list[str]:
     """What the rules say of the server that do not pass."""
-    session = Session(url, live.connect(), Contract(data.contract_document()), True, 0, 60.0)
+    session = VerifySession(url, probe.connect(), Contract(data.contract_document()), True, 0, 60.0)
     with session.http:
         results = runner.run(session, rules, lambda result: None, 300)
     return [f"{each.rule.id}: {each.reason}" for each in results if each.outcome != runner.PASSED]
@@ -52,21 +54,21 @@ def test_the_way_to_change_answers_changes_none_by_itself(monkeypatch: pytest.Mo
 
 def test_a_field_that_is_missing_breaks_the_rule_that_reads_it() -> None:
     with pytest.raises(Broken, match=r"field progress: got an object without it: \{'status': 'pending'\}"):
-        Reply(200, {}, b'{"task": {"status": "pending"}}').json()["task"]["progress"]
+        TargetResponse(200, {}, b'{"task": {"status": "pending"}}').json()["task"]["progress"]
 
 
 def _reads_a_list(target: Target) -> None:
-    Reply(200, {}, b"[]").json()["status"]
+    TargetResponse(200, {}, b"[]").json()["status"]
 
 
 def _reads_another_status(target: Target) -> None:
-    Reply(500, {}, b"{}").must_be(200)
+    TargetResponse(500, {}, b"{}").must_be(200)
 
 
 @pytest.mark.parametrize(("check", "tripped"), [(_reads_a_list, True), (_reads_another_status, False)])
 def test_a_rule_that_cannot_read_an_answer_is_told_from_one_that_is_broken(check: Check, tripped: bool) -> None:
     rule = Rule("some.rule", "claim", "source", 0, frozenset(), False, check)
-    session = Session("http://127.0.0.1:1", live.connect(), Contract(data.contract_document()), False, 0, 60.0)
+    session = VerifySession("http://127.0.0.1:1", probe.connect(), Contract(data.contract_document()), False, 0, 60.0)
     with session.http:
         result = runner.check(session, rule)
     assert (result.outcome, result.tripped) == (runner.FAILED, tripped)

@@ -9,7 +9,7 @@ RULES = runner.load_rules()[:24]
 
 
 def keep(path: Path, number: int) -> None:
-    evidence.keep(path, [runner.Result(RULES[number], runner.PASSED)], "live")
+    evidence.keep(path, [runner.CheckResult(RULES[number], runner.PASSED)], "live")
 
 
 def test_runs_that_end_at_once_all_find_their_place(tmp_path: Path) -> None:
@@ -23,8 +23,8 @@ def test_runs_that_end_at_once_all_find_their_place(tmp_path: Path) -> None:
 
 def test_what_was_not_checked_keeps_what_was_known(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
-    evidence.keep(path, [runner.Result(RULES[0], runner.FAILED)], "live")
-    known = evidence.keep(path, [runner.Result(RULES[0], runner.UNVERIFIED)], "live")
+    evidence.keep(path, [runner.CheckResult(RULES[0], runner.FAILED)], "live")
+    known = evidence.keep(path, [runner.CheckResult(RULES[0], runner.UNVERIFIED)], "live")
     assert evidence.standing(known, RULES[0].id, "live").startswith("broken on ")
     assert evidence.standing(known, RULES[0].id, "mock") == "never verified"
 
@@ -32,5 +32,5 @@ def test_what_was_not_checked_keeps_what_was_known(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_replaced_is_written_in_place(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
     (tmp_path / "evidence.json.new").mkdir()
-    evidence.keep(path, [runner.Result(RULES[0], runner.PASSED)], "live")
+    evidence.keep(path, [runner.CheckResult(RULES[0], runner.PASSED)], "live")
     assert evidence.read(path).keys() == {RULES[0].id}

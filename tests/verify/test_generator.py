@@ -11,25 +11,27 @@ import pytest
 
 from sora_mock.app import create_app
 from sora_mock.domain.contract import Contract
+from sora_mock.guard import probe
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
-from sora_mock.verify import live, runner
+from sora_mock.verify import runner
 from sora_mock.verify.generator import described
 from sora_mock.verify.rule import Rule
-from sora_mock.verify.target import PLACEHOLDER, Session
+from sora_mock.verify.session import VerifySession
+from sora_mock.verify.target import PLACEHOLDER
 from tests.contract.faults.answering import Answer, Change, Faulty, creation, status, task
 
 RULES = {rule.id: rule for rule in runner.load_rules() if rule.area == runner.GENERATED}
 
 
 @contextmanager
-def session(url: str, **more: Any) -> Iterator[Session]:
+def session(url: str, **more: Any) -> Iterator[VerifySession]:
     settings: dict[str, Any] = {"control": True, "seed": 0, "patience": 60.0, "max_examples": 5, **more}
-    with live.connect() as http:
-        yield Session(url, http, Contract(contract_document()), **settings)
+    with probe.connect() as http:
+        yield VerifySession(url, http, Contract(contract_document()), **settings)
 
 
-def check(url: str, rule: str, **more: Any) -> runner.Result:
+def check(url: str, rule: str, **more: Any) -> runner.CheckResult:
     with session(url, **more) as opened:
         return runner.check(opened, RULES[rule])
 

@@ -17,8 +17,9 @@ from sora_mock.domain.contract import Contract
 from sora_mock.guard.command import TIMEOUT
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify import runner
-from sora_mock.verify.target import Session, Target
-from tests.verify.live import REAL, Posing, environment, posing_app
+from sora_mock.verify.session import VerifySession
+from sora_mock.verify.target import Target
+from tests.guard.live import REAL, Posing, environment, posing_app
 
 DEADLINE = 120.0
 
@@ -149,7 +150,7 @@ def test_the_suite_waits_for_the_guard_longer_than_the_guard_for_the_service() -
 
     rule = runner.load_rules()[0]
     with httpx.Client(transport=httpx.MockTransport(answer)) as http:
-        session = Session("http://127.0.0.1:9", http, Contract(contract_document()), False, 0, 2400.0)
+        session = VerifySession("http://127.0.0.1:9", http, Contract(contract_document()), False, 0, 2400.0)
         Target(session, rule).get("/v1/credits")
     # the guard gives the service 60 s for each of two steps
     assert waited[0] > 2 * TIMEOUT == 120

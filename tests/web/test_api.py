@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sora_mock.client.task import Outcome
 from sora_mock.server import MockServer
 from tests.conftest import ORDER, Api
 
@@ -58,7 +59,7 @@ def serving(key: str = "sk-own", **settings: Any) -> Iterator[Api]:
 def other(api: Api) -> Api:
     """A second account on the same server."""
     second = Api(api.client, api.key + "-other")
-    second.freeze()
+    second.account.clock.freeze()
     return second
 
 
@@ -134,7 +135,7 @@ def test_the_id_holds_the_moment_of_creation_and_eight_characters(api: Api) -> N
 
 
 def test_created_is_the_whole_second_of_the_accounts_clock(api: Api) -> None:
-    now = api.advance(86_400 * 30)
+    now = api.account.clock.advance(86_400 * 30)
     assert api.create().json()["created"] == int(now)
 
 
@@ -170,8 +171,8 @@ def test_the_first_json_of_a_creation_has_its_keys_in_alphabetical_order(api: Ap
 def test_a_query_has_its_keys_in_alphabetical_order_in_every_state(api: Api) -> None:
     completed, failed = api.new_task(), api.new_task()
     assert keys_in_order(api.task(completed))
-    api.control("POST", f"/tasks/{failed}/finish", {"outcome": "failed"})
-    api.advance(5)
+    api.account.task(failed).finish("failed")
+    api.account.clock.advance(5)
     assert keys_in_order(api.task(completed))
     assert keys_in_order(api.task(failed))
 
@@ -196,7 +197,7 @@ def test_a_scenario_in_the_prompt_is_told(api: Api) -> None:
 
 
 def test_answers_before_the_choice_tell_no_scenario(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 0})
+    api.account.credits = 0
     answers = [
         api.create(),
         api.create(duration=11),
@@ -286,7 +287,7 @@ def test_another_accounts_task_is_403(api: Api, other: Api) -> None:
 
 
 def test_a_creation_that_the_balance_does_not_cover_is_402(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 5.75})
+    api.account.credits = 5.75
     assert row(api.create()) == CREATE_402
 
 
@@ -427,14 +428,14 @@ def test_an_expired_key_comes_before_an_unknown_scenario(client: httpx.Client) -
 
 
 def test_an_unknown_scenario_comes_before_the_bucket(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     assert api.create().status_code == 200
     assert api.create(headers={"X-Mock-Scenario": "no such thing"}).status_code == 400
     assert api.create().status_code == 429
 
 
 def test_an_unknown_scenario_takes_no_token_from_the_bucket(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     assert api.create(headers={"X-Mock-Scenario": "no such thing"}).status_code == 400
     assert api.create().status_code == 200
 
@@ -444,7 +445,7 @@ def test_an_unknown_scenario_comes_before_the_size(api: Api) -> None:
 
 
 def test_the_bucket_comes_before_the_size_and_the_body(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     api.new_task()
     assert row(post(api, padded(MIB + 1))) == CREATE_429
     assert row(post(api, b"{")) == CREATE_429
@@ -480,14 +481,14 @@ def test_a_replay_comes_before_access(client: httpx.Client) -> None:
 def test_a_replay_comes_before_the_balance(api: Api) -> None:
     headers = {"Idempotency-Key": "order-2025-09-06-0001"}
     task_id = api.new_task(headers=headers)
-    api.control("PATCH", "/account", {"remaining_credits": 0})
+    api.account.credits = 0
     assert api.create(headers=headers).json()["id"] == task_id
     assert api.create(prompt="another", headers=headers).status_code == 409
 
 
 def test_access_comes_before_the_balance(client: httpx.Client) -> None:
     api = Api(client, "sk-mock-no-access-and-poor")
-    api.control("PATCH", "/account", {"remaining_credits": 0})
+    api.account.credits = 0
     assert row(api.create()) == CREATE_403
 
 
@@ -554,8 +555,8 @@ def test_a_body_that_is_no_object_is_400(api: Api, body: Any) -> None:
 
 def test_a_refused_creation_makes_no_task_and_takes_no_credit(api: Api) -> None:
     api.create(duration=11)
-    assert api.control("GET", "/tasks") == {"tasks": []}
-    assert api.control("GET", "/account")["reserved_credits"] == 0
+    assert api.account.tasks == []
+    assert api.account.reserved_credits == 0
 
 
 @pytest.mark.parametrize("size", [5000])
@@ -748,7 +749,7 @@ def test_a_body_of_one_byte_more_is_413(api: Api) -> None:
     response = post(api, padded(MIB + 1))
     assert response.status_code == 413
     assert error(response)["type"] == "invalid_request_error"
-    assert api.control("GET", "/tasks") == {"tasks": []}
+    assert api.account.tasks == []
 
 
 @pytest.mark.parametrize(("opening", "closing", "levels"), [("[", "]", 1), ('{"a":', "}", 1), ('[{"a":', "}]", 2)])
@@ -777,7 +778,7 @@ def test_a_scenario_in_the_header_of_a_poll_is_ignored_and_the_journal_says_so(a
     task_id = api.new_task()
     response = api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "completed"})
     assert (response.status_code, response.json()["status"]) == (200, "pending")
-    assert "ignored" in json.dumps(api.control("GET", "/requests")["requests"][0])
+    assert "ignored" in json.dumps(api.account.requests[0])
 
 
 # --- Idempotency-Key ---
@@ -787,7 +788,7 @@ IDEMPOTENT = {"Idempotency-Key": "order-2025-09-06-0001"}
 
 def test_a_repeated_creation_answers_the_first_reply_again(api: Api) -> None:
     first = api.create(headers=IDEMPOTENT)
-    api.advance(60)
+    api.account.clock.advance(60)
     second = api.create(headers=IDEMPOTENT)
     assert second.content == first.content
     assert second.headers["idempotency-replayed"] == "true"
@@ -798,8 +799,8 @@ def test_a_repeated_creation_answers_the_first_reply_again(api: Api) -> None:
 def test_a_replay_makes_no_task_and_takes_no_credit(api: Api) -> None:
     for _ in range(3):
         api.create(headers=IDEMPOTENT)
-    assert len(api.control("GET", "/tasks")["tasks"]) == 1
-    assert api.control("GET", "/account")["reserved_credits"] == 5.76
+    assert len(api.account.tasks) == 1
+    assert api.account.reserved_credits == 5.76
 
 
 def test_the_same_key_with_another_body_is_409(api: Api) -> None:
@@ -816,10 +817,10 @@ def test_another_key_makes_another_task(api: Api) -> None:
 
 
 def test_refused_creations_are_not_remembered(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 0})
+    api.account.credits = 0
     assert api.create(headers=IDEMPOTENT).status_code == 402
     assert api.create(duration=11, headers=IDEMPOTENT).status_code == 400
-    api.control("PATCH", "/account", {"remaining_credits": 10})
+    api.account.credits = 10
     response = api.create(headers=IDEMPOTENT)
     assert response.status_code == 200
     assert "idempotency-replayed" not in response.headers
@@ -845,17 +846,17 @@ def test_another_idempotency_key_is_400(api: Api, key: str) -> None:
 
 def test_a_foreign_task_stays_foreign_when_it_is_over(api: Api, other: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     assert row(other.request("GET", f"/v1/tasks/{task_id}")) == QUERY_403
 
 
 def test_every_second_of_a_tasks_life() -> None:
     with serving(generation_time=(100.0, 100.0)) as api:
-        api.freeze()
+        api.account.clock.freeze()
         task_id = api.new_task()
         seen = [api.task(task_id)]
         for _ in range(110):
-            api.advance(1)
+            api.account.clock.advance(1)
             seen.append(api.task(task_id))
     # queue time is 10 % of the generation time
     assert [task["status"] for task in seen] == ["pending"] * 10 + ["processing"] * 90 + ["completed"] * 11
@@ -873,17 +874,17 @@ def test_every_second_of_a_tasks_life() -> None:
 
 def test_a_task_is_over_at_its_own_end_and_not_a_moment_before(api: Api) -> None:
     task_id = api.new_task()
-    now = api.control("GET", "/clock")["now"]
-    api.control("PATCH", "/clock", {"now": now + 5 - 0.001})
+    now = api.account.clock.now
+    api.account.clock.now = now + 5 - 0.001
     assert api.task(task_id)["status"] == "processing"
-    api.control("PATCH", "/clock", {"now": now + 5})
+    api.account.clock.now = now + 5
     assert api.task(task_id)["status"] == "completed"
 
 
 def test_a_failed_task_tells_why_and_has_no_results(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(3)
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed", "code": "content_policy_violation"})
+    api.account.clock.advance(3)
+    api.account.task(task_id).finish("failed", code="content_policy_violation")
     task = api.task(task_id)
     assert (task["status"], task["progress"], task["task_info"]) == ("failed", 0, {"can_cancel": False})
     assert set(task["error"]) == {"code", "message", "type"}
@@ -893,7 +894,7 @@ def test_a_failed_task_tells_why_and_has_no_results(api: Api) -> None:
 
 def test_a_cancelled_task_is_shown_as_failed_with_request_cancelled(api: Api) -> None:
     task_id = api.new_task()
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "cancelled"})
+    api.account.task(task_id).finish("cancelled")
     task = api.task(task_id)
     assert (task["status"], task["error"]["code"]) == ("failed", "request_cancelled")
 
@@ -922,7 +923,7 @@ def test_the_published_limits_hold_on_a_running_clock() -> None:
 
 def test_a_result_link_has_the_shape_of_the_services(api: Api, server: MockServer) -> None:
     task_id = api.new_task()
-    now = api.advance(5)
+    now = api.account.clock.advance(5)
     [url] = api.task(task_id)["results"]
     assert url.startswith(server.url + "/files/")
     account, videos, *day, name = url.removeprefix(server.url + "/files/").split("/")
@@ -937,13 +938,13 @@ def test_a_result_link_has_the_shape_of_the_services(api: Api, server: MockServe
 
 def test_a_result_link_takes_the_creating_requests_host(api: Api) -> None:
     task_id = api.new_task(headers={"Host": "mock.example:8080"})
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.task(task_id)["results"][0].startswith("http://mock.example:8080/files/")
 
 
 def test_a_result_link_does_not_change_with_the_polls_host(api: Api, server: MockServer) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     task = api.request("GET", f"/v1/tasks/{task_id}", headers={"Host": "elsewhere.example"}).json()
     assert task["results"][0].startswith(server.url)
 
@@ -951,15 +952,15 @@ def test_a_result_link_does_not_change_with_the_polls_host(api: Api, server: Moc
 @pytest.mark.parametrize("host", ['evil"example', "a b", "a/b", "user@host", "<x>", "a:b:c", "a:123456"])
 def test_a_host_that_is_none_stays_out_of_result_links(api: Api, server: MockServer, host: str) -> None:
     task_id = api.new_task(headers={"Host": host})
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.task(task_id)["results"][0].startswith(server.url + "/files/")
 
 
 def test_public_url_is_what_result_links_begin_with() -> None:
     with serving(public_url="https://videos.example/mock") as api:
-        api.freeze()
+        api.account.clock.freeze()
         task_id = api.new_task()
-        api.advance(5)
+        api.account.clock.advance(5)
         assert api.task(task_id)["results"][0].startswith("https://videos.example/mock/files/")
 
 
@@ -967,7 +968,7 @@ def test_public_url_is_what_result_links_begin_with() -> None:
 
 
 def money(api: Api) -> tuple[Any, Any, Any]:
-    account = api.control("GET", "/account")
+    account = api.account.call("GET", "/account")
     return account["remaining_credits"], account["reserved_credits"], account["used_credits"]
 
 
@@ -975,29 +976,29 @@ def money(api: Api) -> tuple[Any, Any, Any]:
 def test_the_price_is_reserved_then_charged(api: Api, duration: int, left: float, price: float) -> None:
     api.new_task(duration=duration)
     assert money(api) == (left, price, 0)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert money(api) == (left, 0, price)
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
-def test_a_task_that_fails_costs_nothing(api: Api, outcome: str) -> None:
+def test_a_task_that_fails_costs_nothing(api: Api, outcome: Outcome) -> None:
     task_id = api.new_task()
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": outcome})
+    api.account.task(task_id).finish(outcome)
     assert money(api) == (1000, 0, 0)
 
 
 def test_a_task_finished_by_hand_is_charged_once(api: Api) -> None:
     task_id = api.new_task()
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
+    api.account.task(task_id).finish()
     assert money(api) == (994.24, 0, 5.76)
-    api.advance(60)
+    api.account.clock.advance(60)
     assert money(api) == (994.24, 0, 5.76)
 
 
 def test_credits_leave_out_what_is_reserved(api: Api) -> None:
     api.new_task()
     assert api.credits() == {"remaining_credits": 994.24, "unlimited_credits": False, "used_credits": 0}
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.credits() == {"remaining_credits": 994.24, "unlimited_credits": False, "used_credits": 5.76}
 
 
@@ -1014,7 +1015,7 @@ def test_credits_have_the_documented_shape(api: Api) -> None:
 
 
 def test_credits_may_have_four_decimal_places(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 99416.4429})
+    api.account.credits = 99416.4429
     assert api.credits()["remaining_credits"] == 99416.4429
 
 
@@ -1028,24 +1029,24 @@ def test_an_unlimited_account_says_so_and_is_never_refused() -> None:
 
 
 def test_the_last_credit_buys_and_then_402_creates_nothing(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 11.52})
+    api.account.credits = 11.52
     api.new_task()
     api.new_task()
     assert row(api.create()) == CREATE_402
     assert money(api) == (0, 11.52, 0)
-    assert len(api.control("GET", "/tasks")["tasks"]) == 2
+    assert len(api.account.tasks) == 2
 
 
 def test_returned_credits_buy_again(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 5.76})
+    api.account.credits = 5.76
     task_id = api.new_task()
     assert api.create().status_code == 402
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
+    api.account.task(task_id).finish("failed")
     assert api.create().status_code == 200
 
 
 def test_an_empty_account_can_still_poll(api: Api) -> None:
-    api.control("PATCH", "/account", {"remaining_credits": 5.76})
+    api.account.credits = 5.76
     task_id = api.new_task()
     assert api.task(task_id)["status"] == "pending"
 
@@ -1054,7 +1055,7 @@ def test_a_hundred_tasks_leave_no_rounding_behind(api: Api) -> None:
     for number in range(100):
         api.new_task(duration=15 if number % 2 else 10)
     assert money(api) == (280, 720, 0)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert money(api) == (280, 0, 720)
 
 
@@ -1069,7 +1070,7 @@ def test_prices_come_from_the_configuration() -> None:
 
 def test_beyond_the_rate_limit_each_operation_answers_its_own_429(api: Api) -> None:
     task_id = api.new_task()
-    api.control("PATCH", "/account", {"rate_limit": "2/minute"})
+    api.account.rate_limit = "2/minute"
     assert api.task(task_id)
     assert api.credits()
     refused = [api.create(), api.request("GET", f"/v1/tasks/{task_id}"), api.request("GET", CREDITS)]
@@ -1078,56 +1079,56 @@ def test_beyond_the_rate_limit_each_operation_answers_its_own_429(api: Api) -> N
 
 
 def test_waiting_as_long_as_retry_after_says_is_enough(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "7/minute"})
+    api.account.rate_limit = "7/minute"
     for _ in range(7):
         assert api.request("GET", CREDITS).status_code == 200
     refused = api.request("GET", CREDITS)
     assert refused.status_code == 429
-    api.advance(int(refused.headers["retry-after"]))
+    api.account.clock.advance(int(refused.headers["retry-after"]))
     assert api.request("GET", CREDITS).status_code == 200
 
 
 def test_tokens_come_back_on_the_accounts_clock(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "60/minute"})
+    api.account.rate_limit = "60/minute"
     for _ in range(60):
         assert api.request("GET", CREDITS).status_code == 200
     assert api.request("GET", CREDITS).status_code == 429
-    api.advance(0.5)
+    api.account.clock.advance(0.5)
     assert api.request("GET", CREDITS).status_code == 429
-    api.advance(0.5)
+    api.account.clock.advance(0.5)
     assert api.request("GET", CREDITS).status_code == 200
     assert api.request("GET", CREDITS).status_code == 429
 
 
 def test_the_bucket_holds_no_more_than_its_capacity(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "3/minute"})
-    api.advance(86_400)
+    api.account.rate_limit = "3/minute"
+    api.account.clock.advance(86_400)
     statuses = [api.request("GET", CREDITS).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
 
 
 def test_files_and_the_control_api_are_free(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     [url] = api.task(task_id)["results"]
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     for _ in range(5):
         assert api.client.get(url).status_code == 200
-        assert api.control("GET", "/account")
+        assert api.account.call("GET", "/account")
     assert api.request("GET", CREDITS).status_code == 200
     assert api.request("GET", CREDITS).status_code == 429
     assert api.client.get(url).status_code == 200
 
 
 def test_a_rate_limited_creation_takes_no_credit(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     api.new_task()
     api.create()
     assert money(api) == (994.24, 5.76, 0)
 
 
 def test_two_accounts_have_two_buckets(api: Api, other: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     assert [api.create().status_code for _ in range(2)] == [200, 429]
     assert [other.create().status_code for _ in range(2)] == [200, 200]
 
@@ -1135,9 +1136,9 @@ def test_two_accounts_have_two_buckets(api: Api, other: Api) -> None:
 def test_the_rate_limit_of_the_settings_holds_for_every_account() -> None:
 
     with serving(rate_limit="2/hour") as api:
-        for account in (api, Api(api.client, "sk-second")):
-            account.freeze()
-            assert [account.create().status_code for _ in range(3)] == [200, 200, 429]
+        for each in (api, Api(api.client, "sk-second")):
+            each.account.clock.freeze()
+            assert [each.create().status_code for _ in range(3)] == [200, 200, 429]
 
 
 # --- a browser page that may call ---

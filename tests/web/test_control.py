@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sora_mock.client import AllAccounts
 from sora_mock.server import MockServer
 from sora_mock.version import VERSION
 from tests.conftest import ORDER, Api
@@ -44,14 +45,13 @@ def own(shared: httpx.Client) -> httpx.Client:
 def other(api: Api) -> Api:
     """A second account on the same server."""
     second = Api(api.client, api.key + "-other")
-    second.freeze()
+    second.account.clock.freeze()
     return second
 
 
 def keyless(client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
-    response = client.request(method, "/__mock" + path, **({} if body is None else {"json": body}))
-    assert response.is_success, response.text
-    return response.json()
+    """The response to a control request about the whole server."""
+    return AllAccounts(str(client.base_url)).call(method, path, body)
 
 
 def refused(response: httpx.Response, status: int) -> Any:
@@ -106,13 +106,13 @@ def test_a_wrong_key_is_refused_and_not_taken_for_none(client: httpx.Client, hea
 
 @pytest.mark.parametrize("key", ["sk-mock-expired-k", "sk-mock-broken-k", "sk-mock-rate-limited-k"])
 def test_a_key_with_a_meaning_can_be_controlled(client: httpx.Client, key: str) -> None:
-    assert Api(client, key).control("GET", "/account")["remaining_credits"] == 1000
+    assert Api(client, key).account.call("GET", "/account")["remaining_credits"] == 1000
 
 
 def test_a_control_call_takes_no_rate_limit_token(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
+    api.account.rate_limit = "1/hour"
     for _ in range(5):
-        api.control("GET", "/clock")
+        api.account.call("GET", "/clock")
     assert api.request("GET", "/v1/credits").status_code == 200
 
 
@@ -167,34 +167,34 @@ def test_a_near_name_is_suggested(api: Api) -> None:
 
 
 def test_the_clock_answers_now_speed_and_frozen(api: Api) -> None:
-    clock = api.control("GET", "/clock")
+    clock = api.account.call("GET", "/clock")
     assert isinstance(clock["now"], float)
     assert (clock["speed"], clock["frozen"]) == (1.0, True)
 
 
 def test_the_clock_of_a_new_account_shows_unix_seconds_and_runs(own: httpx.Client) -> None:
     api = Api(own, "sk-new")
-    first = api.control("GET", "/clock")
-    second = api.control("GET", "/clock")
+    first = api.account.call("GET", "/clock")
+    second = api.account.call("GET", "/clock")
     assert first["frozen"] is False
     assert 1_700_000_000 < first["now"] < second["now"]
 
 
 def test_a_frozen_clock_stands_still(api: Api) -> None:
-    assert api.control("GET", "/clock")["now"] == api.control("GET", "/clock")["now"]
+    assert api.account.call("GET", "/clock")["now"] == api.account.call("GET", "/clock")["now"]
 
 
 def test_freezing_does_not_move_the_clock(own: httpx.Client) -> None:
     api = Api(own, "sk-new")
-    before = api.control("GET", "/clock")["now"]
-    frozen = api.control("PATCH", "/clock", {"frozen": True})["now"]
-    thawed = api.control("PATCH", "/clock", {"frozen": False})["now"]
-    after = api.control("GET", "/clock")["now"]
+    before = api.account.call("GET", "/clock")["now"]
+    frozen = api.account.call("PATCH", "/clock", {"frozen": True})["now"]
+    thawed = api.account.call("PATCH", "/clock", {"frozen": False})["now"]
+    after = api.account.call("GET", "/clock")["now"]
     assert before <= frozen <= thawed <= after < before + 10
 
 
 def test_every_change_answers_the_clock(api: Api) -> None:
-    now = api.control("GET", "/clock")["now"]
+    now = api.account.call("GET", "/clock")["now"]
     for method, path, body in (
         ("PATCH", "/clock", {"speed": 2}),
         ("PATCH", "/clock", {"now": now + 5}),
@@ -202,54 +202,54 @@ def test_every_change_answers_the_clock(api: Api) -> None:
         ("PATCH", "/clock", {}),
         ("POST", "/clock/advance", {"seconds": 0}),
     ):
-        assert api.control(method, path, body) == api.control("GET", "/clock")
+        assert api.account.call(method, path, body) == api.account.call("GET", "/clock")
 
 
 def test_advance_moves_the_clock_by_exactly_that_much(api: Api) -> None:
-    before = api.control("GET", "/clock")["now"]
-    assert api.control("POST", "/clock/advance", {"seconds": 300}) == {
-        **api.control("GET", "/clock"),
+    before = api.account.call("GET", "/clock")["now"]
+    assert api.account.call("POST", "/clock/advance", {"seconds": 300}) == {
+        **api.account.call("GET", "/clock"),
         "now": before + 300,
     }
 
 
 def test_advance_moves_a_running_clock_too(own: httpx.Client) -> None:
     api = Api(own, "sk-new")
-    before = api.control("GET", "/clock")["now"]
-    after = api.control("POST", "/clock/advance", {"seconds": 3600})
+    before = api.account.call("GET", "/clock")["now"]
+    after = api.account.call("POST", "/clock/advance", {"seconds": 3600})
     assert after["frozen"] is False
     assert 3600 <= after["now"] - before < 3610
 
 
 def test_the_clock_can_be_set_forwards(api: Api) -> None:
-    now = api.control("GET", "/clock")["now"]
-    assert api.control("PATCH", "/clock", {"now": now + 1000.5})["now"] == now + 1000.5
+    now = api.account.call("GET", "/clock")["now"]
+    assert api.account.call("PATCH", "/clock", {"now": now + 1000.5})["now"] == now + 1000.5
 
 
 def test_the_clock_can_be_set_to_its_own_moment(api: Api) -> None:
-    now = api.control("GET", "/clock")["now"]
-    assert api.control("PATCH", "/clock", {"now": now})["now"] == now
+    now = api.account.call("GET", "/clock")["now"]
+    assert api.account.call("PATCH", "/clock", {"now": now})["now"] == now
 
 
 def test_the_clock_cannot_be_set_backwards(api: Api) -> None:
-    now = api.control("GET", "/clock")["now"]
+    now = api.account.call("GET", "/clock")["now"]
     refused(api.request("PATCH", "/__mock/clock", json={"now": now - 0.001, "speed": 7, "frozen": False}), 400)
     # nothing of a refused change happens
-    clock = api.control("GET", "/clock")
+    clock = api.account.call("GET", "/clock")
     assert (clock["now"], clock["speed"], clock["frozen"]) == (now, 1.0, True)
 
 
 def test_setting_the_clock_settles_like_advance(api: Api) -> None:
     api.new_task()
-    now = api.control("GET", "/clock")["now"]
-    api.control("PATCH", "/clock", {"now": now + 5})
-    account = api.control("GET", "/account")
+    now = api.account.call("GET", "/clock")["now"]
+    api.account.clock.now = now + 5
+    account = api.account.call("GET", "/account")
     assert (account["reserved_credits"], account["used_credits"]) == (0, 5.76)
 
 
 def test_a_fast_clock_runs_fast(own: httpx.Client) -> None:
     api = Api(own, "sk-new")
-    before = api.control("PATCH", "/clock", {"speed": 1_000_000})
+    before = api.account.call("PATCH", "/clock", {"speed": 1_000_000})
     assert before["speed"] == 1_000_000
     task_id = api.new_task()
     assert api.task(task_id)["status"] == "completed"
@@ -257,9 +257,9 @@ def test_a_fast_clock_runs_fast(own: httpx.Client) -> None:
 
 def test_a_faster_clock_does_not_jump(own: httpx.Client) -> None:
     api = Api(own, "sk-new")
-    api.control("PATCH", "/clock", {"frozen": True})
-    now = api.control("GET", "/clock")["now"]
-    assert api.control("PATCH", "/clock", {"speed": 60})["now"] == now
+    api.account.clock.freeze()
+    now = api.account.call("GET", "/clock")["now"]
+    assert api.account.call("PATCH", "/clock", {"speed": 60})["now"] == now
 
 
 @pytest.mark.parametrize(
@@ -289,19 +289,19 @@ def test_a_faster_clock_does_not_jump(own: httpx.Client) -> None:
     ids=str,
 )
 def test_a_bad_change_of_the_clock_is_400_and_named(api: Api, body: dict[str, Any]) -> None:
-    before = api.control("GET", "/clock")
+    before = api.account.call("GET", "/clock")
     [name] = body
     assert name in refused(api.request("PATCH", "/__mock/clock", json=body), 400)["message"]
-    assert api.control("GET", "/clock") == before
+    assert api.account.call("GET", "/clock") == before
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"seconds": -1}, {"seconds": "5"}, {"seconds": None}, {"seconds": True}, {"seconds": 1e300}], ids=str
 )
 def test_a_bad_advance_is_400(api: Api, body: dict[str, Any]) -> None:
-    before = api.control("GET", "/clock")
+    before = api.account.call("GET", "/clock")
     assert "seconds" in refused(api.request("POST", "/__mock/clock/advance", json=body), 400)["message"]
-    assert api.control("GET", "/clock") == before
+    assert api.account.call("GET", "/clock") == before
 
 
 @pytest.mark.parametrize("written", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400, "9" * 5000])
@@ -315,8 +315,8 @@ def test_a_number_beyond_all_bounds_is_400(api: Api, method: str, path: str, nam
 
 
 def test_the_clock_ends_where_ids_would_need_eleven_digits(api: Api) -> None:
-    api.advance(LAST_MOMENT)
-    assert api.control("GET", "/clock")["now"] <= LAST_MOMENT
+    api.account.clock.advance(LAST_MOMENT)
+    assert api.account.call("GET", "/clock")["now"] <= LAST_MOMENT
     assert len(api.new_task().split("-")[2]) == 10
 
 
@@ -324,45 +324,45 @@ def test_the_clock_ends_where_ids_would_need_eleven_digits(api: Api) -> None:
 
 
 def test_per_request_ends_a_polling_loop_after_a_known_number_of_polls(api: Api) -> None:
-    api.control("PATCH", "/clock", {"per_request": 1})
+    api.account.clock.per_request(1)
     task_id = api.new_task()
     statuses = [api.task(task_id)["status"] for _ in range(6)]
     assert statuses == ["processing"] * 4 + ["completed"] * 2
 
 
 def test_every_operation_advances_the_clock_first(api: Api) -> None:
-    now = api.control("PATCH", "/clock", {"per_request": 5})["now"]
+    now = api.account.call("PATCH", "/clock", {"per_request": 5})["now"]
     assert api.create().json()["created"] == int(now + 5)
     api.credits()
     assert api.request("GET", "/v1/tasks/abc").status_code == 400
-    assert api.control("GET", "/clock")["now"] == now + 15
+    assert api.account.call("GET", "/clock")["now"] == now + 15
 
 
 def test_control_calls_do_not_advance_the_clock(api: Api) -> None:
-    now = api.control("PATCH", "/clock", {"per_request": 5})["now"]
-    assert [api.control("GET", "/clock")["now"] for _ in range(3)] == [now] * 3
+    now = api.account.call("PATCH", "/clock", {"per_request": 5})["now"]
+    assert [api.account.call("GET", "/clock")["now"] for _ in range(3)] == [now] * 3
 
 
 def test_per_request_is_the_accounts_own(api: Api, other: Api) -> None:
-    api.control("PATCH", "/clock", {"per_request": 5})
-    now = other.control("GET", "/clock")["now"]
+    api.account.clock.per_request(5)
+    now = other.account.call("GET", "/clock")["now"]
     other.credits()
     api.credits()
-    assert other.control("GET", "/clock")["now"] == now
+    assert other.account.call("GET", "/clock")["now"] == now
 
 
 def test_per_request_0_ends_it(api: Api) -> None:
-    now = api.control("PATCH", "/clock", {"per_request": 5})["now"]
-    api.control("PATCH", "/clock", {"per_request": 0})
+    now = api.account.call("PATCH", "/clock", {"per_request": 5})["now"]
+    api.account.clock.per_request(0)
     api.credits()
-    assert api.control("GET", "/clock")["now"] == now
+    assert api.account.call("GET", "/clock")["now"] == now
 
 
 # --- account ---
 
 
 def test_an_account_answers_its_four_fields(api: Api) -> None:
-    assert api.control("GET", "/account") == {
+    assert api.account.call("GET", "/account") == {
         "remaining_credits": 1000,
         "reserved_credits": 0,
         "used_credits": 0,
@@ -371,36 +371,36 @@ def test_an_account_answers_its_four_fields(api: Api) -> None:
 
 
 def test_a_change_of_the_account_answers_the_account(api: Api) -> None:
-    answer = api.control("PATCH", "/account", {"remaining_credits": 12.5, "rate_limit": "60/minute"})
+    answer = api.account.call("PATCH", "/account", {"remaining_credits": 12.5, "rate_limit": "60/minute"})
     assert answer == {
         "remaining_credits": 12.5,
         "reserved_credits": 0,
         "used_credits": 0,
         "rate_limit": "60/minute",
     }
-    assert answer == api.control("GET", "/account")
+    assert answer == api.account.call("GET", "/account")
 
 
 def test_an_account_can_be_unlimited_and_limited_again(api: Api) -> None:
-    assert api.control("PATCH", "/account", {"remaining_credits": "unlimited"})["remaining_credits"] == "unlimited"
+    assert api.account.call("PATCH", "/account", {"remaining_credits": "unlimited"})["remaining_credits"] == "unlimited"
     assert api.credits()["unlimited_credits"] is True
-    assert api.control("PATCH", "/account", {"remaining_credits": 0})["remaining_credits"] == 0
+    assert api.account.call("PATCH", "/account", {"remaining_credits": 0})["remaining_credits"] == 0
     assert api.create().status_code == 402
 
 
 def test_a_rate_limit_can_be_lifted(api: Api) -> None:
-    api.control("PATCH", "/account", {"rate_limit": "1/hour"})
-    assert api.control("PATCH", "/account", {"rate_limit": None})["rate_limit"] is None
+    api.account.rate_limit = "1/hour"
+    assert api.account.call("PATCH", "/account", {"rate_limit": None})["rate_limit"] is None
     assert [api.request("GET", "/v1/credits").status_code for _ in range(3)] == [200] * 3
 
 
 def test_a_new_balance_leaves_what_is_reserved_and_used(api: Api) -> None:
     api.new_task()
-    api.control("PATCH", "/account", {"remaining_credits": 1})
-    account = api.control("GET", "/account")
+    api.account.credits = 1
+    account = api.account.call("GET", "/account")
     assert (account["remaining_credits"], account["reserved_credits"], account["used_credits"]) == (1, 5.76, 0)
-    api.advance(5)
-    account = api.control("GET", "/account")
+    api.account.clock.advance(5)
+    account = api.account.call("GET", "/account")
     assert (account["remaining_credits"], account["reserved_credits"], account["used_credits"]) == (1, 0, 5.76)
 
 
@@ -431,37 +431,37 @@ def test_a_new_balance_leaves_what_is_reserved_and_used(api: Api) -> None:
     ids=str,
 )
 def test_a_bad_change_of_the_account_is_400_and_named(api: Api, body: dict[str, Any]) -> None:
-    before = api.control("GET", "/account")
+    before = api.account.call("GET", "/account")
     [name] = body
     assert name in refused(api.request("PATCH", "/__mock/account", json=body), 400)["message"]
-    assert api.control("GET", "/account") == before
+    assert api.account.call("GET", "/account") == before
 
 
 def test_a_change_that_is_half_bad_changes_nothing(api: Api) -> None:
-    before = api.control("GET", "/account")
+    before = api.account.call("GET", "/account")
     refused(api.request("PATCH", "/__mock/account", json={"remaining_credits": 5, "rate_limit": "fast"}), 400)
-    assert api.control("GET", "/account") == before
+    assert api.account.call("GET", "/account") == before
 
 
 # --- tasks and finish ---
 
 
 def test_tasks_are_listed_newest_first(api: Api) -> None:
-    assert api.control("GET", "/tasks") == {"tasks": []}
+    assert api.account.call("GET", "/tasks") == {"tasks": []}
     created = [api.new_task() for _ in range(3)]
-    assert [task["id"] for task in api.control("GET", "/tasks")["tasks"]] == created[::-1]
+    assert [task["id"] for task in api.account.call("GET", "/tasks")["tasks"]] == created[::-1]
 
 
 def test_a_listed_task_shows_what_the_query_shows(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
-    [listed] = api.control("GET", "/tasks")["tasks"]
+    api.account.clock.advance(5)
+    [listed] = api.account.call("GET", "/tasks")["tasks"]
     assert listed.items() >= api.task(task_id).items()
 
 
 def test_finish_completes_a_task_at_once(api: Api) -> None:
     task_id = api.new_task()
-    answer = api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
+    answer = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
     assert (answer["id"], answer["status"], answer["progress"]) == (task_id, "completed", 100)
     assert answer.items() >= api.task(task_id).items()
 
@@ -476,7 +476,7 @@ def test_finish_completes_a_task_at_once(api: Api) -> None:
 )
 def test_finish_fails_a_task_with_a_code(api: Api, body: dict[str, str], code: str) -> None:
     task_id = api.new_task()
-    answer = api.control("POST", f"/tasks/{task_id}/finish", body)
+    answer = api.account.call("POST", f"/tasks/{task_id}/finish", body)
     assert (answer["status"], answer["error"]["code"]) == ("failed", code)
     assert api.task(task_id)["error"]["message"]
 
@@ -484,7 +484,7 @@ def test_finish_fails_a_task_with_a_code(api: Api, body: dict[str, str], code: s
 def test_finish_takes_a_message_of_its_own(api: Api) -> None:
     task_id = api.new_task()
     body = {"outcome": "failed", "code": "content_policy_violation", "message": "nudity\ndetected"}
-    api.control("POST", f"/tasks/{task_id}/finish", body)
+    api.account.call("POST", f"/tasks/{task_id}/finish", body)
     assert api.task(task_id)["error"] == {
         "code": "content_policy_violation",
         "message": "nudity\ndetected",
@@ -512,24 +512,24 @@ def test_finish_takes_a_message_of_its_own(api: Api) -> None:
 )
 def test_finish_knows_every_documented_failure_code(api: Api, code: str) -> None:
     task_id = api.new_task()
-    answer = api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed", "code": code})
+    answer = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "failed", "code": code})
     assert answer["error"]["code"] == code
 
 
 def test_a_task_can_be_finished_while_it_is_processing(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(3)
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
-    api.advance(100)
+    api.account.clock.advance(3)
+    api.account.task(task_id).finish("failed")
+    api.account.clock.advance(100)
     assert api.task(task_id)["status"] == "failed"
 
 
 def test_a_task_cannot_be_finished_twice(api: Api) -> None:
     task_id = api.new_task()
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
+    api.account.task(task_id).finish("failed")
     refused(api.request("POST", f"/__mock/tasks/{task_id}/finish", json={"outcome": "completed"}), 409)
     assert api.task(task_id)["status"] == "failed"
-    assert api.control("GET", "/account")["remaining_credits"] == 1000
+    assert api.account.call("GET", "/account")["remaining_credits"] == 1000
 
 
 @pytest.mark.parametrize("task_id", ["abc", "task-unified-1757169743-7cvnl5zw", "%00"])
@@ -578,8 +578,8 @@ def test_a_bad_finish_is_400_and_ends_nothing(api: Api, body: dict[str, Any]) ->
 
 def test_a_request_is_recorded_with_its_fields(api: Api) -> None:
     created = api.create()
-    [record] = api.control("GET", "/requests")["requests"]
-    assert record["at"] == api.control("GET", "/clock")["now"]
+    [record] = api.account.call("GET", "/requests")["requests"]
+    assert record["at"] == api.account.call("GET", "/clock")["now"]
     assert (record["method"], record["path"], record["status"]) == ("POST", "/v1/videos/generations", 200)
     assert (record["scenario"], record["request"], record["response"]) == ("completed", ORDER, created.json())
 
@@ -588,21 +588,21 @@ def test_requests_are_listed_newest_first(api: Api) -> None:
     api.credits()
     api.create()
     api.request("GET", "/v1/tasks/abc")
-    assert [record["status"] for record in api.control("GET", "/requests")["requests"]] == [400, 200, 200]
+    assert [record["status"] for record in api.account.call("GET", "/requests")["requests"]] == [400, 200, 200]
 
 
 def test_refused_requests_are_recorded(api: Api) -> None:
     api.create(duration=11)
     api.request("POST", "/v1/videos/generations", content=b"{")
-    records = api.control("GET", "/requests")["requests"]
+    records = api.account.call("GET", "/requests")["requests"]
     assert [record["status"] for record in records] == [400, 400]
     assert records[0]["request"] == "{"
     assert records[1]["response"]["error"]["param"] == "duration"
 
 
 def test_control_calls_are_not_recorded(api: Api) -> None:
-    api.control("GET", "/clock")
-    assert api.control("GET", "/requests") == {"requests": []}
+    api.account.call("GET", "/clock")
+    assert api.account.call("GET", "/requests") == {"requests": []}
 
 
 def test_a_request_with_a_bad_key_is_in_the_whole_servers_journal(own: httpx.Client) -> None:
@@ -680,17 +680,17 @@ def test_keys_are_redacted_wherever_they_are(own: httpx.Client, sent: dict[str, 
 def test_a_task_id_is_not_taken_for_a_key(api: Api) -> None:
     task_id = api.new_task()
     api.task(task_id)
-    records = api.control("GET", "/requests")["requests"]
+    records = api.account.call("GET", "/requests")["requests"]
     assert records[0]["path"] == f"/v1/tasks/{task_id}"
     assert records[1]["response"]["id"] == task_id
 
 
 def test_the_bytes_of_a_video_are_not_in_the_journal(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     url = api.task(task_id)["results"][0]
     api.client.get(url)
-    record = api.control("GET", "/requests")["requests"][0]
+    record = api.account.call("GET", "/requests")["requests"][0]
     assert record["path"] in url
     assert len(json.dumps(record)) < 3000
 
@@ -698,7 +698,7 @@ def test_the_bytes_of_a_video_are_not_in_the_journal(api: Api) -> None:
 def test_the_journal_is_bounded_by_count(api: Api) -> None:
     for number in range(1050):
         api.request("GET", f"/v1/tasks/task-unified-{number}")
-    records = api.control("GET", "/requests")["requests"]
+    records = api.account.call("GET", "/requests")["requests"]
     assert len(records) <= 1000
     # the oldest go first
     assert records[0]["path"] == "/v1/tasks/task-unified-1049"
@@ -722,13 +722,13 @@ def test_the_journal_of_many_large_headers_is_bounded(api: Api) -> None:
 
 
 def test_two_keys_never_see_each_other(api: Api, other: Api) -> None:
-    before = {path: other.control("GET", path) for path in ("/clock", "/account", "/tasks", "/requests")}
+    before = {path: other.account.call("GET", path) for path in ("/clock", "/account", "/tasks", "/requests")}
     api.new_task()
-    api.control("PATCH", "/account", {"remaining_credits": 7, "rate_limit": "5/minute"})
-    api.advance(1000)
-    api.control("PATCH", "/clock", {"speed": 5, "per_request": 9})
-    api.task(api.control("GET", "/tasks")["tasks"][0]["id"])
-    assert {path: other.control("GET", path) for path in before} == before
+    api.account.call("PATCH", "/account", {"remaining_credits": 7, "rate_limit": "5/minute"})
+    api.account.clock.advance(1000)
+    api.account.call("PATCH", "/clock", {"speed": 5, "per_request": 9})
+    api.task(api.account.call("GET", "/tasks")["tasks"][0]["id"])
+    assert {path: other.account.call("GET", path) for path in before} == before
 
 
 def test_keyless_advance_reaches_every_account_and_later_ones(own: httpx.Client) -> None:
@@ -738,16 +738,16 @@ def test_keyless_advance_reaches_every_account_and_later_ones(own: httpx.Client)
     before = keyless(own, "GET", "/clock")["now"]
     assert keyless(own, "POST", "/clock/advance", {"seconds": 5})["now"] == before + 5
     assert [account.task(task_id)["status"] for account, task_id in tasks] == ["completed"] * 2
-    assert Api(own, "sk-later").control("GET", "/clock")["now"] == before + 5
+    assert Api(own, "sk-later").account.call("GET", "/clock")["now"] == before + 5
 
 
 def test_keyless_changes_of_the_clock_reach_every_account_and_later_ones(own: httpx.Client) -> None:
     first = Api(own, "sk-a")
-    first.control("GET", "/clock")
+    first.account.call("GET", "/clock")
     template = keyless(own, "PATCH", "/clock", {"frozen": True, "speed": 3})
     assert (template["frozen"], template["speed"]) == (True, 3)
     for key in ("sk-a", "sk-later"):
-        clock = Api(own, key).control("GET", "/clock")
+        clock = Api(own, key).account.call("GET", "/clock")
         assert (clock["frozen"], clock["speed"]) == (True, 3)
 
 
@@ -755,13 +755,13 @@ def test_keyless_changes_of_the_account_reach_every_account_and_later_ones(own: 
     Api(own, "sk-a").credits()
     keyless(own, "PATCH", "/account", {"remaining_credits": 7, "rate_limit": "5/minute"})
     for key in ("sk-a", "sk-later"):
-        account = Api(own, key).control("GET", "/account")
+        account = Api(own, key).account.call("GET", "/account")
         assert (account["remaining_credits"], account["rate_limit"]) == (7, "5/minute")
 
 
 def test_keyless_reads_show_what_new_accounts_begin_with(own: httpx.Client) -> None:
-    Api(own, "sk-a").control("PATCH", "/account", {"remaining_credits": 3})
-    Api(own, "sk-a").control("PATCH", "/clock", {"speed": 9})
+    Api(own, "sk-a").account.credits = 3
+    Api(own, "sk-a").account.clock.speed = 9
     assert keyless(own, "GET", "/account") == {
         "remaining_credits": 1000,
         "reserved_credits": 0,
@@ -778,10 +778,10 @@ def test_keyless_tasks_are_those_of_all_accounts_newest_first(own: httpx.Client)
 
 def test_a_keyless_clock_cannot_be_set_before_any_accounts_moment(own: httpx.Client) -> None:
     keyless(own, "PATCH", "/clock", {"frozen": True})
-    ahead = Api(own, "sk-a").advance(1000)
+    ahead = Api(own, "sk-a").account.clock.advance(1000)
     refused(own.patch("/__mock/clock", json={"now": ahead - 1}), 400)
     keyless(own, "PATCH", "/clock", {"now": ahead})
-    assert Api(own, "sk-b").control("GET", "/clock")["now"] == ahead
+    assert Api(own, "sk-b").account.call("GET", "/clock")["now"] == ahead
 
 
 def test_the_no_credit_key_stays_poor_whatever_new_accounts_begin_with(own: httpx.Client) -> None:
@@ -794,13 +794,13 @@ def test_the_no_credit_key_stays_poor_whatever_new_accounts_begin_with(own: http
 
 def test_reset_forgets_the_account(api: Api, other: Api) -> None:
     task_id, kept = api.new_task(headers={"Idempotency-Key": "order-2025-09-06-0001"}), other.new_task()
-    api.control("PATCH", "/account", {"remaining_credits": 5, "rate_limit": "60/minute"})
-    api.control("POST", "/reset")
-    assert api.control("GET", "/requests") == {"requests": []}
-    assert api.control("GET", "/tasks") == {"tasks": []}
-    assert api.control("GET", "/account")["remaining_credits"] == 1000
-    assert api.control("GET", "/account")["rate_limit"] is None
-    assert api.control("GET", "/clock")["frozen"] is False
+    api.account.call("PATCH", "/account", {"remaining_credits": 5, "rate_limit": "60/minute"})
+    api.account.reset()
+    assert api.account.call("GET", "/requests") == {"requests": []}
+    assert api.account.call("GET", "/tasks") == {"tasks": []}
+    assert api.account.call("GET", "/account")["remaining_credits"] == 1000
+    assert api.account.call("GET", "/account")["rate_limit"] is None
+    assert api.account.call("GET", "/clock")["frozen"] is False
     assert api.request("GET", f"/v1/tasks/{task_id}").status_code == 404
     assert "idempotency-replayed" not in api.create(headers={"Idempotency-Key": "order-2025-09-06-0001"}).headers
     assert other.task(kept)["status"] == "pending"
@@ -809,9 +809,9 @@ def test_reset_forgets_the_account(api: Api, other: Api) -> None:
 def test_reset_gives_the_account_what_new_ones_begin_with(own: httpx.Client) -> None:
     keyless(own, "PATCH", "/account", {"remaining_credits": 7})
     api = Api(own, "sk-a")
-    api.control("PATCH", "/account", {"remaining_credits": 9})
-    api.control("POST", "/reset")
-    assert api.control("GET", "/account")["remaining_credits"] == 7
+    api.account.credits = 9
+    api.account.reset()
+    assert api.account.call("GET", "/account")["remaining_credits"] == 7
 
 
 def test_a_keyless_reset_forgets_everything(own: httpx.Client) -> None:
@@ -843,5 +843,5 @@ def test_a_reset_keeps_the_settings_of_the_start() -> None:
 
 def test_a_reset_account_repeats_its_draws(api: Api) -> None:
     first = [api.new_task()[-8:] for _ in range(3)]
-    api.control("POST", "/reset")
+    api.account.reset()
     assert [api.new_task()[-8:] for _ in range(3)] == first

@@ -18,7 +18,7 @@ DAY = 24 * 3600
 def finished(api: Api, **fields: Any) -> str:
     """The result link of a new task that has completed."""
     task_id = api.new_task(**fields)
-    api.advance(5)
+    api.account.clock.advance(5)
     return link(api, task_id)
 
 
@@ -209,7 +209,7 @@ def test_if_range_with_anything_else_answers_the_whole(api: Api, url: str, video
 
 def test_each_task_has_a_link_of_its_own(api: Api) -> None:
     tasks = [api.new_task() for _ in range(10)]
-    api.advance(5)
+    api.account.clock.advance(5)
     assert len({link(api, task_id) for task_id in tasks}) == 10
 
 
@@ -219,9 +219,9 @@ def test_two_tasks_have_two_entity_tags(api: Api) -> None:
 
 
 def test_a_link_carries_the_day_of_completion_on_the_accounts_clock(api: Api) -> None:
-    api.advance(40 * DAY)
+    api.account.clock.advance(40 * DAY)
     task_id = api.new_task()
-    now = api.advance(5)
+    now = api.account.clock.advance(5)
     day = datetime.fromtimestamp(now, UTC)
     assert f"/videos/{day:%Y/%m/%d}/" in link(api, task_id)
 
@@ -281,16 +281,16 @@ def test_a_missing_file_is_told_to_head_without_a_body(api: Api, url: str) -> No
 
 def planned(api: Api) -> str:
     """The link that the newest task will have, which the control API knows before anybody."""
-    return str(api.control("GET", "/tasks")["tasks"][0]["mock"]["result_url"])
+    return str(api.account.tasks[0]["mock"]["result_url"])
 
 
 def test_before_completion_there_is_no_file(api: Api) -> None:
     task_id = api.new_task()
     url = planned(api)
     assert api.client.get(url).status_code == 404
-    api.advance(4.875)
+    api.account.clock.advance(4.875)
     assert refusal(api.client.get(url))["type"] == "invalid_request_error"
-    api.advance(0.125)
+    api.account.clock.advance(0.125)
     assert api.client.get(url).status_code == 200
     assert link(api, task_id) == url
 
@@ -298,24 +298,24 @@ def test_before_completion_there_is_no_file(api: Api) -> None:
 def test_a_failed_task_has_no_file(api: Api) -> None:
     task_id = api.new_task()
     url = planned(api)
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
-    api.advance(60)
+    api.account.task(task_id).finish("failed")
+    api.account.clock.advance(60)
     assert api.client.get(url).status_code == 404
 
 
 def test_a_task_finished_by_hand_has_its_file_at_once(api: Api, video: bytes) -> None:
     task_id = api.new_task()
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
+    api.account.task(task_id).finish()
     assert api.client.get(link(api, task_id)).content == video
 
 
 def test_a_link_lives_24_hours_from_completion(api: Api) -> None:
     task_id = api.new_task()
-    completed_at = api.advance(5)
+    completed_at = api.account.clock.advance(5)
     url = link(api, task_id)
-    api.control("PATCH", "/clock", {"now": completed_at + DAY - 0.001})
+    api.account.clock.now = completed_at + DAY - 0.001
     assert api.client.get(url).status_code == 200
-    api.control("PATCH", "/clock", {"now": completed_at + DAY})
+    api.account.clock.now = completed_at + DAY
     response = api.client.get(url)
     assert response.status_code == 404
     assert "expired" in refusal(response)["message"]
@@ -323,24 +323,24 @@ def test_a_link_lives_24_hours_from_completion(api: Api) -> None:
 
 def test_an_expired_link_expires_for_ranges_and_known_tags_too(api: Api, url: str) -> None:
     tag = api.client.get(url).headers["etag"]
-    api.advance(DAY)
+    api.account.clock.advance(DAY)
     assert api.client.get(url, headers={"Range": "bytes=0-9"}).status_code == 404
     assert api.client.get(url, headers={"If-None-Match": tag}).status_code == 404
 
 
 def test_a_task_outlives_its_link(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     before = api.task(task_id)
-    api.advance(30 * DAY)
+    api.account.clock.advance(30 * DAY)
     assert api.task(task_id) == before
 
 
 def test_a_link_expires_on_its_own_accounts_clock(api: Api) -> None:
     other = Api(api.client, api.key + "-other")
-    other.freeze()
+    other.account.clock.freeze()
     mine, theirs = finished(api), finished(other)
-    api.advance(DAY)
+    api.account.clock.advance(DAY)
     assert [api.client.get(url).status_code for url in (mine, theirs)] == [404, 200]
 
 
@@ -351,37 +351,37 @@ def test_the_status_of_an_expired_link_is_a_setting() -> None:
         httpx.Client(base_url=own.url) as client,
     ):
         api = Api(client, "sk-own")
-        api.freeze()
+        api.account.clock.freeze()
         url = finished(api)
-        api.advance(DAY)
+        api.account.clock.advance(DAY)
         response = client.get(url)
     assert response.status_code == 403
     assert "expired" in refusal(response)["message"]
 
 
 def test_a_link_dies_with_its_account(api: Api, url: str) -> None:
-    api.control("POST", "/reset")
+    api.account.reset()
     assert api.client.get(url).status_code == 404
 
 
 def test_a_link_with_a_public_url_is_served_here_under_its_path() -> None:
     with MockServer(port=0, public_url="https://cdn.example") as own, httpx.Client(base_url=own.url) as client:
         api = Api(client, "sk-own")
-        api.freeze()
+        api.account.clock.freeze()
         url = finished(api)
         assert url.startswith("https://cdn.example/files/")
         assert client.get(urlsplit(url).path).status_code == 200
 
 
 def test_month_and_day_have_two_digits_in_a_link(api: Api) -> None:
-    now = datetime.fromtimestamp(api.control("GET", "/clock")["now"], UTC)
-    api.control("PATCH", "/clock", {"now": datetime(now.year + 1, 3, 4, tzinfo=UTC).timestamp()})
+    now = datetime.fromtimestamp(api.account.clock.now, UTC)
+    api.account.clock.now = datetime(now.year + 1, 3, 4, tzinfo=UTC).timestamp()
     assert f"/{now.year + 1}/03/04/" in finished(api)
 
 
 def test_a_head_request_knows_no_ranges(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     link = api.task(task_id)["results"][0]
     whole = api.client.head(link)
     for wanted in ("bytes=0-9", "bytes=99999999-"):

@@ -263,7 +263,7 @@ def test_without_a_host_a_result_link_names_the_servers_own_address(server: Mock
     key = b"Authorization: Bearer %s\r\n" % api.key.encode()
     head = b"POST /v1/videos/generations HTTP/1.0\r\n" + key + b"Content-Length: %d\r\n\r\n" % len(BODY)
     task_id = json.loads(talk(server, head + BODY).body)["id"]
-    api.advance(5)
+    api.account.clock.advance(5)
     [url] = api.task(task_id)["results"]
     assert url.startswith(server.url + "/files/")
     assert httpx.get(url, timeout=DEADLINE).status_code == 200
@@ -277,13 +277,13 @@ def test_without_a_host_a_result_link_of_an_ipv6_server_can_be_called() -> None:
         pytest.skip("this machine has no IPv6")
     with MockServer(port=0, host="::1") as own, httpx.Client(base_url=own.url) as client:
         api = Api(client, "sk-hostile")
-        api.freeze()
+        api.account.clock.freeze()
         parts = urlsplit(own.url)
         with socket.create_connection((parts.hostname, parts.port), DEADLINE) as connection:
             head = b"POST /v1/videos/generations HTTP/1.0\r\n" + KEY + b"Content-Length: %d\r\n\r\n" % len(BODY)
             connection.sendall(head + BODY)
             task_id = json.loads(Reply(read_reply(connection)).body)["id"]
-        api.advance(5)
+        api.account.clock.advance(5)
         assert api.task(task_id)["results"][0].startswith(own.url + "/files/")
 
 
@@ -357,7 +357,7 @@ def test_a_body_that_is_cut_off_is_nobodys_task(server: MockServer, api: Api) ->
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % (len(BODY) + 1) + BODY)
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(65536)[:12] in (b"", b"HTTP/1.1 400")
-    assert api.control("GET", "/tasks") == {"tasks": []}
+    assert api.account.tasks == []
 
 
 def test_a_connection_that_is_reset_in_mid_body_harms_nobody(server: MockServer) -> None:
@@ -420,7 +420,7 @@ def test_a_poisonous_control_body_is_400(server: MockServer, body: bytes) -> Non
 def test_a_poisonous_body_can_be_shown_in_the_journal(server: MockServer, api: Api) -> None:
     for body in (b'{"x":' * 1000, b"[" * 5000 + b"]" * 5000, b'{"x":"\\ud800"}', b"\xff\xfe", b"9" * 10_000, b"\x00"):
         api.request("POST", "/v1/videos/generations", content=body)
-    assert len(api.control("GET", "/requests")["requests"]) == 6
+    assert len(api.account.requests) == 6
 
 
 # --- many at once ---
@@ -483,7 +483,7 @@ def test_two_hundred_silent_connections_hinder_nobody(server: MockServer) -> Non
 
 def test_a_slow_reader_of_a_video_hinders_nobody_and_gets_all_of_it(server: MockServer, api: Api) -> None:
     task_id = api.new_task(duration=15)
-    api.advance(5)
+    api.account.clock.advance(5)
     path = urlsplit(api.task(task_id)["results"][0]).path
     with connected(server, receive_buffer=4096) as connection:
         connection.sendall(request("GET", path))
@@ -495,7 +495,7 @@ def test_a_slow_reader_of_a_video_hinders_nobody_and_gets_all_of_it(server: Mock
 
 def test_a_reader_who_leaves_in_mid_video_harms_nobody(server: MockServer, api: Api) -> None:
     task_id = api.new_task(duration=15)
-    api.advance(5)
+    api.account.clock.advance(5)
     path = urlsplit(api.task(task_id)["results"][0]).path
     with connected(server, receive_buffer=4096) as connection:
         connection.sendall(request("GET", path))

@@ -167,10 +167,10 @@ def test_another_origin_is_refused_on_every_control_call(client: httpx.Client, m
 
 
 def test_a_refused_write_does_nothing(api: Api) -> None:
-    before = api.control("GET", "/clock")
+    before = api.account.call("GET", "/clock")
     for headers in (FOREIGN, {"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         assert_refused(api.request("POST", "/__mock/clock/advance", json={"seconds": 5}, headers=headers))
-    assert api.control("GET", "/clock") == before
+    assert api.account.call("GET", "/clock") == before
 
 
 # --- Sec-Fetch-Site ---

@@ -1,4 +1,4 @@
-"""What an account's clients asked and were answered, as lines for a person who looks for the reason of a failure."""
+"""The journal as lines of text, for a person who looks for the reason of a failure."""
 
 import json
 import re
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from sora_mock.domain.text import visible
 
-WIDEST: Final = 400
-"""Characters that are shown of one body, or of a path."""
+MAX_SHOWN: Final = 400
+"""Characters that are shown of a body or of a path."""
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#@\s\"]+@")
 
 
 def lines(requests: Iterable[Mapping[str, Any]], deliveries: Iterable[Mapping[str, Any]] = ()) -> Iterator[str]:
-    """Lines without keys and passwords, oldest first, that no client can make steer a terminal.
+    """The lines, oldest first. They hold no keys, no passwords and no control characters.
 
-    Takes what `GET /__mock/requests` and `/__mock/deliveries` answer.
+    requests, deliveries: as `GET /__mock/requests` and `GET /__mock/deliveries` list them.
     """
     for request in reversed(list(requests)):
         yield from map(visible, _request(request))
@@ -25,8 +25,8 @@ def lines(requests: Iterable[Mapping[str, Any]], deliveries: Iterable[Mapping[st
 
 
 def _delivery(delivery: Mapping[str, Any]) -> str:
-    tries = [str(each["status"] or each["error"]) for each in delivery["attempts"]]
-    return f"callback to {_short(delivery['url'])}: {delivery['state']}, attempts: {', '.join(tries) or 'none yet'}"
+    results = [str(attempt["status"] or attempt["error"]) for attempt in delivery["attempts"]]
+    return f"callback to {_short(delivery['url'])}: {delivery['state']}, attempts: {', '.join(results) or 'none yet'}"
 
 
 def _request(request: Mapping[str, Any]) -> Iterator[str]:
@@ -43,4 +43,4 @@ def _request(request: Mapping[str, Any]) -> Iterator[str]:
 def _short(body: Any) -> str:
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
     text = _CREDENTIALS.sub("***@", text).replace("\n", " ")
-    return text if len(text) <= WIDEST else text[:WIDEST] + "..."
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

@@ -1,10 +1,10 @@
-"""What the control API answers, as types: plain JSON objects (docs/reference.md, Control API)."""
+"""The JSON objects of the control API as types (docs/reference.md, Control API)."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
 
 class TaskView(TypedDict):
-    """A task as its client sees it; `mock` holds what is decided already: scenario, outcome, moments."""
+    """A task as its client sees it. `mock` holds its plan: scenario, outcome, timestamps."""
 
     id: str
     status: str
@@ -20,7 +20,7 @@ class TaskView(TypedDict):
 
 
 class Attempt(TypedDict):
-    """One POST of a callback. status: None where no answer came, and `error` says why. extra: outside the schedule."""
+    """One POST of a callback. status: None without a response; `error` has the reason. extra: by `redeliver`."""
 
     number: int
     at: float
@@ -33,7 +33,7 @@ class Attempt(TypedDict):
 
 
 class Delivery(TypedDict):
-    """All attempts of one callback. body: None until its task has ended. note: why an address was accepted."""
+    """All attempts of one callback. body: None until its task has ended. note: why its URL was accepted."""
 
     id: str
     task_id: str
@@ -47,7 +47,7 @@ class Delivery(TypedDict):
 
 
 class Message(TypedDict):
-    """What an inbox got. body: the raw text. json: None where it is no JSON."""
+    """A message that an inbox received. body: the raw text. json: None where the text is not JSON."""
 
     at: float
     headers: dict[str, str]
@@ -55,15 +55,15 @@ class Message(TypedDict):
     json: Any
 
 
-class Reply(TypedDict, total=False):
-    """What an inbox answers. delay: real seconds, at most 60."""
+class InboxReply(TypedDict, total=False):
+    """A response of an inbox. delay: real seconds, at most 60."""
 
     status: int
     delay: float
 
 
 class Record(TypedDict):
-    """A request to the emulated service, keys redacted. status: None where the connection was reset."""
+    """A request to the emulated service and its response, without keys. status: None for a reset connection."""
 
     at: float
     method: str

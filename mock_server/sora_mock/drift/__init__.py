@@ -1,1 +1,1 @@
-"""Compares a mock with a recording of the live service."""
+"""Replays a recording of the live service against a mock and reports every difference."""

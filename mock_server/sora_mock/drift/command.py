@@ -1,4 +1,4 @@
-"""`sora-mock drift RECORDING`: the recorded exchanges replayed against a mock, and every difference printed."""
+"""`sora-mock drift RECORDING`: replays the recorded exchanges against a mock and prints every difference."""
 
 import argparse
 import sys
@@ -10,39 +10,42 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sora_mock.drift.compare import Difference
-from sora_mock.drift.recording import BadRecording, Exchange, read
-from sora_mock.drift.replay import NoAnswer, Replay
-from sora_mock.verify import live
+from sora_mock.drift.recording import BadRecording, RecordedExchange, read
+from sora_mock.drift.replay import MockFailed, Replay
+from sora_mock.guard import probe
 
-FINE, DRIFTED, USAGE, UNREACHABLE = 0, 1, 2, 5
+EXIT_OK, EXIT_DRIFTED, EXIT_USAGE, EXIT_UNREACHABLE = 0, 1, 2, 5
 """Exit codes (docs/drift.md)."""
 
-Found = dict[tuple[str, Difference], list[int]]
-"""The lines of the recording at which each difference of a route was seen."""
+Differences = dict[tuple[str, Difference], list[int]]
+"""By route and difference: the lines of the recording where it occurs."""
 
 
 class BadTarget(Exception):
-    """A target that is no mock: nothing was replayed against it."""
+    """The target is not a mock. Nothing was sent to it except a health check."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """The command. options: recording, target. Whatever stops it is one line on standard error."""
+    """Runs the command and returns the exit code. An error is one line on standard error.
+
+    options: `recording` is a path, `target` a URL or None.
+    """
     try:
         exchanges = read(Path(options.recording))
         with _target(options.target) as url:
             found = replayed(url, exchanges)
     except (BadRecording, BadTarget) as problem:
-        return _stopped(USAGE, problem)
-    except (live.NoTarget, NoAnswer) as problem:
-        return _stopped(UNREACHABLE, problem)
+        return _stopped(EXIT_USAGE, problem)
+    except (probe.NoTarget, MockFailed) as problem:
+        return _stopped(EXIT_UNREACHABLE, problem)
     _print(found, exchanges)
-    return DRIFTED if any(difference.severity == "failure" for _, difference in found) else FINE
+    return EXIT_DRIFTED if any(difference.severity == "failure" for _, difference in found) else EXIT_OK
 
 
-def replayed(url: str, exchanges: Sequence[Exchange]) -> Found:
-    """The differences of a whole recording. Raises NoAnswer."""
-    found: Found = {}
-    with live.connect() as http, Replay(url, http) as replay:
+def replayed(url: str, exchanges: Sequence[RecordedExchange]) -> Differences:
+    """The differences between the mock at `url` and a whole recording. Raises MockFailed."""
+    found: Differences = {}
+    with probe.connect() as http, Replay(url, http) as replay:
         for exchange in exchanges:
             if not can_be_replayed(exchange):
                 continue
@@ -51,9 +54,9 @@ def replayed(url: str, exchanges: Sequence[Exchange]) -> Found:
     return found
 
 
-def can_be_replayed(exchange: Exchange) -> bool:
-    """Whether there is a reply to compare, and the request was kept whole."""
-    return exchange.reply is not None and exchange.request.body.size is None
+def can_be_replayed(exchange: RecordedExchange) -> bool:
+    """Whether the exchange has a response to compare and its whole request was recorded."""
+    return exchange.response is not None and exchange.request.body.size is None
 
 
 def _stopped(code: int, problem: Exception) -> int:
@@ -63,10 +66,11 @@ def _stopped(code: int, problem: Exception) -> int:
 
 @contextmanager
 def _target(url: str | None) -> Iterator[str]:
-    """The origin of the mock: the given one, or one of our own. Raises BadTarget and live.NoTarget."""
+    """The origin of the mock: the given one, or that of a new one. Raises BadTarget and probe.NoTarget."""
     if url is not None:
         yield _checked(url)
         return
+    # the server is not needed for a mock that runs already
     from sora_mock.server import MockServer
 
     with MockServer(port=0, seed=0, quiet=True) as mock:
@@ -74,7 +78,7 @@ def _target(url: str | None) -> Iterator[str]:
 
 
 def _checked(url: str) -> str:
-    """A replay creates tasks: whatever has no control API gets none of it."""
+    """The origin of a URL, after a check that it is a mock: a replay creates tasks. Raises BadTarget."""
     try:
         parts = urlsplit(url)
         good = parts.scheme == "http" and parts.hostname and parts.port != 0 and "@" not in parts.netloc
@@ -83,19 +87,19 @@ def _checked(url: str) -> str:
     if not good or parts.path.strip("/") or parts.query or parts.fragment:
         raise BadTarget(f"--target must be a mock's URL such as http://127.0.0.1:4010, got {url[:80]!r}")
     origin = f"{parts.scheme}://{parts.netloc}"
-    with live.connect() as http:
+    with probe.connect() as http:
         try:
-            if live.has_control_api(http, origin):
+            if probe.has_control_api(http, origin):
                 return origin
-        except live.NotAService as problem:
+        except probe.NotAService as problem:
             raise BadTarget(str(problem)) from None
-    raise BadTarget(f"{origin} has no control API: a recording is replayed against mocks alone")
+    raise BadTarget(f"{origin} has no control API: a recording can only be replayed against a mock")
 
 
 _COLUMNS: Final = ("severity", "route", "what", "recorded", "mock", "lines")
 
 
-def _print(found: Found, exchanges: Sequence[Exchange]) -> None:
+def _print(found: Differences, exchanges: Sequence[RecordedExchange]) -> None:
     rows = [
         (each.severity, route, each.what, each.recorded, each.mock, _lines(lines))
         for (route, each), lines in sorted(found.items(), key=lambda item: (item[0][1].severity, item[1][0]))
@@ -116,6 +120,6 @@ def _table(rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _lines(lines: Sequence[int]) -> str:
-    """Where in the recording: the first three lines and how many more."""
+    """The first three numbers of lines, and how many more there are."""
     more = f" and {len(lines) - 3} more" if len(lines) > 3 else ""
     return ", ".join(map(str, lines[:3])) + more

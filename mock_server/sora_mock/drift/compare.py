@@ -1,24 +1,28 @@
-"""Two replies to the same request, compared: statuses, headers, key paths, JSON types, values of enum-like keys."""
+"""Compares two responses to the same request: status, headers, key paths, JSON types, values of enum-like keys."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from sora_mock.drift.recording import UNREADABLE
+from sora_mock.drift.recording import NOT_JSON
 
 Severity = Literal["info", "failure"]
 
 ENUMS: Final = {"object", "type", "model", "billing_rule"}
-"""Keys whose values are compared literally, wherever they stand; `error.code` is one more."""
+"""Keys whose values must be equal, at any depth. `error.code` is one more."""
 
 HEADERS: Final = ("retry-after", "allow", "idempotency-replayed", "accept-ranges", "content-range", "location")
-"""Headers that clients act on: whether they are there is compared, their values are not."""
+"""Headers that clients act on. Their presence is compared, their values are not."""
 
 UNFINISHED: Final = {"pending", "processing"}
-"""What a task that has not ended may say at any age."""
+"""Statuses of a task that has not ended. They count as equal, because the timing of the service is its own."""
 
 
 class Difference(NamedTuple):
-    """One thing that differs; recorded and mock as they are shown."""
+    """One difference.
+
+    what: such as `error.code: value`. recorded, mock: the two values as text. severity: `info` for an addition of the
+    service, which clients ignore.
+    """
 
     what: str
     recorded: str
@@ -26,8 +30,8 @@ class Difference(NamedTuple):
     severity: Severity = "failure"
 
 
-class Reply(NamedTuple):
-    """What is compared of a reply: headers by lower-case name, the body as JSON or `UNREADABLE`."""
+class ComparedResponse(NamedTuple):
+    """What is compared of a response: headers by lower-case name, the body as JSON or `NOT_JSON`."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,14 +39,14 @@ class Reply(NamedTuple):
 
     @property
     def media_type(self) -> str:
-        """Without parameters; `none` where there is none."""
+        """The content type without parameters, `none` where the header is missing."""
         return self.headers.get("content-type", "").partition(";")[0].strip() or "none"
 
 
-def differences(recorded: Reply, mock: Reply) -> Iterator[Difference]:
-    """Where two replies differ.
+def differences(recorded: ComparedResponse, mock: ComparedResponse) -> Iterator[Difference]:
+    """The differences between two responses.
 
-    Under different statuses headers and bodies are other ones by nature: they are not compared.
+    Responses with different statuses have different headers and bodies anyway, so those are not compared then.
     """
     if recorded.status != mock.status:
         yield Difference("status", _status(recorded), _status(mock))
@@ -52,23 +56,23 @@ def differences(recorded: Reply, mock: Reply) -> Iterator[Difference]:
     for name in HEADERS:
         if (name in recorded.headers) != (name in mock.headers):
             yield _header(name, recorded, mock)
-    if (recorded.body is UNREADABLE) != (mock.body is UNREADABLE):
+    if (recorded.body is NOT_JSON) != (mock.body is NOT_JSON):
         yield Difference("body", _kind(recorded.body), _kind(mock.body))
-    elif recorded.body is not UNREADABLE:
+    elif recorded.body is not NOT_JSON:
         yield from _values(recorded.body, mock.body, "")
 
 
-def _header(name: str, recorded: Reply, mock: Reply) -> Difference:
-    """Like a field: one that only the service has is for information, one that only the mock has is a failure."""
+def _header(name: str, recorded: ComparedResponse, mock: ComparedResponse) -> Difference:
+    """A header that only one of them sends. Only a header that the service does not send is a failure."""
     if name in recorded.headers:
         return Difference(f"header {name}: added", _shown(recorded.headers[name]), "absent", "info")
     return Difference(f"header {name}: missing", "absent", _shown(mock.headers[name]))
 
 
-def _status(reply: Reply) -> str:
-    error = reply.body.get("error") if isinstance(reply.body, dict) else None
+def _status(response: ComparedResponse) -> str:
+    error = response.body.get("error") if isinstance(response.body, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
-    return f"{reply.status} {code}" if isinstance(code, str) else str(reply.status)
+    return f"{response.status} {code}" if isinstance(code, str) else str(response.status)
 
 
 def _values(recorded: Any, mock: Any, path: str) -> Iterator[Difference]:
@@ -78,7 +82,7 @@ def _values(recorded: Any, mock: Any, path: str) -> Iterator[Difference]:
     elif isinstance(recorded, dict):
         yield from _objects(recorded, mock, path)
     elif isinstance(recorded, list):
-        # an empty array says nothing about its elements
+        # an empty array does not show what its elements look like
         for element in recorded if mock else ():
             yield from _values(element, mock[0], f"{path}[]")
     elif _is_enum(path) and not _same(recorded, mock, path):
@@ -107,7 +111,7 @@ def _same(recorded: Any, mock: Any, path: str) -> bool:
 
 
 def _type(value: Any, path: str) -> str:
-    """The JSON type; amounts of credits are numbers, whole or not."""
+    """The JSON type. An amount of credits is a number, whether it is whole or not."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -121,7 +125,7 @@ def _type(value: Any, path: str) -> str:
 
 
 def _kind(body: Any) -> str:
-    return "not JSON" if body is UNREADABLE else _type(body, "")
+    return "not JSON" if body is NOT_JSON else _type(body, "")
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A recording of the guard, read back: every exchange checked for its form before anything is sent."""
+"""Reads a recording of the guard and checks the form of every exchange before the replay starts."""
 
 import base64
 import re
@@ -9,59 +9,67 @@ import msgspec
 
 from sora_mock.guard.pricing import KeyClass
 
-Moment = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
+Timestamp = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
+"""Unix seconds."""
 
 
 class BadRecording(Exception):
-    """A file that is no recording; the text is one line that names it and the line in it."""
+    """The file is not a recording. The text is one line with the file and the number of the bad line."""
 
 
-class Body(msgspec.Struct, frozen=True):
-    """What was kept of a body. size: its bytes where it was cut, else None."""
+class RecordedBody(msgspec.Struct, frozen=True):
+    """A request's or response's body, as text or base64. size: its full length in bytes where it was cut, else None."""
 
     text: str | None = None
     base64: str | None = None
     size: int | None = None
 
     def content(self) -> bytes:
-        """The bytes. Raises ValueError where they cannot be read."""
+        """The bytes. Raises ValueError for invalid base64."""
         if self.base64 is not None:
             return base64.b64decode(self.base64, validate=True)
         return (self.text or "").encode("utf-8")
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """A request's headers, names in lower case, and its body."""
+class RecordedRequest(msgspec.Struct, frozen=True):
+    """The headers of a request, names in lower case, and its body."""
 
     headers: list[tuple[str, str]]
-    body: Body
+    body: RecordedBody
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """A reply."""
+class RecordedResponse(msgspec.Struct, frozen=True):
+    """A response of the service, header names in lower case."""
 
     status: Annotated[int, msgspec.Meta(ge=100, le=599)]
     headers: list[tuple[str, str]]
-    body: Body
+    body: RecordedBody
 
 
-class Chain(msgspec.Struct, frozen=True):
-    """The task of an exchange; created_by: the number of the exchange that made it, None where it is older."""
+class RecordedTask(msgspec.Struct, frozen=True):
+    """The task of an exchange.
+
+    created_by: the number of the exchange that created it, None for a task that is older than the recording.
+    """
 
     id: str
     created_by: int | None = None
 
 
-class Exchange(msgspec.Struct, frozen=True):
-    """One line of a recording. line: its number in the file, from 1."""
+class RecordedExchange(msgspec.Struct, frozen=True):
+    """One line of a recording: a request and its response.
 
-    at: Moment
+    at: when the request was sent. target: path and query. response: None where the service sent none.
+    line: the number of the line in the file, from 1.
+    """
+
+    at: Timestamp
     key: KeyClass
     method: str
     target: str
-    request: Sent
-    reply: Answered | None
-    task: Chain | None = None
+    request: RecordedRequest
+    response: RecordedResponse | None = msgspec.field(name="reply")
+    task: RecordedTask | None = None
     line: int = 0
 
     @property
@@ -76,34 +84,34 @@ class Exchange(msgspec.Struct, frozen=True):
         return f"{self.method} {re.sub(r'^/files/.*', '/files/...', path)}"[:100]
 
     def json(self) -> Any:
-        """The reply's body, `UNREADABLE` where it is no JSON."""
-        return UNREADABLE if self.reply is None else read_json(self.reply.body.content())
+        """The JSON of the response's body, `NOT_JSON` where it has none."""
+        return NOT_JSON if self.response is None else read_json(self.response.body.content())
 
 
-UNREADABLE: Final = object()
-"""Stands for a body that is no JSON."""
+NOT_JSON: Final = object()
+"""The value of a body that is not JSON."""
 
-_EXCHANGE: Final = msgspec.json.Decoder(Exchange)
+_EXCHANGE: Final = msgspec.json.Decoder(RecordedExchange)
 _TARGET: Final = re.compile(r"/[\x21-\x7e\x80-\xff]*")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 def read_json(content: bytes) -> Any:
-    """JSON, or `UNREADABLE`."""
+    """The value of a JSON text, `NOT_JSON` for any other text."""
     try:
         return msgspec.json.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return UNREADABLE
+        return NOT_JSON
 
 
-def read(path: Path) -> list[Exchange]:
-    """The exchanges in their order. Raises BadRecording."""
+def read(path: Path) -> list[RecordedExchange]:
+    """The exchanges of a file in their order. Raises BadRecording."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as problem:
         raise BadRecording(f"cannot read {path}: {problem.strerror}") from None
-    found: list[Exchange] = []
+    found: list[RecordedExchange] = []
     for number, line in enumerate(lines, 1):
         try:
             if number == 1 or line.startswith(b'{"sora-mock-recording"'):
@@ -116,23 +124,23 @@ def read(path: Path) -> list[Exchange]:
 
 
 def _check_start(line: bytes) -> None:
-    """The line that begins each run. Raises ValueError."""
+    """Checks the first line of a run of the guard. Raises ValueError."""
     start = read_json(line)
     version = start.get("sora-mock-recording") if isinstance(start, dict) else None
     if version is None:
-        raise ValueError("this is no recording: it does not begin with sora-mock-recording")
+        raise ValueError("this is not a recording: it does not begin with sora-mock-recording")
     if version != 1:
-        raise ValueError(f"a recording of version {str(version)[:20]} is unknown here")
+        raise ValueError(f"version {str(version)[:20]} of the format is not supported")
 
 
-def _exchange(line: bytes, number: int) -> Exchange:
-    """One exchange. Raises ValueError."""
+def _exchange(line: bytes, number: int) -> RecordedExchange:
+    """The exchange of a line. Raises ValueError."""
     found = msgspec.structs.replace(_EXCHANGE.decode(line), line=number)
     if not _TARGET.fullmatch(found.target) or not _TOKEN.fullmatch(found.method):
-        raise ValueError("target or method cannot be sent")
+        raise ValueError("target or method is not valid in HTTP")
     for name, value in found.request.headers:
         if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError(f"the header {name[:40]!r} cannot be sent")
-    for body in (found.request.body, *([found.reply.body] if found.reply else [])):
+            raise ValueError(f"the header {name[:40]!r} is not valid in HTTP")
+    for body in (found.request.body, *([found.response.body] if found.response else [])):
         body.content()
     return found

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.ledger import to_credits, to_units
-from sora_mock.guard.ledger import Ledger, LedgerError, Limits
+from sora_mock.guard.ledger import LedgerError, SpendingLedger, SpendingLimits
 from sora_mock.guard.pricing import CHEAPEST, HIGHEST, Pricing
 from sora_mock.guard.secret import Secret
 from sora_mock.runtime.package_data import contract_document
@@ -26,18 +26,18 @@ class GuardError(Exception):
     """A guard that cannot be started; the text is one line that names the reason."""
 
 
-def limits(max_credits: str, surprise_credits: str | None) -> Limits:
+def limits(max_credits: str, surprise_credits: str | None) -> SpendingLimits:
     """The purses of a cap: by default the surprise purse holds one dearest task, once a cheapest one fits beside it.
 
     Raises GuardError.
     """
     cap = _units("--max-credits", max_credits)
     if surprise_credits is None:
-        return Limits(cap, HIGHEST if cap >= HIGHEST + CHEAPEST else 0)
+        return SpendingLimits(cap, HIGHEST if cap >= HIGHEST + CHEAPEST else 0)
     surprise = _units("--surprise-credits", surprise_credits)
     if surprise > cap:
         raise GuardError(f"--surprise-credits {surprise_credits} is more than --max-credits {max_credits}")
-    return Limits(cap, surprise)
+    return SpendingLimits(cap, surprise)
 
 
 def _units(flag: str, text: str) -> int:
@@ -74,6 +74,7 @@ def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: 
     except ValueError as problem:
         raise GuardError(f"the environment variable {name} (--api-key-env) cannot be used: {problem}") from None
     try:
+        # they need httpx, which is not there without the extra `verify`
         from sora_mock.guard.recording import Recording, RecordingError
         from sora_mock.guard.upstream import Upstream
     except ModuleNotFoundError as missing:
@@ -86,12 +87,13 @@ def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: 
         try:
             recording = options["record"] and Recording(Path(options["record"]), target, secret)
             path = Path(options["ledger"] or _own_ledger())
-            ledger = Ledger(path, purses)
+            ledger = SpendingLedger(path, purses)
         except (RecordingError, LedgerError) as problem:
             raise GuardError(str(problem)) from None
-        from sora_mock.guard.proxy import Guard
+        # the same
+        from sora_mock.guard.proxy import GuardProxy
 
-        guard = Guard(Upstream(target, TIMEOUT), secret, ledger, Pricing(Contract(contract_document())), recording)
+        guard = GuardProxy(Upstream(target, TIMEOUT), secret, ledger, Pricing(Contract(contract_document())), recording)
         if target.startswith("http://") and urlsplit(target).hostname not in ("127.0.0.1", "localhost", "::1"):
             guard.say("the key goes to the target unencrypted: it is no https URL")
         guard.say(f"ledger {path}: spent {to_credits(ledger.book().spent)} of {to_credits(purses.cap)} credits")

@@ -24,7 +24,7 @@ class LedgerError(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class SpendingLimits:
     """What may be spent, in units of 1/10,000 credit. `surprise` is set aside from `cap` for the surprise purse."""
 
     cap: int
@@ -51,7 +51,7 @@ class Book:
         """Both purses together."""
         return self.accept + self.surprise
 
-    def refusal(self, limits: Limits, purse: Purse, price: int) -> str | None:
+    def refusal(self, limits: SpendingLimits, purse: Purse, price: int) -> str | None:
         """Why `price` may not be reserved; None where it may.
 
         The cap is asked beside the purse, because another guard on this ledger may divide its cap otherwise.
@@ -99,14 +99,14 @@ class Reservation:
     """Where its line stands in the file: no two reservations share it."""
 
 
-class Ledger:
+class SpendingLedger:
     """An append-only file of reservations and what became of them.
 
     Every change takes the file's lock, reads what others wrote, decides, appends one line and syncs it to the disk.
     A line that a crash cut short was never acted on and is dropped. Raises LedgerError for a file that is no ledger.
     """
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: SpendingLimits) -> None:
         self.path = path
         self.limits = limits
         self._book = Book()

@@ -17,11 +17,11 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from sora_mock.domain.ledger import UNITS, to_credits
-from sora_mock.guard.ledger import Ledger, LedgerError, Reservation
+from sora_mock.guard.ledger import LedgerError, Reservation, SpendingLedger
 from sora_mock.guard.pricing import CHEAPEST, KeyClass, Pricing, Quote, key_class, with_key
 from sora_mock.guard.recording import Recording, task_id
 from sora_mock.guard.secret import Secret
-from sora_mock.guard.upstream import NoReply, Reply, Upstream
+from sora_mock.guard.upstream import NoReply, Upstream, UpstreamResponse
 from sora_mock.runtime.clock import real_now
 
 OWN_STATUS: Final = 470
@@ -53,7 +53,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Guard:
+class GuardProxy:
     """The proxy as an ASGI application.
 
     say: is given one line, without the key, for whatever its user should know. recording: None for none.
@@ -61,7 +61,7 @@ class Guard:
 
     upstream: Upstream
     secret: Secret
-    ledger: Ledger
+    ledger: SpendingLedger
     pricing: Pricing
     recording: Recording | None = None
     say: Callable[[str], None] = lambda line: print(f"sora-mock guard: {line}", file=sys.stderr, flush=True)
@@ -84,14 +84,14 @@ class Guard:
             error = {"code": refused.code, "message": str(refused), "type": "guard_error"}
             content = self.secret.scrubbed(msgspec.json.encode({"error": error}))
             marks = [(b"content-type", b"application/json"), (b"x-sora-mock-guard", refused.code.encode())]
-            reply = Reply(OWN_STATUS, marks, content)
+            reply = UpstreamResponse(OWN_STATUS, marks, content)
         headers = reply.headers
         if reply.status not in (204, 304) and scope["method"] != "HEAD":
             headers = [*headers, (b"content-length", str(len(reply.body)).encode())]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else reply.body})
 
-    async def _answer(self, scope: Scope, body: bytes) -> Reply:
+    async def _answer(self, scope: Scope, body: bytes) -> UpstreamResponse:
         """The service's answer, without the key. Raises Refused."""
         given: Pairs = [(name.lower(), value) for name, value in scope["headers"]]
         _refuse_strangers(given)
@@ -104,7 +104,7 @@ class Guard:
                 return await self._sent(scope, given, body, key, quote)
         return await self._sent(scope, given, body, key, quote)
 
-    async def _sent(self, scope: Scope, given: Pairs, body: bytes, key: KeyClass, quote: Quote) -> Reply:
+    async def _sent(self, scope: Scope, given: Pairs, body: bytes, key: KeyClass, quote: Quote) -> UpstreamResponse:
         """One request that was priced: money first, then the service, then the books. Raises Refused."""
         reservation = self._reserve(quote)
         dropped = _OF_ONE_CONNECTION | {b"host", b"accept-encoding"}
@@ -114,7 +114,7 @@ class Guard:
         query = scope["query_string"]
         target = scope["raw_path"] + (b"?" + query if query else b"")
         at = real_now()
-        outcome: Reply | NoReply
+        outcome: UpstreamResponse | NoReply
         try:
             outcome = await self.upstream.send(scope["method"], target, headers, body, paid=reservation is not None)
         except NoReply as failure:
@@ -156,10 +156,10 @@ class Guard:
             raise Refused("guard_refused", f"not sent: {reserved}{why}")
         return reserved
 
-    def _settle(self, reservation: Reservation, quote: Quote, outcome: Reply | NoReply, what: str) -> None:
+    def _settle(self, reservation: Reservation, quote: Quote, outcome: UpstreamResponse | NoReply, what: str) -> None:
         """Books what became of a request. A ledger that fails here leaves the reservation spent."""
         units, task = cost(reservation, outcome), None
-        if isinstance(outcome, Reply) and 200 <= outcome.status < 300:
+        if isinstance(outcome, UpstreamResponse) and 200 <= outcome.status < 300:
             task = task_id(self._clean(outcome))
             if quote.lot == "surprise":
                 self._tell(f"finding: the service accepted what it should refuse: {what}: {quote.reason} [{task}]")
@@ -172,10 +172,10 @@ class Guard:
             prices = f"{to_credits(units)} instead of {to_credits(reservation.units)} credits"
             self._close(f"a task cost {prices}", f"finding: {what} cost {prices}; the purse is closed")
 
-    def _charge(self, quote: Quote, outcome: Reply | NoReply, what: str) -> None:
+    def _charge(self, quote: Quote, outcome: UpstreamResponse | NoReply, what: str) -> None:
         """Books what nobody could price and the service accepted all the same: nothing is predictable any more."""
         told, task = None, None
-        if isinstance(outcome, Reply):
+        if isinstance(outcome, UpstreamResponse):
             told, task = _told(outcome.body), task_id(self._clean(outcome))
         units = quote.units if told is None else told
         reason = "the service accepted a body that nobody could price"
@@ -200,15 +200,15 @@ class Guard:
         plain = line.encode("ascii", "backslashreplace").decode()
         self.say(self.secret.scrubbed("".join(c if c >= " " else "?" for c in plain).encode()).decode())
 
-    def _clean(self, reply: Reply) -> Reply:
+    def _clean(self, reply: UpstreamResponse) -> UpstreamResponse:
         """The reply as it may be shown: the key gone, and what belongs to the other connection or the encoding."""
         scrub = self.secret.scrubbed
         dropped = _OF_ONE_CONNECTION | {b"content-encoding"}
         headers = [(scrub(name), scrub(value)) for name, value in reply.headers if name.lower() not in dropped]
-        return Reply(reply.status, headers, scrub(reply.body))
+        return UpstreamResponse(reply.status, headers, scrub(reply.body))
 
 
-def cost(reservation: Reservation, outcome: Reply | NoReply) -> int:
+def cost(reservation: Reservation, outcome: UpstreamResponse | NoReply) -> int:
     """What a request cost, in units.
 
     A 2xx books `usage.credits_reserved`, but never less than what is known for sure: the whole reservation in the

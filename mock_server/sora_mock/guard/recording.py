@@ -12,7 +12,7 @@ import msgspec
 
 from sora_mock.guard.pricing import CREATE_PATH, Headers, KeyClass
 from sora_mock.guard.secret import Secret
-from sora_mock.guard.upstream import Reply
+from sora_mock.guard.upstream import UpstreamResponse
 from sora_mock.runtime.clock import real_now
 
 LONGEST_BODY: Final = 256 * 1024
@@ -62,7 +62,7 @@ class Recording:
         target: bytes,
         headers: Headers,
         body: bytes,
-        reply: Reply | str,
+        reply: UpstreamResponse | str,
     ) -> None:
         """Adds one exchange. at: Unix seconds of its start. reply: or why there is none.
 
@@ -91,7 +91,7 @@ class Recording:
         """Ends the recording."""
         self._file.close()
 
-    def _task(self, path: str, reply: Reply) -> dict[str, Any] | None:
+    def _task(self, path: str, reply: UpstreamResponse) -> dict[str, Any] | None:
         asked = _TASK_PATH.match(path)
         if asked:
             return {"id": asked[1], "created_by": self._created.get(asked[1])}
@@ -123,7 +123,7 @@ class Recording:
         self._file.flush()
 
 
-def task_id(reply: Reply) -> str | None:
+def task_id(reply: UpstreamResponse) -> str | None:
     """The id in the reply to a creation, None where there is none."""
     try:
         body = msgspec.json.decode(reply.body)

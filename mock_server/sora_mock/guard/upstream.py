@@ -12,7 +12,7 @@ _READABLE: Final = {"", "identity", "gzip", "deflate"}
 
 
 @dataclass(frozen=True)
-class Reply:
+class UpstreamResponse:
     """A whole reply, decoded."""
 
     status: int
@@ -48,7 +48,7 @@ class Upstream:
 
     async def send(
         self, method: str, target: bytes, headers: list[tuple[bytes, bytes]], body: bytes, *, paid: bool
-    ) -> Reply:
+    ) -> UpstreamResponse:
         """Sends one request; `target` is path and query byte for byte. Raises NoReply."""
         extensions: dict[str, Any] = {
             "timeout": httpx.Timeout(self.timeout).as_dict(),
@@ -63,7 +63,7 @@ class Upstream:
                 response = await transport.handle_async_request(request)
                 status = response.status_code
                 try:
-                    return Reply(status, list(response.headers.raw), await _content(response))
+                    return UpstreamResponse(status, list(response.headers.raw), await _content(response))
                 finally:
                     await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as problem:

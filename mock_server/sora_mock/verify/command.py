@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 from sora_mock.client.http import Client, Unreachable
 from sora_mock.domain.contract import Contract
+from sora_mock.guard import probe
 from sora_mock.runtime import package_data as data
 from sora_mock.verify import evidence, live, report, runner
 from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES
 from sora_mock.verify.progress import Progress
 from sora_mock.verify.rule import FIFTEEN_SECONDS, Rule
-from sora_mock.verify.runner import FAILED, UNVERIFIED, Result
-from sora_mock.verify.target import Session
+from sora_mock.verify.runner import FAILED, UNVERIFIED, CheckResult
+from sora_mock.verify.session import VerifySession
 
 FINE, BROKEN, USAGE, BUDGET, UNREACHABLE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 """Exit codes (docs/verify.md)."""
@@ -119,19 +120,19 @@ def target_url(text: str | None) -> str:
 
 
 @contextmanager
-def opened(url: str, options: Any) -> Iterator[Session]:
+def opened(url: str, options: Any) -> Iterator[VerifySession]:
     """A session with the target at `url`, behind a guard unless it is a mock. Raises Stop before anything is sent."""
-    with live.connect() as http:
+    with probe.connect() as http:
         try:
-            control = live.has_control_api(http, url)
-        except live.NoTarget as problem:
+            control = probe.has_control_api(http, url)
+        except probe.NoTarget as problem:
             raise Stop(UNREACHABLE, str(problem)) from None
-        except live.NotAService as problem:
+        except probe.NotAService as problem:
             raise Stop(USAGE, str(problem)) from None
         contract, count = Contract(data.contract_document()), options.max_examples
         if control:
             _ask_leave(url)
-            yield Session(url, http, contract, True, options.seed, LONGEST_RULE[True], max_examples=count)
+            yield VerifySession(url, http, contract, True, options.seed, LONGEST_RULE[True], max_examples=count)
             return
         if not os.environ.get(options.api_key_env):
             raise Stop(USAGE, f"{url} has no control API, so it is the live service: {options.api_key_env} is not set")
@@ -140,7 +141,9 @@ def opened(url: str, options: Any) -> Iterator[Session]:
         try:
             with live.guarded(_guard_flags(url, options)) as guard_url:
                 surprise = _surprise(options) >= FIFTEEN_SECONDS
-                yield Session(guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise, count)
+                yield VerifySession(
+                    guard_url, http, contract, False, options.seed, LONGEST_RULE[False], surprise, count
+                )
         except live.NoGuard as problem:
             raise Stop(USAGE, str(problem)) from None
 
@@ -150,7 +153,7 @@ def _ask_leave(url: str) -> None:
     try:
         status, answer = Client(url, "sk-verify-leave").call("GET", "/clock")
     except ValueError:
-        raise Stop(USAGE, f"{url} is a mock: give its http:// address") from None
+        raise Stop(USAGE, f"{url} is a mock: give its address without a path") from None
     except Unreachable as problem:
         raise Stop(UNREACHABLE, f"{url} does not answer: {problem}") from None
     if status != 200:
@@ -175,7 +178,7 @@ def _guard_flags(url: str, options: Any) -> list[str]:
     return flags
 
 
-def chosen_rules(session: Session, rules: Sequence[Rule], options: Any) -> tuple[list[Rule], list[Result]]:
+def chosen_rules(session: VerifySession, rules: Sequence[Rule], options: Any) -> tuple[list[Rule], list[CheckResult]]:
     """The rules that run, and those that cannot, with the reason; the session learns what a greedy one may spend.
 
     Raises Stop for a budget that buys nothing.
@@ -200,7 +203,7 @@ def matching_rules(options: Any) -> list[Rule]:
 
 
 def _keep(
-    path: Path | None, known: evidence.Evidence, results: Sequence[Result], kind: str
+    path: Path | None, known: evidence.Evidence, results: Sequence[CheckResult], kind: str
 ) -> tuple[evidence.Evidence, list[str]]:
     """What is known after this run, and a line for a file that could not be written."""
     if path is not None:
@@ -211,13 +214,15 @@ def _keep(
     return evidence.updated(known, results, kind), []
 
 
-def _results(session: Session, rules: Sequence[Rule], options: Any, known: evidence.Evidence) -> list[Result]:
+def _results(
+    session: VerifySession, rules: Sequence[Rule], options: Any, known: evidence.Evidence
+) -> list[CheckResult]:
     chosen, others = chosen_rules(session, rules, options)
     kind = "mock" if session.control else "live"
     print(report.HEADING, flush=True)
     with Progress(len(rules), sys.stderr) as progress:
 
-        def tell(result: Result) -> None:
+        def tell(result: CheckResult) -> None:
             progress.step(report.row(result, kind, known), failed=result.outcome == FAILED)
 
         for result in others:

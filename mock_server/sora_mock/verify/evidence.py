@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sora_mock.guard.file_lock import locked
-from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
+from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
 
 Evidence = dict[str, dict[str, dict[str, str]]]
 """By rule id, then `mock` or `live`: `date` and `outcome`."""
@@ -46,7 +46,7 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def updated(evidence: Evidence, results: Iterable[Result], target: str) -> Evidence:
+def updated(evidence: Evidence, results: Iterable[CheckResult], target: str) -> Evidence:
     """With today's outcomes. A rule that was not checked keeps what was known of it."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     changed = {name: dict(entry) for name, entry in evidence.items()}
@@ -56,7 +56,7 @@ def updated(evidence: Evidence, results: Iterable[Result], target: str) -> Evide
     return changed
 
 
-def keep(path: Path, results: Iterable[Result], target: str) -> Evidence:
+def keep(path: Path, results: Iterable[CheckResult], target: str) -> Evidence:
     """Takes today's outcomes into the file; gives what it holds then. Raises BadEvidence and OSError.
 
     Another run may have written meanwhile: the file is read again, under a lock. It is replaced as a whole, so that an

@@ -28,7 +28,7 @@ from schemathesis.generation.modes import GenerationMode
 from schemathesis.generation.stateful.state_machine import APIStateMachine, StepInput, StepOutput
 
 from sora_mock.runtime.package_data import contract_document
-from sora_mock.verify.reply import Reply
+from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, Unverified
 from sora_mock.verify.target import Target
 
@@ -237,7 +237,7 @@ class Generator:
         self._judge(send)
         return found[0] if found and self._problem is None else None
 
-    def _send(self, request: requests.PreparedRequest) -> Reply:
+    def _send(self, request: requests.PreparedRequest) -> TargetResponse:
         parts = urlsplit(str(request.url))
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         headers = {name: str(v) for name, v in request.headers.items() if name.lower() not in _OF_THE_CONNECTION}
@@ -275,7 +275,7 @@ def _prepared(case: Case) -> requests.PreparedRequest:
     return request
 
 
-def _response(request: requests.PreparedRequest, reply: Reply) -> Response:
+def _response(request: requests.PreparedRequest, reply: TargetResponse) -> Response:
     headers = {name: [value] for name, value in reply.headers.items()}
     return Response(reply.status, headers, reply.body, request, elapsed=0.0, verify=False)
 

@@ -1,4 +1,4 @@
-"""What a URL is, and the guard that stands between the suite and the live service."""
+"""The guard that stands between the suite and the live service."""
 
 import subprocess
 import sys
@@ -6,66 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
 from threading import Thread
-from typing import IO, Any, Final
-
-from sora_mock.verify.target import CREDITS, LARGEST_REPLY
+from typing import IO, Final
 
 READY: Final = "sora-mock guard ready on "
 START: Final = 15.0
 """Real seconds that the guard has to say that it is ready."""
 
 
-class NoTarget(Exception):
-    """Nothing answers at the URL."""
-
-
-class NotAService(Exception):
-    """Something answers that is neither a mock nor the service."""
-
-
 class NoGuard(Exception):
     """The guard did not start; the text is what it said."""
-
-
-def connect() -> Any:
-    """The HTTP client of a run: no redirects, no proxies of the environment, nothing compressed."""
-    import httpx
-
-    limits = httpx.Limits(max_connections=32)
-    return httpx.Client(
-        timeout=15, follow_redirects=False, trust_env=False, headers={"Accept-Encoding": "identity"}, limits=limits
-    )
-
-
-def has_control_api(http: Any, url: str) -> bool:
-    """Whether a mock answers at `url`. No key is sent. Raises NoTarget and NotAService."""
-    status, body = _ask(http, url + "/__mock/health")
-    if status == 200 and isinstance(body, dict) and body.get("status") == "ok":
-        return True
-    status, body = _ask(http, url + CREDITS)
-    if status >= 502:
-        raise NoTarget(f"{url} answers {status}")
-    if not isinstance(body, dict) or not {"error", "data"} & body.keys():
-        raise NotAService(f"{url} is neither a mock nor the service: GET {CREDITS} is answered {status} without JSON")
-    return False
-
-
-def _ask(http: Any, url: str) -> tuple[int, Any]:
-    import httpx
-
-    try:
-        with http.stream("GET", url) as answer:
-            body = b""
-            for chunk in answer.iter_raw():
-                body += chunk
-                if len(body) > LARGEST_REPLY:
-                    raise NotAService(f"{url} answers without end")
-    except (httpx.HTTPError, httpx.InvalidURL) as problem:
-        raise NoTarget(f"{url} does not answer: {type(problem).__name__}: {problem}") from None
-    try:
-        return answer.status_code, httpx.Response(200, content=body).json()
-    except ValueError:
-        return answer.status_code, None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ class Fields(dict[str, Any]):
 
 
 @dataclass
-class Reply:
+class TargetResponse:
     """An answer: `headers` by lower-case name, `body` as it came."""
 
     status: int
@@ -53,14 +53,14 @@ class Reply:
 
 
 @dataclass
-class Exchange:
+class ExchangeText:
     """A request and what came of it, without keys."""
 
     request: str
     reply: str
 
 
-def reply_text(reply: Reply) -> str:
+def reply_text(reply: TargetResponse) -> str:
     """An answer as a report shows it."""
     lines = [str(reply.status), *(f"{name}: {value}" for name, value in reply.headers.items())]
     return "\n".join([*lines, "", shown_text(reply.body)]).rstrip()

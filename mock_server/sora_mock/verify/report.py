@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from sora_mock.verify.evidence import TARGETS, Evidence, standing
 from sora_mock.verify.rule import FIFTEEN_SECONDS
-from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, Result
+from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
 from sora_mock.version import VERSION
 
 
@@ -23,7 +23,7 @@ class Report:
     target: str
     seed: int
     repeat: str
-    results: Sequence[Result]
+    results: Sequence[CheckResult]
     evidence: Evidence
 
     @property
@@ -38,7 +38,7 @@ class Report:
         counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         return f"{len(self.results)} rules on {self.target} {self.url}: {counts}"
 
-    def command(self, result: Result) -> str:
+    def command(self, result: CheckResult) -> str:
         """One command that repeats just this rule."""
         surprise = FIFTEEN_SECONDS if "surprise" in result.rule.needs else 0.0
         budget = round(result.rule.price + surprise, 4)
@@ -54,7 +54,7 @@ HEADING: Final = _COLUMNS.format("rule", "mock", "live", "price", "time")
 """Above the terminal's table."""
 
 
-def row(result: Result, target: str, evidence: Evidence) -> str:
+def row(result: CheckResult, target: str, evidence: Evidence) -> str:
     """A line of the terminal's table: what came of the rule just now, and what is known of the other kind of target."""
     known = {each: standing(evidence, result.rule.id, each) for each in TARGETS} | {target: result.outcome}
     price = f"{result.rule.price:g}" if result.rule.price else "-"
@@ -99,7 +99,7 @@ def as_json(report: Report) -> str:
     return json.dumps({**head, "counts": report.counts, "rules": rules}, indent=1) + "\n"
 
 
-def _exchanges(result: Result) -> list[dict[str, Any]]:
+def _exchanges(result: CheckResult) -> list[dict[str, Any]]:
     if result.outcome != FAILED:
         return []
     return [{"request": each.request, "reply": each.reply} for each in result.exchanges]
@@ -140,7 +140,7 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub("\ufffd", text)
 
 
-def _failure_text(report: Report, result: Result) -> str:
+def _failure_text(report: Report, result: CheckResult) -> str:
     parts = [result.rule.claim, f"source: {result.rule.source}", f"repeat: {report.command(result)}"]
     for each in result.exchanges:
         parts += ["", each.request, "", each.reply]
@@ -168,7 +168,7 @@ def as_html(report: Report) -> str:
     )
 
 
-def _html_row(report: Report, result: Result) -> str:
+def _html_row(report: Report, result: CheckResult) -> str:
     rule = result.rule
     details = ""
     if result.outcome != PASSED:

@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-if TYPE_CHECKING:
-    from sora_mock.verify.target import Target
-
-Check = Callable[["Target"], None]
+Check = Callable[[Any], None]
+"""A function of a `Target`, which imports this module."""
 
 NEEDS: Final[Mapping[str, str]] = {
     "clock": "needs a clock that can be moved",
@@ -60,7 +58,7 @@ class Unverified(Exception):
     """The rule could not be checked; the text says why. Never a success."""
 
 
-class Gone(Unverified):
+class GuardEnded(Unverified):
     """The guard ended while the suite ran: nothing more can be checked, and nothing is known of the service."""
 
 

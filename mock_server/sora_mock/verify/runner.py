@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 
 from sora_mock.client.http import Unreachable
 from sora_mock.runtime import package_data as data
-from sora_mock.verify.reply import Exchange, plain
-from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, Gone, Rule, Unverified
-from sora_mock.verify.target import Session, Target
+from sora_mock.verify.reply import ExchangeText, plain
+from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, GuardEnded, Rule, Unverified
+from sora_mock.verify.session import VerifySession
+from sora_mock.verify.target import Target
 
 PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
 
@@ -25,7 +26,7 @@ AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones.
 
     tripped: the rule failed over an answer of a shape that it did not expect, not over what it claims.
@@ -35,7 +36,7 @@ class Result:
     outcome: str
     reason: str = ""
     seconds: float = 0.0
-    exchanges: Sequence[Exchange] = field(default=())
+    exchanges: Sequence[ExchangeText] = field(default=())
     tripped: bool = False
 
 
@@ -65,7 +66,7 @@ def matching(rules: Sequence[Rule], only: Sequence[str], skip: Sequence[str]) ->
     ]
 
 
-def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[Result], float]:
+def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[CheckResult], float]:
     """For a live target: the rules that may run, the others with the reason why not, and what is left of the budget.
 
     budget: credits for creations that are meant. Rules that share a creation come first, then those that cost
@@ -76,9 +77,9 @@ def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[li
         missing = sorted(rule.needs - ({"surprise"} if surprise else set()))
         price = 0.0 if rule.shared and is_shared_paid else rule.price
         if missing:
-            others.append(Result(rule, UNVERIFIED, "; ".join(NEEDS[each] for each in missing)))
+            others.append(CheckResult(rule, UNVERIFIED, "; ".join(NEEDS[each] for each in missing)))
         elif price > budget + 1e-9:
-            others.append(Result(rule, UNVERIFIED, f"costs {price:g} credits, {budget:g} are left of the budget"))
+            others.append(CheckResult(rule, UNVERIFIED, f"costs {price:g} credits, {budget:g} are left of the budget"))
         else:
             budget = round(budget - price, 4)
             is_shared_paid = is_shared_paid or rule.shared
@@ -86,19 +87,21 @@ def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[li
     return chosen, others, budget
 
 
-def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None], limit: float) -> list[Result]:
+def run(
+    session: VerifySession, rules: Sequence[Rule], tell: Callable[[CheckResult], None], limit: float
+) -> list[CheckResult]:
     """Runs the rules and tells of each as it ends. limit: real seconds, after which no further rule begins.
 
     An interrupt (Ctrl-C) ends the run: `session.interrupted`, and what had not ended by then is unverified.
     """
     over_at = time.monotonic() + limit
-    found: dict[str, Result] = {}
+    found: dict[str, CheckResult] = {}
 
     def one(rule: Rule) -> None:
         if time.monotonic() > over_at:
-            result = Result(rule, UNVERIFIED, f"the run took more than {limit:g} s")
+            result = CheckResult(rule, UNVERIFIED, f"the run took more than {limit:g} s")
         elif session.gone:
-            result = Result(rule, UNVERIFIED, "the guard ended before")
+            result = CheckResult(rule, UNVERIFIED, "the guard ended before")
         else:
             result = check(session, rule)
         if not session.interrupted:
@@ -124,10 +127,10 @@ def run(session: Session, rules: Sequence[Rule], tell: Callable[[Result], None],
         session.interrupted = True
     # a rule that is under way is not waited for after an interrupt
     pool.shutdown(wait=not session.interrupted, cancel_futures=True)
-    return [found.get(rule.id) or Result(rule, UNVERIFIED, "the run was interrupted") for rule in rules]
+    return [found.get(rule.id) or CheckResult(rule, UNVERIFIED, "the run was interrupted") for rule in rules]
 
 
-def check(session: Session, rule: Rule) -> Result:
+def check(session: VerifySession, rule: Rule) -> CheckResult:
     """Runs one rule; whatever it raises is its outcome."""
     began = time.monotonic()
     target, tripped = None, False
@@ -139,7 +142,7 @@ def check(session: Session, rule: Rule) -> Result:
         outcome, reason = FAILED, str(problem)
     except Unverified as problem:
         outcome, reason = UNVERIFIED, str(problem)
-        session.gone = session.gone or isinstance(problem, Gone)
+        session.gone = session.gone or isinstance(problem, GuardEnded)
     except Unreachable as problem:
         outcome, reason, tripped = FAILED, f"the control API did not answer: {problem}", True
     except Exception as problem:
@@ -150,4 +153,4 @@ def check(session: Session, rule: Rule) -> Result:
     # one line, so that it can pass for nothing else
     reason = plain(reason).replace("\n", "\\n")
     exchanges = () if target is None else tuple(target.exchanges[-3:])
-    return Result(rule, outcome, reason, seconds, exchanges, tripped)
+    return CheckResult(rule, outcome, reason, seconds, exchanges, tripped)

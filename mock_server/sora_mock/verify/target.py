@@ -2,21 +2,15 @@
 
 import json
 import time
-from dataclasses import dataclass, field
 from hashlib import sha256
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from sora_mock.client.http import Client
-from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.guard.command import TIMEOUT
-from sora_mock.verify.flags import MAX_EXAMPLES
-from sora_mock.verify.reply import Exchange, Reply, plain, reply_text, shown_text
-from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, Gone, Rule, Unverified, true
-
-if TYPE_CHECKING:
-    import httpx
+from sora_mock.verify.reply import ExchangeText, TargetResponse, plain, reply_text, shown_text
+from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, Broken, GuardEnded, Rule, Unverified, true
+from sora_mock.verify.session import VerifySession
 
 CREATE: Final = "/v1/videos/generations"
 CREDITS: Final = "/v1/credits"
@@ -39,44 +33,17 @@ GUARDED: Final = "x-sora-mock-guard"
 _OWN: Final = "the rule's own key"
 
 
-@dataclass
-class Session:
-    """What the rules of one run share.
-
-    control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
-    refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
-    its price. shared: the one creation of the live service; not_shared: why there is none. gone: whether the guard
-    ended during the run.
-    """
-
-    url: str
-    http: "httpx.Client"
-    contract: Contract
-    control: bool
-    seed: int
-    patience: float
-    surprise: bool = False
-    max_examples: int = MAX_EXAMPLES
-    spare: float = 0.0
-    interrupted: bool = False
-    gone: bool = False
-    shared: Reply | None = None
-    not_shared: str | None = None
-    lock: Lock = field(default_factory=Lock)
-    secrets: tuple[str, ...] = ()
-
-
 class Target:
     """One rule's view of the server: an account of its own on a mock, the guard's placeholder key elsewhere.
 
     Raises Broken where an answer is wrong or missing, Unverified where a request must not be sent.
     """
 
-    def __init__(self, session: Session, rule: Rule) -> None:
+    def __init__(self, session: VerifySession, rule: Rule) -> None:
         self.session, self.rule = session, rule
         self.is_mock = session.control
         self.url = session.url
-        self.exchanges: list[Exchange] = []
+        self.exchanges: list[ExchangeText] = []
         self.key = self.other_key("own") if self.is_mock else PLACEHOLDER
         self.over_at = time.monotonic() + session.patience
         self._purse = rule.price + (session.spare if rule.greedy else 0)
@@ -95,7 +62,7 @@ class Target:
         content: bytes | None = None,
         body: Any = None,
         authorization: str | None = None,
-    ) -> Reply:
+    ) -> TargetResponse:
         """One request; redirects are not followed. key: None sends none. authorization: the whole header instead."""
         if body is not None:
             content = json.dumps(body).encode()
@@ -109,11 +76,11 @@ class Target:
         self._watch_money(method, content or b"", sent)
         return self._exchange(method, path, sent, content)
 
-    def get(self, path: str, **more: Any) -> Reply:
+    def get(self, path: str, **more: Any) -> TargetResponse:
         """A GET."""
         return self.send("GET", path, **more)
 
-    def create(self, *, key: str | None = _OWN, headers: dict[str, str] | None = None, **fields: Any) -> Reply:
+    def create(self, *, key: str | None = _OWN, headers: dict[str, str] | None = None, **fields: Any) -> TargetResponse:
         """A creation of the suite's usual order with other `fields`; a field that is `...` is left out."""
         body = {name: value for name, value in {**ORDER, **fields}.items() if value is not ...}
         return self.send("POST", CREATE, key=key, headers=headers, body=body)
@@ -231,7 +198,8 @@ class Target:
             return None if _is_object(content) else 0
         return TEN_SECONDS if request["duration"] == 10 else FIFTEEN_SECONDS
 
-    def _exchange(self, method: str, path: str, headers: dict[str, str], content: bytes | None) -> Reply:
+    def _exchange(self, method: str, path: str, headers: dict[str, str], content: bytes | None) -> TargetResponse:
+        # not there without the extra `verify`
         import httpx
 
         asked = self._request_text(method, path, headers, content)
@@ -256,9 +224,9 @@ class Target:
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
             self._remember(asked, f"(no answer: {type(problem).__name__}: {problem})")
             if not self.is_mock and not self._guard_answers():
-                raise Gone("the guard ended during the run") from None
+                raise GuardEnded("the guard ended during the run") from None
             raise Broken("answer", f"none ({type(problem).__name__}: {problem})", "an answer") from None
-        reply = Reply(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
+        reply = TargetResponse(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
         self._remember(asked, reply_text(reply))
         if reply.headers.get(GUARDED) == "guard_no_reply":
             raise Broken("answer", f"none: {reply.body[:300].decode('utf-8', 'replace')}", "an answer")
@@ -272,6 +240,7 @@ class Target:
 
     def _guard_answers(self) -> bool:
         """Whether the guard lives. It answers other hosts' names by itself, so nothing goes on to the service."""
+        # not there without the extra `verify`
         import httpx
 
         try:
@@ -289,7 +258,7 @@ class Target:
         for secret in (self.key, *self.session.secrets):
             if secret and secret != PLACEHOLDER:
                 request, reply = request.replace(secret, "***"), reply.replace(secret, "***")
-        self.exchanges.append(Exchange(plain(request), plain(reply)))
+        self.exchanges.append(ExchangeText(plain(request), plain(reply)))
         del self.exchanges[:-20]
 
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from sora_mock.app import create_app
-from sora_mock.client.http import Client
+from sora_mock.client import AllAccounts
+from sora_mock.client.views import TaskView
 from sora_mock.domain.ledger import UNITS
 from sora_mock.server import MockServer
 from tests.contract.faults.answering import Change, Faulty
@@ -118,12 +119,9 @@ def guarding(target: str, *arguments: str, key: str = REAL) -> Iterator[Guarding
         process.communicate(timeout=DEADLINE)
 
 
-def created(url: str) -> list[Any]:
-    """The tasks that exist on the mock, whoever made them."""
-    status, body = Client(url).call("GET", "/tasks")
-    assert status == 200
-    tasks: list[Any] = body["tasks"]
-    return tasks
+def created(url: str) -> list[TaskView]:
+    """The tasks that exist on the mock, of all accounts."""
+    return AllAccounts(url).tasks
 
 
 def error_code(response: httpx.Response) -> str:

@@ -19,17 +19,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from sora_mock.client.http import Client
+from sora_mock.client import Account
 from sora_mock.domain.contract import Contract
-from sora_mock.guard.ledger import Ledger, Limits
+from sora_mock.guard.ledger import SpendingLedger, SpendingLimits
 from sora_mock.guard.pricing import Pricing
-from sora_mock.guard.proxy import Guard
+from sora_mock.guard.proxy import GuardProxy
 from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import Upstream
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
 from tests.contract.faults.answering import status
-from tests.verify.live import (
+from tests.guard.live import (
     CREATE,
     DEADLINE,
     ORDER,
@@ -105,8 +105,7 @@ def test_two_guards_and_200_orders_at_once_stay_within_one_cap(live: MockServer,
     assert [each.status_code for each in answers].count(200) == len(created(live.url)) == 3
     assert {error_code(each) for each in answers if each.status_code != 200} == {"guard_refused"}
     assert {each.status_code for each in answers} == {200, 470}
-    _, account = Client(live.url, REAL).call("GET", "/account")
-    assert account["remaining_credits"] == 1000 - 17.28
+    assert Account(live.url, REAL).credits == 1000 - 17.28
 
 
 @pytest.mark.parametrize(("cap", "bought"), [("0", 0), ("5.75", 0), ("6", 1), ("14.40", 1), ("50", 7)])
@@ -237,11 +236,11 @@ def accepting(name: Callable[[str], str]) -> Iterator[str]:
 
 
 def test_the_first_402_closes_the_purse_for_good(live: MockServer, tmp_path: Path) -> None:
-    Client(live.url, REAL).call("PATCH", "/account", {"remaining_credits": 0})
+    Account(live.url, REAL).credits = 0
     arguments = ("--max-credits", "50", "--ledger", str(tmp_path / "ledger"))
     with guarding(live.url, *arguments) as guard, guard.client() as client:
         assert [client.post(CREATE, json=ORDER).status_code for _ in range(2)] == [402, 470]
-        Client(live.url, REAL).call("PATCH", "/account", {"remaining_credits": 100})
+        Account(live.url, REAL).credits = 100
         assert client.get("/v1/credits").status_code == 200
     with guarding(live.url, *arguments) as guard, guard.client() as client:
         assert "402" in client.post(CREATE, json=ORDER).json()["error"]["message"]
@@ -257,11 +256,11 @@ def test_what_may_have_been_bought_stays_spent(live: MockServer, scenario: str) 
 
 
 def test_a_service_that_never_answers_keeps_the_money(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger", Limits(57_600))
+    ledger = SpendingLedger(tmp_path / "ledger", SpendingLimits(57_600))
 
     async def order(url: str) -> httpx.Response:
         upstream = Upstream(url, 0.2)
-        guard = Guard(upstream, Secret(REAL.encode()), ledger, Pricing(Contract(contract_document())))
+        guard = GuardProxy(upstream, Secret(REAL.encode()), ledger, Pricing(Contract(contract_document())))
         transport = httpx.ASGITransport(app=guard)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=PLACEHOLDER) as client:
             answer = await client.post(CREATE, json=ORDER)
@@ -397,6 +396,7 @@ def assert_usage(arguments: list[str], named: str) -> None:
 
 
 def test_the_server_starts_without_any_of_it() -> None:
-    script = "import sys, sora_mock.server; print([m for m in sys.modules if 'verify' in m or m == 'httpx'])"
+    others = {"verify", "guard", "drift", "httpx"}
+    script = f"import sys, sora_mock.server; print([m for m in sys.modules if {others} & set(m.split('.'))])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -6,31 +6,31 @@ from pathlib import Path
 
 import pytest
 
-from sora_mock.guard.ledger import HEADER, Book, Ledger, LedgerError, Limits, Reservation
+from sora_mock.guard.ledger import HEADER, Book, LedgerError, Reservation, SpendingLedger, SpendingLimits
 
 PRICE = 57_600
 
 
-def reserved(ledger: Ledger, units: int = PRICE) -> Reservation:
+def reserved(ledger: SpendingLedger, units: int = PRICE) -> Reservation:
     found = ledger.reserve("accept", units)
     assert isinstance(found, Reservation)
     return found
 
 
 def test_what_was_never_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
-    reserved(Ledger(tmp_path / "l", Limits(PRICE)))
-    assert isinstance(Ledger(tmp_path / "l", Limits(PRICE)).reserve("accept", PRICE), str)
+    reserved(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)))
+    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("accept", PRICE), str)
 
 
 def test_what_was_given_back_can_be_spent_again(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     ledger.settle(reserved(ledger), 0)
     assert ledger.book().spent == 0
     reserved(ledger)
 
 
 def test_two_ledgers_of_one_file_share_the_cap(tmp_path: Path) -> None:
-    one, other = (Ledger(tmp_path / "l", Limits(2 * PRICE)) for _ in range(2))
+    one, other = (SpendingLedger(tmp_path / "l", SpendingLimits(2 * PRICE)) for _ in range(2))
     first = reserved(one)
     reserved(other)
     assert isinstance(one.reserve("accept", 1), str)
@@ -40,53 +40,53 @@ def test_two_ledgers_of_one_file_share_the_cap(tmp_path: Path) -> None:
 
 
 def test_the_surprise_purse_is_inside_the_cap(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", Limits(144_000, 86_400))
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(144_000, 86_400))
     assert isinstance(ledger.reserve("accept", 57_601), str)
     assert isinstance(ledger.reserve("surprise", 86_400), Reservation)
     assert isinstance(ledger.reserve("surprise", 1), str)
     reserved(ledger, 57_600)
     # another division of the same cap finds nothing left either
-    assert isinstance(Ledger(tmp_path / "l", Limits(144_000)).reserve("accept", 1), str)
+    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(144_000)).reserve("accept", 1), str)
 
 
 def test_a_closed_purse_stays_closed(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     assert [ledger.close_purse("402"), ledger.close_purse("again")] == [True, False]
-    assert "402" in str(Ledger(tmp_path / "l", Limits(PRICE)).reserve("accept", 0))
+    assert "402" in str(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("accept", 0))
 
 
 def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "l"
-    reserved(Ledger(path, Limits(3 * PRICE)))
+    reserved(SpendingLedger(path, SpendingLimits(3 * PRICE)))
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"do":"reserve","purse":"acc')
-    ledger = Ledger(path, Limits(3 * PRICE))
+    ledger = SpendingLedger(path, SpendingLimits(3 * PRICE))
     assert (ledger.book().accept, path.read_bytes()) == (PRICE, whole)
     path.write_bytes(HEADER[:5])
-    assert Ledger(path, Limits(PRICE)).book() == Book()
+    assert SpendingLedger(path, SpendingLimits(PRICE)).book() == Book()
 
 
 def test_a_line_without_its_end_counts(tmp_path: Path) -> None:
     path = tmp_path / "l"
-    reserved(Ledger(path, Limits(PRICE)))
+    reserved(SpendingLedger(path, SpendingLimits(PRICE)))
     whole = path.read_bytes()
     path.write_bytes(whole.rstrip(b"\n"))
-    assert isinstance(Ledger(path, Limits(PRICE)).reserve("accept", PRICE), str)
+    assert isinstance(SpendingLedger(path, SpendingLimits(PRICE)).reserve("accept", PRICE), str)
     assert path.read_bytes() == whole
 
 
 def test_a_ledger_that_was_removed_pays_for_nothing_more(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", Limits(PRICE))
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     (tmp_path / "l").unlink()
-    Ledger(tmp_path / "l", Limits(PRICE))
+    SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     with pytest.raises(LedgerError, match="removed"):
         ledger.reserve("accept", PRICE)
 
 
 def test_a_charge_counts_beyond_the_cap_and_closes_the_purse(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l", Limits(0))
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(0))
     assert ledger.charge(PRICE, "task-unified-1-x", "unpriced")
-    assert Ledger(tmp_path / "l", Limits(9 * PRICE)).book() == Book(surprise=PRICE, closed="unpriced")
+    assert SpendingLedger(tmp_path / "l", SpendingLimits(9 * PRICE)).book() == Book(surprise=PRICE, closed="unpriced")
 
 
 @pytest.mark.parametrize(
@@ -104,14 +104,14 @@ def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path, content: bytes) 
     path = tmp_path / "notes"
     path.write_bytes(content)
     with pytest.raises(LedgerError, match="notes"):
-        Ledger(path, Limits(PRICE))
+        SpendingLedger(path, SpendingLimits(PRICE))
     assert path.read_bytes() == content
 
 
 def test_processes_at_once_never_exceed_the_cap(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from sora_mock.guard.ledger import *\n"
-        "ledger = Ledger(Path(sys.argv[1]), Limits(50))\n"
+        "ledger = SpendingLedger(Path(sys.argv[1]), SpendingLimits(50))\n"
         "print(sum(isinstance(ledger.reserve('accept', 1), Reservation) for _ in range(40)))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "l")]

@@ -1,80 +1,23 @@
-"""The object that tests get: an account of a running mock, its clock, money, tasks, callbacks and journal."""
+"""`Account` and `AllAccounts`: clock, credits, scenarios, tasks, callbacks and journal of a running mock."""
 
-import contextlib
 import pickle
 import re
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
+import httpx
 import pytest
 
-from sora_mock.client.account import Account, Refused
-from sora_mock.client.http import Unreachable
+from sora_mock.client import Account, AllAccounts, Refused
 from sora_mock.server import MockServer
 from tests.conftest import Api
 
 
-@pytest.fixture
-def account(server: MockServer) -> Iterator[Account]:
-    """The object that the fixture gives, on the server of our own tests."""
-    account = server.account()
-    account.clock.freeze()
-    yield account
-    account.reset()
-
-
-def order(account: Account, api: Api, **fields: str) -> str:
-    """The id of a new task of that account."""
-    return Api(api.client, account.api_key).new_task(**fields)
-
-
-def test_a_refusal_travels_between_processes() -> None:
+def test_refused_can_be_pickled() -> None:
     copy = pickle.loads(pickle.dumps(Refused(404, "task_not_found", "there is none")))
     assert (copy.status, copy.code, str(copy)) == (404, "task_not_found", "there is none")
 
 
-@pytest.mark.parametrize("sent", [b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", b""], ids=["body", "head"])
-def test_a_call_has_to_be_over_in_time_however_often_a_byte_comes(sent: bytes) -> None:
-    over = threading.Event()
-
-    def drip(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection, contextlib.suppress(OSError):
-            connection.sendall(sent)
-            while not over.wait(0.05):
-                connection.sendall(b" ")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        dripping = threading.Thread(target=drip, args=(listener,))
-        dripping.start()
-        account = Account(f"http://127.0.0.1:{listener.getsockname()[1]}", "sk-a", timeout=0.3)
-        with pytest.raises(Unreachable, match="timed out"):
-            account.reset()
-        over.set()
-        dripping.join()
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "127.0.0.1:4010",
-        "http://",
-        "https://h",
-        "http://h/v1",
-        "http://h?x",
-        "http://h#x",
-        "http://a:b@h",
-        " http://h",
-    ],
-)
-def test_an_account_is_at_an_origin(url: str) -> None:
-    with pytest.raises(ValueError, match=r"expected a URL such as http://127\.0\.0\.1:4010, got "):
-        Account(url, "sk-a")
-
-
-def test_numbers_that_no_json_has_are_refused_where_they_are_given(account: Account) -> None:
+def test_nan_and_infinity_are_rejected_before_a_request(account: Account) -> None:
     with pytest.raises(ValueError, match="Out of range float"):
         account.credits = float("nan")
     with pytest.raises(ValueError, match="expected seconds up to 60, got inf"):
@@ -95,14 +38,13 @@ def test_time_is_read_stopped_moved_and_sped_up(account: Account) -> None:
 
 def test_a_loop_that_polls_ends_after_a_known_number_of_polls(account: Account, api: Api) -> None:
     account.clock.per_request(2.5)
-    client = Api(api.client, account.api_key)
-    task_id = client.new_task()
-    assert [client.task(task_id)["status"] for _ in range(2)] == ["processing", "completed"]
+    task_id = api.new_task()
+    assert [api.task(task_id)["status"] for _ in range(2)] == ["processing", "completed"]
 
 
 def test_money_is_read_and_set(account: Account, api: Api) -> None:
     account.credits = 10
-    order(account, api)
+    api.new_task()
     assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 5.76, 0)
     account.clock.advance(5)
     assert (account.credits, account.reserved_credits, account.used_credits) == (4.24, 0, 5.76)
@@ -114,10 +56,10 @@ def test_money_is_read_and_set(account: Account, api: Api) -> None:
     assert account.rate_limit == "2/hour"
 
 
-def test_a_scenario_takes_its_parameters_and_says_what_it_is_for(account: Account, api: Api) -> None:
+def test_a_scenario_has_parameters_and_a_match(account: Account, api: Api) -> None:
     account.scenario("failed", code="generation_timeout", at=0.4, times=None, match={"prompt": "dog"})
-    assert order(account, api, prompt="A cat")
-    assert order(account, api, prompt="A dog")
+    assert api.new_task(prompt="A cat")
+    assert api.new_task(prompt="A dog")
     account.clock.advance(3)
     dog, cat = account.tasks
     assert dog.get("error", {}).get("code") == "generation_timeout"
@@ -126,16 +68,16 @@ def test_a_scenario_takes_its_parameters_and_says_what_it_is_for(account: Accoun
 
 
 def test_a_task_is_finished_by_hand(account: Account, api: Api) -> None:
-    task = account.task(order(account, api))
+    task = account.task(api.new_task())
     assert task.finish("failed", code="content_policy_violation", message="No.")["status"] == "failed"
     assert task.view.get("error") == {"code": "content_policy_violation", "message": "No.", "type": "task_error"}
-    assert account.task(order(account, api)).finish()["status"] == "completed"
+    assert account.task(api.new_task()).finish()["status"] == "completed"
 
 
-def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account, api: Api) -> None:
+def test_an_inbox_receives_callbacks_responds_and_receives_a_redelivery(account: Account, api: Api) -> None:
     inbox = account.inbox("a hook")
     inbox.reply(500, {"status": 204, "delay": 0.01})
-    task_id = order(account, api, callback_url=inbox.url)
+    task_id = api.new_task(callback_url=inbox.url)
     assert inbox.messages == []
     account.clock.advance(10)
     assert [message["json"]["id"] for message in inbox.wait(2)] == [task_id, task_id]
@@ -146,9 +88,9 @@ def test_callbacks_come_in_are_answered_and_are_sent_once_more(account: Account,
     assert account.deliveries("task-unified-other") == []
 
 
-def test_waiting_in_vain_says_how_many_came_and_that_the_clock_stands_still(account: Account, api: Api) -> None:
+def test_a_wait_that_times_out_says_how_many_came_and_that_the_clock_is_frozen(account: Account, api: Api) -> None:
     inbox = account.inbox("hook")
-    account.task(order(account, api, callback_url=inbox.url)).finish()
+    account.task(api.new_task(callback_url=inbox.url)).finish()
     reason = "inbox 'hook' got 1 of 2 messages in 0.01 s; the clock is frozen, advance it"
     with pytest.raises(TimeoutError, match=re.escape(reason)):
         inbox.wait(2, timeout=0.01)
@@ -158,19 +100,19 @@ def test_a_route_leads_to_the_tests_own_receiver_and_keeps_the_routes_before(acc
     with MockServer() as receiver:
         account.route("https://hooks.example.com", receiver.url)
         account.route("https://other.example.com", receiver.url)
-        account.task(order(account, api, callback_url="https://hooks.example.com/__mock/inbox/own")).finish()
+        account.task(api.new_task(callback_url="https://hooks.example.com/__mock/inbox/own")).finish()
         received = Account(receiver.url, "sk-mock-shared-inbox").inbox("own").messages
     assert [message["json"]["status"] for message in received] == ["completed"]
 
 
-def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
-    task_id = order(account, api)
-    Api(api.client, account.api_key).task(task_id)
+def test_requests_are_listed_newest_first(account: Account, api: Api) -> None:
+    task_id = api.new_task()
+    api.task(task_id)
     assert [(each["method"], each["status"]) for each in account.requests] == [("GET", 200), ("POST", 200)]
 
 
 @pytest.mark.parametrize(
-    ("call", "status", "code", "text"),
+    ("send", "status", "code", "text"),
     [
         (lambda a: a.scenario("fail"), 400, "unknown_scenario", "unknown scenario 'fail'; did you mean failed?"),
         (lambda a: a.task("x y").finish(), 404, "task_not_found", "there is no task 'x y' in this account"),
@@ -179,16 +121,52 @@ def test_requests_are_told_newest_first(account: Account, api: Api) -> None:
         (lambda a: a.inbox("x").wait(timeout=61), 400, "invalid_query", "wait must be a number from 0 to 60"),
     ],
 )
-def test_a_refused_call_raises_the_servers_own_words(
-    account: Account, call: Callable[[Account], object], status: int, code: str, text: str
+def test_a_rejected_control_request_raises_the_message_of_the_mock(
+    account: Account, send: Callable[[Account], object], status: int, code: str, text: str
 ) -> None:
     with pytest.raises(Refused, match=f"^{re.escape(text)}") as refused:
-        call(account)
+        send(account)
     assert (refused.value.status, refused.value.code) == (status, code)
 
 
-def test_a_call_that_nobody_answers_says_which() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(Unreachable, match=f"{url} does not answer GET /__mock/clock: TimeoutError: timed out"):
-            _ = Account(url, "sk-a", timeout=0.05).clock.now
+def test_a_queue_of_scenarios_is_emptied(account: Account, api: Api) -> None:
+    account.scenario("unauthorized", times=None)
+    assert api.create().status_code == 401
+    account.clear_scenarios()
+    assert api.create().status_code == 200
+
+
+# all accounts at once
+
+
+def test_all_accounts_are_steered_at_once() -> None:
+    with MockServer() as mock:
+        all_accounts, one = AllAccounts(mock.url), mock.account()
+        one.clock.freeze()
+        all_accounts.credits = 7
+        all_accounts.rate_limit = "60/minute"
+        later = mock.account()
+        assert [(each.credits, each.rate_limit) for each in (one, later)] == [(7, "60/minute")] * 2
+        before = one.clock.now
+        all_accounts.clock.advance(60)
+        assert one.clock.now == before + 60
+
+
+def test_all_accounts_are_listed_together_and_forgotten_together() -> None:
+    with MockServer() as mock, httpx.Client(base_url=mock.url) as client:
+        all_accounts = AllAccounts(mock.url)
+        assert all_accounts.journal() == f"no request came to {mock.url}"
+        created = [Api(client, key).new_task() for key in ("sk-a", "sk-b")]
+        Api(client, "wrong").create()
+        assert [task["id"] for task in all_accounts.tasks] == created[::-1]
+        assert [record["status"] for record in all_accounts.requests] == [401, 200, 200]
+        assert all_accounts.journal().count("POST /v1/videos/generations") == 3
+        all_accounts.task(created[0]).finish()
+        assert all_accounts.task(created[0]).view["status"] == "completed"
+        all_accounts.reset()
+        assert (all_accounts.tasks, all_accounts.requests) == ([], [])
+
+
+def test_the_repr_of_an_account_has_no_key(account: Account) -> None:
+    assert repr(account) == f"Account('{account.url}')"
+    assert repr(AllAccounts(account.url)) == f"AllAccounts('{account.url}')"

@@ -12,9 +12,9 @@ import pytest
 from sora_mock.api.faults import EXTENSION
 from sora_mock.app import create_app
 from sora_mock.cli.commands import main
-from sora_mock.client.http import Client
+from sora_mock.client import Account
 from sora_mock.server import MockServer
-from tests.verify.live import CREATE, ORDER, REAL, created, guarding
+from tests.guard.live import CREATE, ORDER, REAL, created, guarding
 
 Lines = list[dict[str, Any]]
 Plant = Callable[[dict[str, Any]], None]
@@ -26,21 +26,21 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("drift") / "recording.jsonl"
     with MockServer(port=0, seed=1, generation_time=(1000.0, 1000.0)) as mock:
         with guarding(mock.url, "--max-credits", "100", "--record", str(path)) as guard, guard.client() as client:
-            exchanges(client, Client(mock.url, REAL))
+            exchanges(client, Account(mock.url, REAL))
             guard.stop()
     return path.read_text()
 
 
-def exchanges(client: httpx.Client, control: Client) -> None:
+def exchanges(client: httpx.Client, account: Account) -> None:
     """Four tasks: finished, failed, running, and one with a callback; and what is refused."""
     done, failed, running = (client.post(CREATE, json=ORDER).json()["id"] for _ in range(3))
     client.post(CREATE, json={**ORDER, "callback_url": "https://inbox.sora-mock.test/drift"})
     for name in (done, failed, running):
         client.get(f"/v1/tasks/{name}")
-    control.call("POST", "/clock/advance", {"seconds": 200})
+    account.clock.advance(200)
     client.get(f"/v1/tasks/{running}")
-    control.call("POST", f"/tasks/{done}/finish", {"outcome": "completed"})
-    control.call("POST", f"/tasks/{failed}/finish", {"outcome": "failed", "code": "content_policy_violation"})
+    account.task(done).finish()
+    account.task(failed).finish("failed", code="content_policy_violation")
     link = client.get(f"/v1/tasks/{done}").json()["results"][0]
     client.get(httpx.URL(link).path, headers={"Range": "bytes=0-9"})
     client.get(f"/v1/tasks/{failed}")
