@@ -18,8 +18,13 @@ from sora_mock.config.settings import SettingError
 from sora_mock.version import VERSION
 
 
+def _names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The commands that begin with what was typed so far, for completion by a shell."""
+    return [name for name in COMMANDS.commands if name.startswith(incomplete)]
+
+
 @click.command("help", help="Explain a command, or list all of them.")
-@click.argument("command", required=False)
+@click.argument("command", required=False, shell_complete=_names)
 def help_command(command: str | None) -> None:
     """Prints to standard output."""
     root = click.get_current_context().find_root()

@@ -5,6 +5,7 @@ from types import UnionType
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
+from msgspec import inspect
 
 WORDS: Final = {
     "1": True,
@@ -32,15 +33,16 @@ class BadPart(ValueError):
         self.value = value
 
 
-def convert(value: Any, kind: Any) -> Any:
+def convert(value: Any, kind: Any, wording: str | None = None) -> Any:
     """The value as `kind`, a type that msgspec knows, perhaps with bounds. A text may spell a bool or a number.
 
+    wording: what is allowed, for the message; None derives it from the type.
     Raises ValueError.
     """
     try:
         return msgspec.convert(from_text(value, kind), kind)
     except msgspec.ValidationError:
-        raise ValueError(f"expected {allowed(kind)}") from None
+        raise ValueError(f"expected {wording or allowed(kind)}") from None
 
 
 def from_text(value: Any, kind: Any) -> Any:
@@ -74,9 +76,6 @@ def _float(value: str | float) -> str | float:
 
 def allowed(kind: Any) -> str:
     """What users may write for a value of this type, in words: `a whole number from 0 to 65535`."""
-    # only a mistake and the documentation need it; the import costs a start 3 ms
-    from msgspec import inspect
-
     *first, last = _words(inspect.type_info(kind))
     return f"{', '.join(first)} or {last}" if first else last
 
@@ -97,6 +96,6 @@ def _words(info: Any) -> list[str]:
         case "IntType":
             return [f"a whole number from {info.ge} to {info.le}"]
         case "FloatType":
-            return [f"a number from {info.ge:g} to {info.le:g}"]
+            return [f"a number from {info.ge:.15g} to {info.le:.15g}"]
         case _:
             return ["a text"]

@@ -37,7 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: as the user wrote them.
     """
 
-    host: Annotated[Text, Meta(description="address to listen on"), Written(value="ADDRESS")] = "127.0.0.1"
+    host: Annotated[
+        Text, Meta(description="address to listen on"), Written(value="ADDRESS", allowed="an address or a name")
+    ] = "127.0.0.1"
     port: Annotated[
         Port,
         Meta(description="port to listen on; 0 takes a free one, and so does run without this flag"),
@@ -79,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
     moderation_rate: Annotated[
         Fraction,
-        Meta(description="fraction of tasks that moderation fails; the seed decides which"),
+        Meta(description="fraction of tasks that fail in moderation; the seed decides which"),
         Written(value="FRACTION"),
     ] = 0.0
     callback_route: Annotated[
@@ -103,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="token that control requests must send as X-Mock-Token; "
             "without one, a server that listens beyond loopback rejects them",
         ),
-        Written(value="TOKEN", default="none"),
+        Written(value="TOKEN", allowed="a text that is not empty", default="none"),
     ] = None
     public_url: Annotated[
         str | None,
@@ -141,8 +143,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=lambda: dict(readers.DEFAULT_PRICES))
     behaviour: Annotated[
         Behaviour,
-        Meta(description="what the sources leave open: docs/fidelity.md"),
-        Written(key="service", read=readers.behaviour, allowed="a table", file_only=True),
+        Meta(description="what the server does where the sources say nothing"),
+        Written(key="service", read=readers.behaviour, allowed="a table", default="docs/fidelity.md", file_only=True),
     ] = Behaviour()
     scenarios: Annotated[
         Mapping[str, Mapping[str, Any]],

@@ -71,7 +71,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         if value is None:
             # a field may be None, but that is not what users write
             raise ValueError(f"expected {self.allowed}")
-        return convert(value if self.written.read is None else self.written.read(value), self.kind)
+        found = value if self.written.read is None else self.written.read(value)
+        return convert(found, self.kind, self.written.allowed)
 
 
 def settings_of(declaration: type[msgspec.Struct]) -> tuple[Setting, ...]:
@@ -97,6 +98,7 @@ def _setting(name: str, kind: Any, default: Any) -> Setting:
 
 
 def _shown(default: Any) -> str:
-    if isinstance(default, float):
-        return f"{default:g}"
-    return str(default) if isinstance(default, (str, int)) and not isinstance(default, bool) else ""
+    if isinstance(default, bool):
+        # a switch, and what it switches on is off
+        return "off"
+    return f"{default:g}" if isinstance(default, float) else str(default)
