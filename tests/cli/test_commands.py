@@ -22,7 +22,7 @@ HALF_A_BODY = b"POST /v1/videos/generations HTTP/1.1\r\nHost: x\r\nContent-Lengt
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody else listens."""
+    """A port on which another process listens."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -31,7 +31,7 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 def free(taken: int) -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port: int = closed.getsockname()[1]

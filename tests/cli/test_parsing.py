@@ -146,6 +146,13 @@ def test_flags_that_cannot_be_used_have_no_token(here: Path, arguments: list[str
         control_token(arguments)
 
 
+def test_flags_that_ask_for_help_end_the_process_once_it_is_printed(here: Path, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        control_token(["--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("Usage: sora-mock serve")
+
+
 # --- a process ---
 
 

@@ -429,7 +429,7 @@ def test_every_flag_has_a_variable(read: Loader, warnings: list[str]) -> None:
 
 
 def test_an_empty_variable_is_not_set(read: Loader) -> None:
-    """Compose and GitLab hand on a variable that nobody has set as an empty one."""
+    """Compose and GitLab pass on a variable that is not set as an empty one."""
     empty = {each.variable: "" for each in FLAGS}
     assert read(environment={**empty, "SORA_MOCK_CONFIG": ""}) == Settings()
     assert read(environment=empty, file="port = 5000").port == 5000

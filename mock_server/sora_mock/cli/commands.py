@@ -92,10 +92,13 @@ def parsed(arguments: Sequence[str]) -> click.Context:
 def control_token(arguments: Sequence[str]) -> str | None:
     """The token that a `sora-mock serve` with these flags requires, from wherever it is set; None for none.
 
-    Raises SettingError.
+    Raises SettingError, and SystemExit where the flags ask for help.
     """
     try:
         flags = typed(parsed([DEFAULT_COMMAND, *arguments]).params)
     except click.ClickException as problem:
         raise SettingError(wording(problem)) from None
+    except click.exceptions.Exit as end:
+        # the flags ask for help, and it is printed
+        sys.exit(end.exit_code)
     return load_settings(flags, warn=False).control_token

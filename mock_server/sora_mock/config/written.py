@@ -11,7 +11,7 @@ from sora_mock.config.conversion import allowed, convert
 class Written(msgspec.Struct, frozen=True, kw_only=True):
     """What the annotation of a field says beside its type, its bounds and its description.
 
-    value: what stands for the value in `--help`; None for a switch, and for a key of the file alone.
+    value: placeholder of the value in `--help`; None for a switch, and for a key of the file alone.
     key: the name for users, where it is not the field's; with a dot, a key of that table of the file.
     read: makes the value that is then converted, or None if that is a value too; raises ValueError.
     allowed: what is allowed, where the type does not say it; None where it does.
