@@ -4,10 +4,12 @@ Without a URL a mock is started.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from sora_mock.verify import command, evidence
@@ -20,16 +22,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """The flags of `sora-mock verify`, as far as pytest has none of its own for it."""
     group = parser.getgroup("contract")
     group.addoption("--base-url", help="a mock, or the live service; without it a mock is started")
-    group.addoption("--max-credits", type=credits_, default=0.0, help="credits to spend on a live target (0)")
-    group.addoption("--surprise-credits", type=credits_, help="part of them for what should be refused")
+    group.addoption("--max-credits", type=_type(credits_), default=0.0, help="credits to spend on a live target (0)")
+    group.addoption("--surprise-credits", type=_type(credits_), help="part of them for what should be refused")
     group.addoption("--api-key-env", default=API_KEY_ENV, help="variable of the live key")
     group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
-    group.addoption("--max-examples", type=count, default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})")
+    group.addoption(
+        "--max-examples", type=_type(count), default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})"
+    )
     group.addoption("--ledger", help="a ledger that several live runs share")
     group.addoption("--record", help="the guard's recording of a live run")
     group.addoption("--evidence", type=Path, help="keep what was proved when")
     group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
     group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
+
+
+def _type(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A type of click as one of argparse, which pytest's flags are made with."""
+
+    def converted(text: str) -> Any:
+        try:
+            return read(text)
+        except click.BadParameter as problem:
+            raise argparse.ArgumentTypeError(problem.message) from None
+
+    return converted
 
 
 def _options(config: pytest.Config, url: str) -> argparse.Namespace:

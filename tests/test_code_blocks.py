@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from sora_mock.config.settings import load
+from sora_mock.config.loading import load
 from sora_mock.server import MockServer
 from tests.guard.live import REAL, environment, posing
 

@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from sora_mock import Account, MockServer
-from sora_mock.config.settings import FLAGS, Settings, load
+from sora_mock.config.loading import load
+from sora_mock.config.settings import FLAGS, Settings
 from tests.delivery.receiver import answers, receiver
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,7 +172,7 @@ def test_compose_builds_what_is_here_and_sets_what_we_know() -> None:
     for service in services.values():
         assert (ROOT / service["build"] / "Dockerfile").is_file()
     told = {name: value or "t" for name, value in services["sora-mock"]["environment"].items()}
-    assert {name.removeprefix("SORA_MOCK_").lower().replace("_", "-") for name in told} <= {each.name for each in FLAGS}
+    assert told.keys() <= {each.variable for each in FLAGS}
     settings = load({}, told, ROOT / "examples", warn=pytest.fail)
     assert settings.callback_route == {services["app"]["environment"]["PUBLIC_URL"]: "http://app:8000"}
     assert services["app"]["environment"]["EVOLINK_BASE_URL"] == f"http://sora-mock:{settings.port}"

@@ -10,17 +10,17 @@ import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sora_mock.control.operations import ControlError, Controls
+from sora_mock.service.calls import Answer, Call
+from sora_mock.service.emulator import Emulator
 
 from sora_mock.app import built_in_scenarios
 from sora_mock.config.settings import Settings
-from sora_mock.control.operations import ControlError, Controls
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY, Contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import parse_rate_limit
 from sora_mock.runtime import package_data as data
-from sora_mock.service.calls import Answer, Call
-from sora_mock.service.emulator import Emulator
 from sora_mock.storage import memory as store
 from sora_mock.storage.memory import Store
 

@@ -14,7 +14,7 @@ import pytest
 import sora_mock
 from sora_mock import Account, MockServer, Options, Refused, SettingError, create_app
 from sora_mock.client.http import wait
-from sora_mock.config.settings import FLAGS, TABLES
+from sora_mock.config.settings import SETTINGS
 from tests.conftest import ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,7 +91,7 @@ def test_mypy_in_strict_mode_sees_types_and_mistakes(tmp_path: Path) -> None:
 
 
 def test_options_are_the_keys_of_the_settings_file() -> None:
-    assert set(get_type_hints(Options)) == {flag.name.replace("-", "_") for flag in FLAGS} | set(TABLES)
+    assert set(get_type_hints(Options)) == {setting.option for setting in SETTINGS}
 
 
 def test_options_are_read_as_the_settings_file_is() -> None:

@@ -394,7 +394,7 @@ def test_a_wrong_value_in_the_ini_file_is_one_line(suite: Suite, ini: str, said:
     ("flag", "said"),
     [
         ("--credits=-1", "bad value '-1' for --credits: credits must be between 0 and 100000000000"),
-        ("--creditz=1", "unrecognized arguments: --creditz=1"),
+        ("--creditz=1", "unknown flag --creditz; did you mean --credits?"),
         ("--port=PORT", "cannot listen on --host 127.0.0.1 port PORT: Address already in use"),
     ],
 )

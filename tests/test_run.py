@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.test_cli import COMMAND, DEADLINE, assert_usage, environment, run
+from tests.cli.processes import COMMAND, DEADLINE, assert_usage, environment, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose orphan a process is")
 

@@ -8,7 +8,8 @@ import httpx
 import pytest
 
 from sora_mock.app import create_app
-from sora_mock.config.settings import SettingError, Settings, load
+from sora_mock.config.loading import load
+from sora_mock.config.settings import SettingError, Settings
 from sora_mock.server import MockServer
 from tests.conftest import Api
 

@@ -16,7 +16,7 @@ import pytest
 from sora_mock.app import create_app
 from sora_mock.config.settings import Settings
 from sora_mock.runtime.log import MOST_WAITING, Terminal, wants_colour
-from tests.test_cli import COMMAND, DEADLINE, Running, environment, serving
+from tests.cli.processes import COMMAND, DEADLINE, Running, environment, serving
 
 SERVE = ("serve", "--port", "0", "--seed", "1", "--frozen-clock")
 KEY = "sk-secret-key"

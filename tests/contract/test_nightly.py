@@ -7,12 +7,13 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
-from sora_mock.cli.commands import _parser
+from sora_mock.cli.commands import parsed
 from sora_mock.verify import runner
 from tests.contract.faults.answering import status
 from tests.guard.live import REAL, environment, posing
@@ -53,7 +54,7 @@ def test_there_is_a_free_run_and_a_paid_one() -> None:
 
 @pytest.mark.parametrize("arguments", commands(), ids=lambda each: " ".join(each[:4]))
 def test_every_command_is_accepted(arguments: list[str]) -> None:
-    options = _parser().parse_args(arguments)
+    options = SimpleNamespace(**parsed(arguments).params)
     assert options.url == "https://x.example"
     assert options.evidence == Path("evidence.json")
     rules = runner.load_rules()
@@ -61,7 +62,7 @@ def test_every_command_is_accepted(arguments: list[str]) -> None:
 
 
 def test_the_budget_of_the_week_buys_every_curated_rule_that_can_be_bought() -> None:
-    options = _parser().parse_args(commands()[1])
+    options = SimpleNamespace(**parsed(commands()[1]).params)
     chosen = runner.matching(runner.load_rules(), options.only, options.skip)
     bought, others, _ = runner.affordable(chosen, options.max_credits - options.surprise_credits, False)
     assert any(rule.price for rule in bought)

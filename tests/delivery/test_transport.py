@@ -15,7 +15,8 @@ import trustme
 from sora_mock.callbacks import resolver as resolver_room
 from sora_mock.callbacks.resolver import Resolver
 from sora_mock.callbacks.sender import AttemptResult, Sender
-from sora_mock.config.settings import SettingError, load
+from sora_mock.config.loading import load
+from sora_mock.config.settings import SettingError
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer

@@ -16,7 +16,7 @@ from sora_mock.service.context import Service
 
 
 class ExchangeMiddleware:
-    """Reads each request to the service into an `Exchange`, journals it when its response begins, and applies faults."""
+    """Reads each request to the service into an `Exchange`, journals it when its response begins, applies faults."""
 
     def __init__(
         self, app: ASGIApp, service: Service, wait_for_callback: Callable[[Exchange], Awaitable[None]]

@@ -1,7 +1,6 @@
 """`sora-mock run`: a server for as long as one command runs, told to it by variables of the environment."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
@@ -11,6 +10,8 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
+
+import msgspec
 
 from sora_mock.cli.keeper import PASSED_ON, STARTED, keep
 from sora_mock.config.settings import SettingError, Settings
@@ -104,7 +105,7 @@ def _serve(
     seed = randomness.new_seed() if settings.seed is None else settings.seed
     api_key = ids.run_key(seed)
     keys = None if settings.keys is None else (*settings.keys, api_key)
-    server = MockServer(dataclasses.replace(settings, seed=seed, keys=keys))
+    server = MockServer(msgspec.structs.replace(settings, seed=seed, keys=keys))
     code, failure = BROKEN, None
     # not the journals: a test suite may reset them
     recent: deque[Record] = deque(maxlen=SHOWN)

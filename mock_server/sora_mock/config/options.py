@@ -1,17 +1,20 @@
 """Settings as a Python caller writes them: the keys of the settings file as typed keyword arguments."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, Literal, TypedDict
 
-from sora_mock.config.settings import SettingError, Settings, read_table
+import msgspec
+
+from sora_mock.config.loading import read_table
+from sora_mock.config.settings import SettingError, Settings
 
 
 class Options(TypedDict, total=False):
-    """What `MockServer` and `create_app` take; names, values and defaults as in docs/reference.md, Settings.
+    """Keyword arguments of `MockServer` and `create_app`: docs/reference.md, Settings, says what each means.
 
-    Seconds and credits. generation_time: also a pair, or a text such as `60..180`.
+    Times are seconds, amounts are credits.
+    generation_time: also a pair, or a text such as `60..180`.
     """
 
     host: str
@@ -42,10 +45,11 @@ class Options(TypedDict, total=False):
 
 
 def with_options(settings: Settings, options: Options) -> Settings:
-    """The settings with some of them changed. Raises SettingError that names the one that cannot be used."""
+    """The settings with some of them changed. Raises SettingError that names the bad option."""
     if not isinstance(settings, Settings):
         raise SettingError(f"expected options by name, as in credits=20, got {type(settings).__name__}")
-    return dataclasses.replace(settings, **read_table({name: _written(name, each) for name, each in options.items()}))
+    written = {name: _written(name, each) for name, each in options.items()}
+    return msgspec.structs.replace(settings, **read_table(written))
 
 
 def _written(name: str, value: Any) -> Any:

@@ -1,16 +1,29 @@
-"""How the value of each setting is written, in flags, variables and files; a reader raises a ValueError that helps."""
+"""Readers of the settings that no type describes: each takes a value of a flag, a variable, a file or Python.
+
+A reader raises a ValueError that says what is allowed.
+"""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
+from msgspec import Meta
+
+from sora_mock.config.conversion import BadPart, convert
 from sora_mock.domain.delivery import origin_of
+from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
+from sora_mock.domain.moderation import ModerationRule, read_moderation_rule
 from sora_mock.domain.scenario_parameters import MAX_TASK_SECONDS
+from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import RateLimit, parse_rate_limit
 from sora_mock.domain.values import number
+
+DEFAULT_PRICES: Final = {10: 57_600, 15: 86_400}
+"""Units of 1/10,000 credit, by the seconds of the video."""
 
 
 def text(value: Any) -> str:
@@ -20,33 +33,9 @@ def text(value: Any) -> str:
     return value
 
 
-def flag(value: Any) -> bool:
-    """True and false, or their words in the environment."""
-    words = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    known = value if isinstance(value, bool) else words.get(str(value).lower())
-    if known is None:
-        raise ValueError("expected true or false")
-    return known
-
-
-def whole(low: int, high: int) -> Callable[[Any], int]:
-    """A reader of whole numbers from `low` to `high`."""
-
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not re.fullmatch(r"-?\d{1,18}", str(value)) or not low <= int(value) <= high:
-            raise ValueError(f"expected a whole number from {low} to {high}")
-        return int(value)
-
-    return read
+def inverted(value: Any) -> bool:
+    """The opposite: `no-mock-headers` is written, `mock_headers` is kept."""
+    return not convert(value, bool)
 
 
 def time_range(value: Any) -> tuple[float, float]:
@@ -63,24 +52,13 @@ def time_range(value: Any) -> tuple[float, float]:
 
 
 def balance(value: Any) -> int | None:
-    """Credits, or `unlimited`."""
+    """Units of an amount of credits; None for `unlimited`."""
     return None if value == "unlimited" else to_units(value)
 
 
 def rate(value: Any) -> RateLimit | None:
-    """A rate such as 60/minute, or `none`."""
+    """A rate such as `60/minute`; None for `none`."""
     return None if value == "none" else parse_rate_limit(str(value))
-
-
-def one_of(*choices: str) -> Callable[[Any], str]:
-    """A reader of one of a few words."""
-
-    def read(value: Any) -> str:
-        if value not in choices:
-            raise ValueError(f"expected {' or '.join(choices)}")
-        return str(value)
-
-    return read
 
 
 def origin(value: Any) -> str:
@@ -92,7 +70,7 @@ def origin(value: Any) -> str:
 
 
 def public_url(value: Any) -> str:
-    """The beginning of result links: an http or https URL without query."""
+    """The first part of result links: an http or https URL without query."""
     return _http_url(value, "a URL such as http://localhost:4010").geturl()
 
 
@@ -114,12 +92,13 @@ def origins(value: Any) -> tuple[str, ...]:
 
 
 def _listed(value: Any) -> list[Any]:
-    """A list as it is; a text, as a variable holds it, parted at its spaces and commas."""
+    """A list as it is; the parts of a text, which a variable holds with spaces or commas between them."""
     return value if isinstance(value, list) else re.split(r"[\s,]+", text(value).strip())
 
 
 def certificates(value: Any) -> str:
-    """A file with PEM certificates. Raises ValueError."""
+    """A file with PEM certificates."""
+    # its import costs a start 10 ms, and few servers have this setting
     import ssl
 
     path = Path(text(value))
@@ -144,9 +123,80 @@ def _http_url(value: Any, expected: str) -> SplitResult:
     return parts
 
 
-def switch_or_date(value: Any) -> bool | Literal["date"]:
-    """True and false, or `date`."""
+# tables of the settings file
+
+
+def keys(value: Any) -> tuple[str, ...]:
+    """API keys."""
+    if not isinstance(value, list) or not all(isinstance(key, str) and key.startswith("sk-") for key in value):
+        raise ValueError("expected a list of keys that begin with sk-")
+    return tuple(value)
+
+
+def table(value: Any) -> dict[str, Any]:
+    """A table as it is."""
+    if not isinstance(value, dict):
+        raise ValueError("expected a table")
+    return value
+
+
+def prices(value: Any) -> dict[int, int]:
+    """The default prices, changed by a table of credits by seconds."""
+    found = dict(DEFAULT_PRICES)
+    for duration, price in table(value).items():
+        if duration not in {str(known) for known in found}:
+            raise ValueError(f"unknown duration {duration}; known are {' and '.join(map(str, found))}")
+        try:
+            found[int(duration)] = to_units(price)
+        except ValueError as problem:
+            raise BadPart(duration, price, problem) from None
+    return found
+
+
+def scenarios(value: Any) -> Mapping[str, Any]:
+    """Tables by name; what they mean is read with the built-in scenarios at hand."""
+    for name, each in table(value).items():
+        if not isinstance(name, str) or not isinstance(each, dict):
+            raise ValueError(f"{name}: expected a table such as [scenarios.{name}]")
+    return table(value)
+
+
+def moderation_rules(value: Any) -> tuple[ModerationRule, ...]:
+    """Rules of moderation, in the order of the file."""
+    if not isinstance(value, list):
+        raise ValueError("expected tables such as [[moderation.rules]]")
+    return tuple(_numbered(index, rule) for index, rule in enumerate(value, 1))
+
+
+def _numbered(index: int, rule: Any) -> ModerationRule:
     try:
-        return "date" if value == "date" else flag(value)
-    except ValueError:
-        raise ValueError('expected true, false or "date"') from None
+        return read_moderation_rule(rule)
+    except ValueError as problem:
+        raise ValueError(f"rule {index}: {problem}") from None
+
+
+BEHAVIOUR: Final[dict[str, Any]] = {
+    "cancelled_status": Literal["failed", "cancelled"],
+    "user_group": Literal["default", "vip"],
+    "queue_share": Annotated[float, Meta(ge=0, le=1)],
+    "query_usage": bool,
+    "query_estimated_time": bool,
+    "expired_link_status": Annotated[int, Meta(ge=400, le=499)],
+    "idempotency_conflict_status": Annotated[int, Meta(ge=400, le=499)],
+    "retry_after": bool | Literal["date"],
+}
+"""The type of each field of Behaviour, with its bounds."""
+
+
+def behaviour(value: Any) -> Behaviour:
+    """The default behaviour, changed by a table."""
+    found = {}
+    for key, given in table(value).items():
+        name = str(key).replace("-", "_")
+        if name not in BEHAVIOUR:
+            raise ValueError(f"unknown setting {key}{near_names(name, BEHAVIOUR)}")
+        try:
+            found[name] = convert(given, BEHAVIOUR[name])
+        except ValueError as problem:
+            raise BadPart(key, given, problem) from None
+    return msgspec.structs.replace(Behaviour(), **found)

@@ -1,54 +1,61 @@
-"""The flags of `sora-mock verify`; apart from the rest, so that no other command loads the suite."""
+"""The flags of `sora-mock verify`; apart from the rest, so that the other commands do not load the suite."""
 
-import argparse
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import click
 
 MAX_EXAMPLES: Final = 25
 API_KEY_ENV: Final = "EVOLINK_API_KEY"
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
+def verify_flags() -> list[click.Parameter]:
     """What `verify` takes."""
-    parser.add_argument("url", nargs="?", help="a mock, or the service (not for --list)")
-    parser.add_argument("--max-credits", type=credits_, default=0.0, metavar="N", help="credits to spend live (0)")
-    parser.add_argument(
-        "--surprise-credits", type=credits_, metavar="N", help="part of them for what should be refused"
-    )
-    parser.add_argument("--api-key-env", default=API_KEY_ENV, metavar="NAME", help="variable of the live key")
-    parser.add_argument("--only", action="append", default=[], metavar="PATTERN", help="rules to run, as in auth.*")
-    parser.add_argument("--skip", action="append", default=[], metavar="PATTERN", help="rules to leave out")
-    parser.add_argument("--list", action="store_true", help="list the rules and run none")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, other accounts (0)")
-    parser.add_argument(
-        "--max-examples",
-        type=count,
-        default=MAX_EXAMPLES,
-        metavar="N",
-        help=f"generated requests of a kind, beside the fixed ones ({MAX_EXAMPLES})",
-    )
-    for kind in ("junit", "json", "html"):
-        parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help=f"write a report as {kind}")
-    parser.add_argument("--evidence", type=Path, metavar="FILE", help="keep what was proved when")
-    parser.add_argument("--record", metavar="FILE", help="the guard's recording of a live run")
-    parser.add_argument("--ledger", metavar="FILE", help="a ledger that several live runs share")
+    return [
+        click.Argument(["url"], required=False),
+        _flag("--max-credits", "N", "credits to spend on a live target [default: 0]", type=credits_, default="0"),
+        _flag("--surprise-credits", "N", "part of them for requests that should be rejected", type=credits_),
+        _flag("--api-key-env", "NAME", f"variable of the live key [default: {API_KEY_ENV}]", default=API_KEY_ENV),
+        _flag("--only", "PATTERN", "rules to run, as in auth.*; may be repeated", multiple=True),
+        _flag("--skip", "PATTERN", "rules to leave out; may be repeated", multiple=True),
+        click.Option(["--list"], is_flag=True, help="list the rules and run none"),
+        _flag("--seed", "N", "another seed, other accounts [default: 0]", type=int, default=0),
+        _flag(
+            "--max-examples",
+            "N",
+            f"generated requests of a kind, beside the fixed ones [default: {MAX_EXAMPLES}]",
+            type=count,
+            default=str(MAX_EXAMPLES),
+        ),
+        *(_flag(f"--{kind}", "FILE", f"write a report as {kind}", type=_FILE) for kind in ("junit", "json", "html")),
+        _flag("--evidence", "FILE", "file that keeps what was proved, and when", type=_FILE),
+        _flag("--record", "FILE", "the guard's recording of a live run", type=click.Path()),
+        _flag("--ledger", "FILE", "a ledger for several live runs", type=click.Path()),
+    ]
+
+
+_FILE: Final = click.Path(path_type=Path)
+
+
+def _flag(name: str, value: str, help: str, **more: Any) -> click.Option:
+    return click.Option([name], metavar=value, help=help, **more)
 
 
 def count(text: str) -> int:
-    """A number of requests. Raises ArgumentTypeError."""
+    """A number of requests. Raises BadParameter."""
     if not re.fullmatch("[0-9]{1,5}", text) or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to 10000, got {text[:40]!r}")
+        raise click.BadParameter(f"expected a whole number from 1 to 10000, got {text[:40]!r}")
     return int(text)
 
 
 def credits_(text: str) -> float:
-    """An amount of credits. Raises ArgumentTypeError."""
+    """An amount of credits. Raises BadParameter."""
     try:
         amount = float(text)
     except ValueError:
         amount = -1.0
-    # written so that NaN is refused too
+    # written so that NaN is rejected too
     if not 0 <= amount <= 10**6:
-        raise argparse.ArgumentTypeError(f"expected credits from 0 to 1000000, got {text[:40]!r}")
+        raise click.BadParameter(f"expected credits from 0 to 1000000, got {text[:40]!r}")
     return amount

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from sora_mock.service.emulator import Emulator
 
 from sora_mock.domain import lifecycle
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.token_bucket import TokenBucket
 from sora_mock.service import calls, emulator
-from sora_mock.service.emulator import Emulator
 from tests.contract.faults.answering import CREATE, CREDITS, TASKS, error, refusal, status, without
 from tests.contract.faults.planting import Table, answers, around, first, ids, instead_of, part, then
 

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from sora_mock.api.answers import respond
+from sora_mock.service.emulator import Emulator
 
 from sora_mock.api import endpoint as api
 from sora_mock.api import faults as harm
 from sora_mock.api import files
-from sora_mock.api.answers import respond
 from sora_mock.callbacks import resolver, sender
 from sora_mock.domain import callback_url, lifecycle, queue_rule, token_bucket
 from sora_mock.domain import contract as contract_room
@@ -27,7 +28,6 @@ from sora_mock.runtime import protocol
 from sora_mock.runtime.protocol import Protocol
 from sora_mock.service import callbacks, emulator
 from sora_mock.service.callbacks import Callbacks
-from sora_mock.service.emulator import Emulator
 from sora_mock.service.selection import Selector
 from sora_mock.storage.memory import Due, Store
 from tests.contract.faults import planting

@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 import yaml
+from sora_mock.service.emulator import Emulator
 
 from sora_mock.api import endpoint as api
 from sora_mock.domain import contract as contract_room
 from sora_mock.domain.errors import ApiError
 from sora_mock.runtime import protocol
-from sora_mock.service.emulator import Emulator
 from tests.contract.faults.answering import Answer, Change, status
 from tests.contract.faults.planting import (
     Table,

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sora_mock.service.emulator import Emulator
 
 from sora_mock.callbacks import scheduler as worker
 from sora_mock.control import operations as controls
@@ -16,7 +17,6 @@ from sora_mock.domain import callback_url
 from sora_mock.domain import delivery as delivery_room
 from sora_mock.service import callbacks
 from sora_mock.service.callbacks import Callbacks
-from sora_mock.service.emulator import Emulator
 from tests.contract.faults.planting import Plant, Table, around, both, field, ids, part, then
 
 SPELLINGS = ids("callback.url.refuses", "decimal", "octal", "hexadecimal", "percent")

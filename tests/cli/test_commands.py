@@ -1,110 +1,28 @@
 """The command as a user runs it: a process, its output and its exit code."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Timer
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from sora_mock.config.settings import FLAGS
 from sora_mock.server import MockServer
 from sora_mock.version import VERSION
+from tests.cli.processes import COMMAND, DEADLINE, assert_usage, environment, run, serving
 
-DEADLINE = 20.0
 HALF_A_BODY = b"POST /v1/videos/generations HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
-COMMAND = [sys.executable, "-m", "sora_mock"]
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's own, without what would configure a mock."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SORA_MOCK_")} | more
-
-
-def run(folder: Path, *arguments: str, deadline: float = DEADLINE, **more: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(**more),
-        capture_output=True,
-        text=True,
-        timeout=deadline,
-        check=False,
-    )
-
-
-class Running:
-    """A server process that has printed its ready line."""
-
-    def __init__(self, process: subprocess.Popen[str], ready: str) -> None:
-        self.process = process
-        self.ready = ready
-
-    @property
-    def url(self) -> str:
-        return str(json.loads(self.ready)["url"]) if self.ready.startswith("{") else self.ready.split()[-1]
-
-    def get(self, path: str, **headers: str) -> Any:
-        request = urllib.request.Request(self.url + path, headers=headers)
-        with urllib.request.urlopen(request, timeout=DEADLINE) as response:
-            return json.loads(response.read())
-
-    def connect(self, sent: bytes) -> socket.socket:
-        """A connection on which something was said."""
-        parts = urlsplit(self.url)
-        connection = socket.create_connection((parts.hostname, parts.port), DEADLINE)
-        connection.sendall(sent)
-        return connection
-
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = DEADLINE) -> tuple[int, str, str]:
-        """Exit code, the rest of standard output, and standard error."""
-        self.process.send_signal(number)
-        self.process.wait(seconds)
-        out, err = self.process.communicate(timeout=DEADLINE)
-        return self.process.returncode, out, err
-
-
-@contextmanager
-def serving(folder: Path, *arguments: str, **more: str) -> Iterator[Running]:
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        env=environment(**more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    watchdog = Timer(DEADLINE, process.kill)
-    watchdog.start()
-    try:
-        assert process.stdout is not None
-        yield Running(process, process.stdout.readline())
-    finally:
-        watchdog.cancel()
-        process.kill()
-        process.communicate(timeout=DEADLINE)
-
-
-def assert_usage(done: subprocess.CompletedProcess[str], *named: str) -> None:
-    """Exit code 2, nothing on standard output, and one line that names what was wrong."""
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    [line] = done.stderr.splitlines()
-    assert [name for name in named if name not in line] == []
 
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody else listens."""
+    """A port on which another process listens."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -113,7 +31,7 @@ def taken() -> Iterator[int]:
 
 @pytest.fixture
 def free(taken: int) -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port: int = closed.getsockname()[1]
@@ -371,11 +289,9 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
 
 
 def test_help_of_serve_lists_every_flag(tmp_path: Path) -> None:
-    from sora_mock.config.settings import FLAGS
-
     done = run(tmp_path, "serve", "--help")
     assert done.returncode == 0
-    assert [each.name for each in FLAGS if f"--{each.name}" not in done.stdout] == []
+    assert [each.flag for each in FLAGS if each.flag not in done.stdout] == []
     assert "--config" in done.stdout
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from sora_mock.config import settings as rooms
+from sora_mock.config.loading import load
 from sora_mock.config.options import with_options
-from sora_mock.config.settings import SettingError, Settings, load
-from sora_mock.domain.token_bucket import parse_rate_limit
+from sora_mock.config.settings import FLAGS, SettingError, Settings
 
 Loader = Callable[..., Settings]
 
@@ -422,14 +421,14 @@ def test_known_variables_are_no_warning(read: Loader, warnings: list[str]) -> No
 
 
 def test_every_flag_has_a_variable(read: Loader, warnings: list[str]) -> None:
-    for each in rooms.FLAGS:
+    for each in FLAGS:
         with pytest.raises(SettingError, match="SORA_MOCK_"):
-            read(environment={f"SORA_MOCK_{each.name.upper().replace('-', '_')}": " "})
+            read(environment={each.variable: " "})
     assert warnings == []
 
 
 def test_an_empty_variable_is_not_set(read: Loader) -> None:
-    """Compose and GitLab hand on a variable that nobody has set as an empty one."""
-    empty = {f"SORA_MOCK_{each.name.upper().replace('-', '_')}": "" for each in rooms.FLAGS}
+    """Compose and GitLab pass on a variable that is not set as an empty one."""
+    empty = {each.variable: "" for each in FLAGS}
     assert read(environment={**empty, "SORA_MOCK_CONFIG": ""}) == Settings()
     assert read(environment=empty, file="port = 5000").port == 5000
