@@ -84,13 +84,13 @@ def node_servers(temporary: Path, kept: Path | None) -> list[Server]:
     fixture = temporary / "aimock.json"
     fixture.write_text(json.dumps({"fixtures": [FIXTURE]}))
     commands = folder / "node_modules" / ".bin"
-    ports = free_ports(2)
-    aimock = (node, str(commands / "llmock"), "--port", str(ports[0]), "--fixtures", str(fixture), "--log-level", "silent")
-    prism = (node, str(commands / "prism"), "mock", "--port", str(ports[1]), "--verboseLevel", "silent", str(OPENAPI))
+    ports = [str(port) for port in free_ports(2)]
+    aimock = [str(commands / "llmock"), "--port", ports[0], "--fixtures", str(fixture), "--log-level", "silent"]
+    prism = [str(commands / "prism"), "mock", "--port", ports[1], "--verboseLevel", "silent", str(OPENAPI)]
     versions = list(PACKAGES.values())
     return [
-        Server("aimock", aimock, ports[0], f"{versions[0]}, as xAI's Grok Imagine, one fixture, no log"),
-        Server("Prism", prism, ports[1], f"{versions[1]}, examples of openapi/openapi.json, no log"),
+        Server("aimock", (node, *aimock), int(ports[0]), f"{versions[0]}, as xAI's Grok Imagine, one fixture, no log"),
+        Server("Prism", (node, *prism), int(ports[1]), f"{versions[1]}, examples of openapi/openapi.json, no log"),
     ]
 
 
@@ -124,7 +124,7 @@ def started(server: Server, *arguments: str) -> Iterator[Running]:
             url = f"http://127.0.0.1:{server.port}"
         while not creates(url):
             if process.poll() is not None or time.perf_counter() - began > START_TIMEOUT:
-                sys.exit(f"{server.name} does not answer POST {CREATE} with 200")
+                sys.exit(f"{server.name} does not respond to POST {CREATE} with 200")
             time.sleep(0.002)
         yield Running(process, url, time.perf_counter() - began)
     finally:
@@ -144,7 +144,7 @@ def creates(url: str) -> bool:
         with urllib.request.urlopen(request) as response:
             return bool(response.status == 200)
     except urllib.error.HTTPError as problem:
-        sys.exit(f"{url}{CREATE} answers {problem.code}: {problem.read()[:500]!r}")
+        sys.exit(f"{url}{CREATE} responds with {problem.code}: {problem.read()[:500]!r}")
     except OSError:
         return False
 

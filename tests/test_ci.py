@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import yaml
 
 from sora_mock import MockServer
 from sora_mock.cli.commands import _parser, _parted
+from sora_mock.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION: Any = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
@@ -181,3 +183,87 @@ def test_the_service_of_gitlab_is_called_by_its_alias() -> None:
     jobs: Any = yaml.safe_load((ROOT / "examples" / "gitlab-ci.yml").read_text(encoding="utf-8"))
     (service,) = jobs["service"]["services"]
     assert jobs["service"]["variables"]["EVOLINK_BASE_URL"] == f"http://{service['alias']}:4010"
+
+
+def workflow(name: str) -> Any:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+
+
+WORKFLOWS = ("ci.yml", "release.yml")
+
+
+def test_ci_runs_each_python_that_the_package_is_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        classifiers = tomllib.load(file)["project"]["classifiers"]
+    ours = [found[1] for each in classifiers if (found := re.search(r":: (3\.\d+)$", each))]
+    job = workflow("ci.yml")["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == ours
+    assert [step["run"] for step in job["steps"] if "run" in step] == ["make check", "make test"]
+
+
+def test_ci_tries_the_server_on_windows_and_macos() -> None:
+    job = workflow("ci.yml")["jobs"]["serve"]
+    assert job["strategy"]["matrix"]["os"] == ["windows-latest", "macos-latest"]
+    *_, install, check = [step["run"] for step in job["steps"] if "run" in step]
+    assert install == "python -m pip install --constraint constraints.txt ."
+    done = subprocess.run([sys.executable, *check.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "it created task-unified-" in done.stdout
+
+
+def test_only_the_jobs_that_publish_may_write() -> None:
+    more = {}
+    for name in WORKFLOWS:
+        assert workflow(name)["permissions"] == {"contents": "read"}
+        more |= {job: each["permissions"] for job, each in workflow(name)["jobs"].items() if "permissions" in each}
+    # trusted publishing: a token of the job, no password in the repository
+    assert more == {"publish": {"id-token": "write"}, "image": {"contents": "read", "packages": "write"}}
+
+
+def test_a_release_comes_after_ci_and_only_from_a_tag() -> None:
+    release = workflow("release.yml")
+    # YAML 1.1 reads `on` as true
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    jobs = release["jobs"]
+    assert jobs["ci"] == {"uses": "./.github/workflows/ci.yml"}
+    assert "workflow_call" in workflow("ci.yml")[True]
+    assert [jobs[name]["needs"] for name in ("build", "publish", "image")] == ["ci", "build", "build"]
+
+
+def test_a_tag_that_is_not_the_version_ends_the_release() -> None:
+    (compare,) = [step["run"] for step in workflow("release.yml")["jobs"]["build"]["steps"] if "VERSION" in str(step)]
+    python = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for tag, code in ((f"v{VERSION}", 0), ("v999", 1), (VERSION, 1)):
+        env = {"PATH": python, "GITHUB_REF_NAME": tag}
+        done = subprocess.run(["bash", "-e", "-c", compare], cwd=ROOT, env=env, capture_output=True, check=False)
+        assert done.returncode == code
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_other_actions_are_pinned_to_a_major_version(name: str) -> None:
+    used = re.findall(r"uses: (\S+)", (ROOT / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+    assert used
+    assert [each for each in used if not re.search(r"^\./|@v\d+$|@release/v\d+$", each)] == []
+
+
+def planned(target: str, folder: Path) -> str:
+    """What make would do for a target in a checkout that has no environment yet."""
+    command = ["make", "--dry-run", f"VENV={folder}/venv", target]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_make_serve_installs_the_server_alone_and_the_others_the_tools(tmp_path: Path) -> None:
+    plain, tools = "--editable .\n", "--editable '.[dev]'\n"
+    assert plain in planned("serve", tmp_path)
+    assert tools not in planned("serve", tmp_path)
+    for target in ("test", "check", "docs", "evidence", "install"):
+        assert plain in planned(target, tmp_path)
+        assert tools in planned(target, tmp_path)
+
+
+def test_what_is_installed_is_not_installed_again(tmp_path: Path) -> None:
+    (tmp_path / "venv").mkdir()
+    for stamp in ("installed-server", "installed-dev"):
+        (tmp_path / "venv" / stamp).touch()
+    for target in ("serve", "test"):
+        assert "pip install" not in planned(target, tmp_path)
