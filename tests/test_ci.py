@@ -1,4 +1,4 @@
-"""What is offered to CI: the action's steps, played as a runner does, and workflows whose commands exist."""
+"""CI: the steps of the action run as on a runner, and the workflows use commands that exist."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ INSTALL, START = ACTION["runs"]["steps"]
 
 
 class Runner:
-    """A job's machine: its temporary folder, where the action is installed once, and its workspace."""
+    """The machine of a job: a temporary folder, in which the action is installed once, and a workspace."""
 
     def __init__(self, temp: Path) -> None:
         self.temp = temp
@@ -34,7 +34,7 @@ class Runner:
         self.workspace.mkdir()
 
     def play(self, step: dict[str, Any], **inputs: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-        """Runs a step; what it printed, and its outputs."""
+        """Runs a step. Returns the finished process and the outputs of the step."""
         known = {f"inputs.{name}": inputs.pop(name, each["default"]) for name, each in ACTION["inputs"].items()}
         assert not inputs, "no such input"
         known |= {"github.action_path": str(ROOT), "runner.temp": str(self.temp)}
@@ -44,7 +44,7 @@ class Runner:
         (self.temp / "GITHUB_OUTPUT").write_text("")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SORA_MOCK_", "PYTHON"))}
         env = kept | files | {"GITHUB_WORKSPACE": str(self.workspace), "RUNNER_TEMP": str(self.temp)} | filled
-        # the python that the job has set up
+        # the job has set up this Python
         env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
         command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
         done = subprocess.run(
@@ -55,10 +55,10 @@ class Runner:
 
     @contextlib.contextmanager
     def started(self, **inputs: str) -> Iterator[str]:
-        """The url of a server that the action started; it is ended as the end of a job does."""
+        """Starts a server with the action and gives its URL; the end of the block ends it, as the end of a job does."""
         done, outputs = self.play(START, **{"port": "0", **inputs})
         assert done.returncode == 0, done.stdout + done.stderr
-        # bash goes on after arithmetic that it could not do
+        # bash prints an error and continues after arithmetic that fails
         assert done.stderr == ""
         try:
             yield outputs["url"]
@@ -81,8 +81,8 @@ def account(url: str) -> Any:
 def test_the_action_puts_its_command_on_the_path_and_nothing_else(runner: Runner) -> None:
     (added,) = (runner.temp / "GITHUB_PATH").read_text().split()
     assert [each.name for each in Path(added).iterdir()] == ["sora-mock"]
-    told = subprocess.run([f"{added}/sora-mock", "--version"], capture_output=True, text=True, check=True).stdout
-    assert told.startswith("sora-mock ")
+    printed = subprocess.run([f"{added}/sora-mock", "--version"], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("sora-mock ")
 
 
 def test_a_server_is_ready_where_the_output_says(runner: Runner) -> None:
@@ -92,10 +92,10 @@ def test_a_server_is_ready_where_the_output_says(runner: Runner) -> None:
 
 
 def test_args_are_split_as_a_shell_does_and_never_executed(runner: Runner) -> None:
-    token = "$(touch harm) `touch harm`; touch harm *"
+    token = "$(touch injected) `touch injected`; touch injected *"
     with runner.started(args=f"--credits 9\n  --seed 7 --control-token '{token}'") as url:
         assert httpx.get(f"{url}/__mock/account", headers={"X-Mock-Token": token}).json()["remaining_credits"] == 9
-    assert not (runner.workspace / "harm").exists()
+    assert not (runner.workspace / "injected").exists()
 
 
 def test_a_timeout_may_begin_with_a_zero(runner: Runner) -> None:
@@ -123,7 +123,7 @@ def test_the_settings_file_of_the_repository_is_read(runner: Runner) -> None:
         ({"args": "--cors '' --quiet"}, "bad value '' for --cors"),
     ],
 )
-def test_what_cannot_start_ends_the_step_and_says_why(runner: Runner, inputs: dict[str, str], said: str) -> None:
+def test_a_failing_start_fails_the_step_with_the_reason(runner: Runner, inputs: dict[str, str], said: str) -> None:
     done, outputs = runner.play(START, **{"port": "0", **inputs})
     assert done.returncode == 1
     assert said in done.stdout
@@ -131,7 +131,7 @@ def test_what_cannot_start_ends_the_step_and_says_why(runner: Runner, inputs: di
     assert outputs == {}
 
 
-def test_a_port_in_use_is_told_at_once_though_somebody_answers_there(runner: Runner) -> None:
+def test_a_port_in_use_is_reported_at_once_although_another_server_responds_there(runner: Runner) -> None:
     with MockServer() as other:
         done, outputs = runner.play(START, port=other.url.rpartition(":")[2])
     assert done.returncode == 1
@@ -141,14 +141,14 @@ def test_a_port_in_use_is_told_at_once_though_somebody_answers_there(runner: Run
 
 
 def test_inputs_reach_the_scripts_as_variables_alone() -> None:
-    """An expression in a script's text would be a way in for whoever writes the input."""
+    """An expression in the text of a script lets an input inject commands."""
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step["run"]
         assert step["shell"] == "bash"
 
 
 def snippets() -> dict[str, list[str]]:
-    """Every line of the workflows' scripts that starts one of our commands."""
+    """Every line of the scripts in the example workflows."""
     actions: Any = yaml.safe_load((ROOT / "examples" / "github-actions.yml").read_text(encoding="utf-8"))
     gitlab: Any = yaml.safe_load((ROOT / "examples" / "gitlab-ci.yml").read_text(encoding="utf-8"))
     steps = [step for job in actions["jobs"].values() for step in job["steps"]]
@@ -179,7 +179,7 @@ def test_the_workflow_uses_the_action_as_it_is(runner: Runner) -> None:
     assert (runner.temp / log).is_file()
 
 
-def test_the_service_of_gitlab_is_called_by_its_alias() -> None:
+def test_the_service_of_gitlab_is_reached_by_its_alias() -> None:
     jobs: Any = yaml.safe_load((ROOT / "examples" / "gitlab-ci.yml").read_text(encoding="utf-8"))
     (service,) = jobs["service"]["services"]
     assert jobs["service"]["variables"]["EVOLINK_BASE_URL"] == f"http://{service['alias']}:4010"
@@ -212,11 +212,11 @@ def test_ci_tries_the_server_on_windows_and_macos() -> None:
 
 
 def test_only_the_jobs_that_publish_may_write() -> None:
-    more = {}
+    more: dict[str, Any] = {}
     for name in WORKFLOWS:
         assert workflow(name)["permissions"] == {"contents": "read"}
         more |= {job: each["permissions"] for job, each in workflow(name)["jobs"].items() if "permissions" in each}
-    # trusted publishing: a token of the job, no password in the repository
+    # with trusted publishing, the job gets a token, and the repository holds no password
     assert more == {"publish": {"id-token": "write"}, "image": {"contents": "read", "packages": "write"}}
 
 
@@ -247,7 +247,7 @@ def test_other_actions_are_pinned_to_a_major_version(name: str) -> None:
 
 
 def planned(target: str, folder: Path) -> str:
-    """What make would do for a target in a checkout that has no environment yet."""
+    """The commands of a target in a checkout that has no environment yet."""
     command = ["make", "--dry-run", f"VENV={folder}/venv", target]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 

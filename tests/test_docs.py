@@ -1,4 +1,4 @@
-"""The documents that are made from something are current."""
+"""The generated pages are current, and the pages for contributors name what exists."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ from sora_mock.verify import evidence, runner
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_pages_that_are_made_from_something_are_current() -> None:
+def test_the_generated_pages_are_current() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "make-docs"), "--check"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -23,7 +23,7 @@ def test_every_rule_was_proved_on_the_mock() -> None:
     known = evidence.read(ROOT / "docs" / "evidence.json")
     rules = {rule.id for rule in runner.load_rules()}
     assert rules - {name for name, entry in known.items() if "mock" in entry} == set(), "run make evidence"
-    assert known.keys() - rules == set(), "docs/evidence.json speaks of rules that are no more"
+    assert known.keys() - rules == set(), "docs/evidence.json contains rules that no longer exist"
     assert all(entry["mock"]["outcome"] == runner.PASSED for entry in known.values())
 
 
@@ -32,7 +32,7 @@ def test_the_page_of_evidence_lists_each_rule_once() -> None:
     assert sorted(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)) == sorted(r.id for r in runner.load_rules())
 
 
-def test_each_setting_for_what_the_sources_leave_open_is_among_the_choices() -> None:
+def test_each_service_setting_is_among_the_choices() -> None:
     page = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
     choices = page.partition("## Choices")[2].partition("\n## ")[0]
     assert [name for name in Settings().behaviour.__struct_fields__ if f"`[service] {name}" not in choices] == []
