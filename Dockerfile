@@ -1,8 +1,9 @@
-# The server alone, on 0.0.0.0:4010. Its control API is closed unless SORA_MOCK_CONTROL_TOKEN is given (docs/containers.md).
+# The server alone, on 0.0.0.0:4010. Set SORA_MOCK_CONTROL_TOKEN to open its control API (docs/containers.md).
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
-# for strip: debug symbols are two fifths of what is installed. No version: nothing of this stage is kept
+# strip removes debug symbols, which are two fifths of the installed size. The version is not pinned, because the image
+# keeps nothing of this stage
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils \
@@ -13,7 +14,7 @@ COPY openapi openapi
 COPY fixtures fixtures
 COPY contract_tests contract_tests
 COPY mock_server mock_server
-# the environment has no pip: the build stage's installs into it
+# the pip of the build stage installs into an environment that has no pip
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheel . \
     && python -m venv --without-pip /opt/sora-mock \
     && pip --python /opt/sora-mock/bin/python install --no-cache-dir --constraint constraints.txt /wheel/*.whl \
@@ -24,7 +25,7 @@ FROM ${BASE}
 COPY --from=build /opt/sora-mock /opt/sora-mock
 ENV PATH=/opt/sora-mock/bin:$PATH \
     SORA_MOCK_HOST=0.0.0.0
-# an empty folder of its own: the settings file, where there is one, is mounted here
+# an empty folder: mount your settings file here
 WORKDIR /etc/sora-mock
 USER 10001:10001
 EXPOSE 4010

@@ -77,7 +77,8 @@ def compare(kind: str, bare: Running, mock: Running, rounds: int, seconds: int) 
 def load(server: Running, kind: str, seconds: int) -> Speed:
     """One run of wrk on the second core. Exits if a single request was not answered with 200."""
     script = Path(__file__).with_name("mix.lua")
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), server.url]
+    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script)]
+    command = ["taskset", "-c", "1", *wrk, server.url]
     before = processor_seconds(server.process.pid)
     run = subprocess.run([*command, "--", kind], capture_output=True, text=True, check=False)
     spent = processor_seconds(server.process.pid) - before

@@ -1,4 +1,4 @@
-"""The image, without an engine: its commands run as the Dockerfile has them, and what it copies is there."""
+"""The image without a container engine: the commands of the Dockerfile run here, and the files that it copies exist."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def variables() -> dict[str, str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What a process in the container sees, with our own environment's commands in the place of the image's."""
+    """The variables of a process in the container; PATH leads to the commands of our environment."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SORA_MOCK_", "EVOLINK_"))}
     image = {name: value for name, value in variables().items() if name != "PATH"}
     return kept | image | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"} | more
@@ -53,7 +53,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def container(folder: Path, *arguments: str, **more: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The entry point with its default arguments, or with others, and where it listens. The port is a free one."""
+    """Runs the entry point on a free port, with its default arguments or others. Gives the process and its URL."""
     stage = last_stage()
     command = [*json.loads(stage["ENTRYPOINT"]), *(arguments or json.loads(stage["CMD"]))]
     env = environment(SORA_MOCK_PORT="0", **more)
@@ -84,9 +84,9 @@ def test_the_container_listens_everywhere_is_healthy_and_steered_by_the_token(tm
     with container(tmp_path, SORA_MOCK_CONTROL_TOKEN=TOKEN) as (process, url):
         assert healthy(url) == 0
         assert [control(url), control(url, **{"X-Mock-Token": TOKEN})] == [403, 200]
-        # as a neighbour calls it, by the service's name
-        neighbour = {"Host": "sora-mock:4010", "X-Mock-Token": TOKEN}
-        assert [control(url, **neighbour), control(url, Host="sora-mock:4010")] == [200, 403]
+        # another container uses the name of the service
+        headers = {"Host": "sora-mock:4010", "X-Mock-Token": TOKEN}
+        assert [control(url, **headers), control(url, Host="sora-mock:4010")] == [200, 403]
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
         assert [each.name for each in tmp_path.iterdir()] == ["log"]
@@ -94,13 +94,15 @@ def test_the_container_listens_everywhere_is_healthy_and_steered_by_the_token(tm
     assert variables()["SORA_MOCK_HOST"] == "0.0.0.0"
 
 
-@pytest.mark.parametrize("told", [{}, {"SORA_MOCK_CONTROL_TOKEN": ""}], ids=["absent", "empty"])
-def test_without_a_token_the_service_works_and_nobody_can_steer_it(tmp_path: Path, told: dict[str, str]) -> None:
-    with container(tmp_path, **told) as (_, url):
+@pytest.mark.parametrize("variables", [{}, {"SORA_MOCK_CONTROL_TOKEN": ""}], ids=["absent", "empty"])
+def test_without_a_token_the_service_works_and_the_control_api_is_closed(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with container(tmp_path, **variables) as (_, url):
         assert healthy(url) == 0
         assert control(url) == 403
-        answer = httpx.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-a", "Host": "sora-mock:4010"})
-        assert answer.status_code == 200
+        response = httpx.get(f"{url}/v1/credits", headers={"Authorization": "Bearer sk-a", "Host": "sora-mock:4010"})
+        assert response.status_code == 200
     assert "the control API is closed" in (tmp_path / "log").read_text()
 
 
@@ -111,7 +113,7 @@ def test_flags_and_a_mounted_settings_file_are_taken(tmp_path: Path) -> None:
         assert (account["remaining_credits"], account["rate_limit"]) == (7, "1/minute")
 
 
-def test_the_image_runs_as_nobody_special_on_the_default_port() -> None:
+def test_the_image_runs_without_root_on_the_default_port() -> None:
     stage = last_stage()
     user, group = stage["USER"].split(":")
     assert int(user) > 0
@@ -121,13 +123,13 @@ def test_the_image_runs_as_nobody_special_on_the_default_port() -> None:
 
 
 def copied(file: Path) -> list[str]:
-    """What COPY takes from the build's context."""
+    """The files that COPY takes from the context of the build."""
     lines = [rest.split() for name, rest in instructions(file) if name == "COPY" and not rest.startswith("--from")]
     return [source for line in lines for source in line[:-1]]
 
 
 def ignored(name: str) -> bool:
-    """Whether .dockerignore leaves a name out; the last pattern that fits decides."""
+    """Whether .dockerignore excludes a name; the last pattern that matches decides."""
     out = False
     for line in (ROOT / ".dockerignore").read_text().splitlines():
         pattern = line.removeprefix("!").removeprefix("**/")
@@ -137,7 +139,7 @@ def ignored(name: str) -> bool:
 
 
 @pytest.mark.parametrize("source", copied(ROOT / "Dockerfile"))
-def test_what_is_copied_is_there_and_not_ignored(source: str) -> None:
+def test_the_copied_files_exist_and_are_not_ignored(source: str) -> None:
     assert (ROOT / source).exists()
     assert not ignored(source)
 
@@ -148,7 +150,7 @@ def test_nothing_else_reaches_the_build() -> None:
     assert all(ignored(name) for name in others)
 
 
-def test_what_is_copied_is_enough_for_the_wheel(tmp_path: Path) -> None:
+def test_the_copied_files_are_enough_for_the_wheel(tmp_path: Path) -> None:
     for source in copied(ROOT / "Dockerfile"):
         if (ROOT / source).is_dir():
             copytree(ROOT / source, tmp_path / source, ignore=ignore_patterns("__pycache__"))
@@ -171,14 +173,14 @@ def test_compose_builds_what_is_here_and_sets_what_we_know() -> None:
     services = compose()
     for service in services.values():
         assert (ROOT / service["build"] / "Dockerfile").is_file()
-    told = {name: value or "t" for name, value in services["sora-mock"]["environment"].items()}
-    assert told.keys() <= {each.variable for each in FLAGS}
-    settings = load({}, told, ROOT / "examples", warn=pytest.fail)
+    given = {name: value or "t" for name, value in services["sora-mock"]["environment"].items()}
+    assert given.keys() <= {each.variable for each in FLAGS}
+    settings = load({}, given, ROOT / "examples", warn=pytest.fail)
     assert settings.callback_route == {services["app"]["environment"]["PUBLIC_URL"]: "http://app:8000"}
     assert services["app"]["environment"]["EVOLINK_BASE_URL"] == f"http://sora-mock:{settings.port}"
 
 
-def test_compose_shares_ports_with_this_machine_alone() -> None:
+def test_compose_publishes_ports_on_this_machine_alone() -> None:
     for service in compose().values():
         for port in service["ports"]:
             address, outside, inside = port.split(":")
@@ -192,23 +194,27 @@ def test_the_application_of_compose_starts_as_its_dockerfile_says(tmp_path: Path
     stage = dict(instructions(file))
     assert [name for name in copied(file) if not (file.parent / name).exists()] == []
     command = [*json.loads(stage["CMD"])[:-1], "0"]
-    told = environment(**compose()["app"]["environment"], CLIPS_FOLDER=str(tmp_path), PYTHONPATH=str(file.parent))
-    with subprocess.Popen(command, env=told, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    variables = environment(**compose()["app"]["environment"], CLIPS_FOLDER=str(tmp_path), PYTHONPATH=str(file.parent))
+    with subprocess.Popen(command, env=variables, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         started = any("Uvicorn running on" in line for line in process.stderr)
         process.terminate()
     assert started
 
 
-def test_a_route_may_lead_to_a_neighbour_by_name(tmp_path: Path) -> None:
-    """Names of services resolve to internal addresses, which callbacks are otherwise not sent to."""
+def test_a_route_may_lead_to_another_container_by_name(tmp_path: Path) -> None:
+    """Names of services resolve to internal addresses, which callbacks reach only by a route."""
     with receiver(answers(204)) as app:
         route = f"https://app.example.com=http://localhost:{app.port}"
-        told = {"SORA_MOCK_CALLBACK_ROUTE": route, "SORA_MOCK_CONTROL_TOKEN": TOKEN, "SORA_MOCK_GENERATION_TIME": "0"}
-        with container(tmp_path, **told) as (_, url):
+        variables = {
+            "SORA_MOCK_CALLBACK_ROUTE": route,
+            "SORA_MOCK_CONTROL_TOKEN": TOKEN,
+            "SORA_MOCK_GENERATION_TIME": "0",
+        }
+        with container(tmp_path, **variables) as (_, url):
             account = Account(url, "sk-a", token=TOKEN)
             order = {"model": "sora-2-beta-max", "prompt": "A cat", "callback_url": "https://app.example.com/done"}
-            # as compose's application calls it
+            # the application of compose uses this host name
             headers = account.headers | {"Host": "sora-mock:4010"}
             task = httpx.post(f"{url}/v1/videos/generations", json=order, headers=headers).json()
             account.clock.advance(1)
@@ -217,8 +223,8 @@ def test_a_route_may_lead_to_a_neighbour_by_name(tmp_path: Path) -> None:
             assert delivery["body"]["results"][0].startswith("http://sora-mock:4010/files/")
 
 
-def test_result_links_carry_the_name_by_which_the_server_is_called() -> None:
-    """So compose needs no --public-url: each caller gets links that it can follow."""
+def test_result_links_start_with_the_host_name_of_the_request() -> None:
+    """So compose needs no --public-url: each client gets links that it can follow."""
     with MockServer(generation_time=0) as server:
         for host in ("sora-mock:4010", "127.0.0.1:4010"):
             headers = {"Authorization": "Bearer sk-a", "Host": host}
