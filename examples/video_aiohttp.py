@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Makes several videos at once with aiohttp: one task of asyncio for each, one receiver of callbacks for all.
+"""Makes several videos at once with aiohttp: one asyncio task for each, one callback receiver for all.
 
     EVOLINK_API_KEY=... python video_aiohttp.py "A cat playing piano" cat.mp4 "A dog on a train" dog.mp4
 
-Nothing in this file is for a mock; against one: sora-mock run -- python video_aiohttp.py "A cat playing piano" cat.mp4
+For the service and for a mock alike. Against a mock:
 
-EVOLINK_BASE_URL  another service (https://api.evolink.ai)
-IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
-POLL_SECONDS      pause between two looks at a task (5)
+    sora-mock run -- python video_aiohttp.py "A cat playing piano" cat.mp4
+
+EVOLINK_BASE_URL  address of the service (https://api.evolink.ai)
+IDEMPOTENCY_KEY   the key that an earlier run printed: fetches that run's video without paying again
+POLL_SECONDS      seconds between two polls of a task (5)
 CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one)
 
-Exit codes, the highest of all videos: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+Exit codes, the highest of all videos: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 rejected by moderation.
 """
 
 import asyncio
@@ -29,15 +31,15 @@ import aiohttp
 from aiohttp import web
 
 
-def number(name: str, otherwise: float, most: float) -> float:
-    """A number that the environment sets. Ends the program where it is none from 0 to `most`."""
-    value = os.environ.get(name) or otherwise
+def number(name: str, default: float, most: float) -> float:
+    """A number from the environment. Ends the program if it is not a number from 0 to `most`."""
+    value = os.environ.get(name) or default
     try:
         if 0 <= float(value) <= most:
             return float(value)
     except ValueError:
         pass
-    print(f"{name} is a number from 0 to {most:g}, not {value}", file=sys.stderr)
+    print(f"{name} must be a number from 0 to {most:g}, got {value}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -58,8 +60,8 @@ class Problem(Exception):
 
 
 async def ask(session: aiohttp.ClientSession, method: str, url: str, take: Callable[[bytes], Any], **more: Any) -> Any:
-    """What `take` finds in the body of a good answer. Waits as a 429 says, and tries again after faults of the service
-    and lost answers, which those that `take` cannot read are too. Raises Problem."""
+    """What `take` reads from the body of a 200 response. Waits as a 429 says. Tries again after faults of the service
+    and after lost responses; a response that `take` cannot read counts as lost. Raises Problem."""
     why, pause, faults, end = "", 0.0, 0, time.monotonic() + LONGEST
     while faults < TRIES and time.monotonic() + pause < end:
         if why:
@@ -72,57 +74,57 @@ async def ask(session: aiohttp.ClientSession, method: str, url: str, take: Calla
             if response.status == 200:
                 return take(body)
         except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError) as problem:
-            why = f"no answer, or none that can be read ({type(problem).__name__})"
+            why = f"no response, or an unreadable one ({type(problem).__name__})"
             faults += 1
             continue
-        if response.status == 429:  # no fault: it does not use up a try
+        if response.status == 429:  # not a fault: does not count as a try
             why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
-            pause += random.random() * POLL_SECONDS  # several videos wait for the same moment
+            pause += random.random() * POLL_SECONDS  # or all videos would try again at the same time
         elif response.status >= 500:
-            why = f"the service answers {response.status}"
+            why = f"the service responded with {response.status}"
             faults += 1
         else:
-            raise refusal(method, response.status, body)
+            raise rejection(method, response.status, body)
     raise Problem(f"{why}; given up")
 
 
-def wait(retry_after: str, otherwise: float) -> float:
-    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+def wait(retry_after: str, default: float) -> float:
+    """Seconds that Retry-After names, as a number or a date; `default` if it names no time in the future."""
     try:
         if retry_after.isdecimal():
             return float(retry_after)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
-        return otherwise
-    return left if left > 0 else otherwise
+        return default
+    return left if left > 0 else default
 
 
-def refusal(method: str, status: int, body: bytes) -> Problem:
-    """What an answer of 4xx means for the user."""
+def rejection(method: str, status: int, body: bytes) -> Problem:
+    """What a 4xx response means for the user."""
     try:
         code, message = (json.loads(body)["error"][name] for name in ("code", "message"))
-    except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
+    except (ValueError, LookupError, TypeError):  # a proxy may respond with an HTML page
         code, message = status, body[:200].decode(errors="replace")
-    if status == 402 and method == "POST":  # later on the video is paid
+    if status == 402 and method == "POST":  # a later request finds the video paid
         return Problem(f"not enough credits: {message}", 3)
     if code == "content_policy_violation":
-        return Problem(f"refused by moderation: {message}", 4)
+        return Problem(f"rejected by moderation: {message}", 4)
     return Problem(f"{code}: {message}")
 
 
-def told_id(body: bytes) -> str:
-    """The id that a creation tells. Raises ValueError, LookupError or TypeError where it tells none; so do the next."""
+def created_id(body: bytes) -> str:
+    """The id of a new task. Raises ValueError, LookupError or TypeError if there is none, as do `seen` and `video`."""
     return str(json.loads(body)["id"])
 
 
 def seen(body: bytes) -> dict[str, Any]:
-    """The task that an answer shows."""
+    """The task in a response."""
     task = json.loads(body)
     return {**task, "status": task["status"], "progress": task["progress"]}
 
 
 def video(body: bytes) -> bytes:
-    """The video that an answer brings."""
+    """The video in a response."""
     if not body:
         raise ValueError
     return body
@@ -136,24 +138,24 @@ class Service:
         self.waiting: dict[str, asyncio.Event] = {}
 
     async def make(self, prompt: str, file: Path, once: str) -> None:
-        """Orders a video and saves it. Raises Problem, and OSError where the file cannot be written."""
+        """Creates a task and saves its video. Raises Problem, and OSError if the file cannot be written."""
         task_id = await self.order(prompt, once)
         print(f"ordered: {task_id}", file=sys.stderr)
         try:
             async with asyncio.timeout(LONGEST):
                 task = await self.finished(task_id)
         except TimeoutError:
-            raise Problem(f"task {task_id} was not over after {LONGEST:g} s") from None
+            raise Problem(f"task {task_id} has not ended after {LONGEST:g} s") from None
         if task["status"] == "completed":
             await save(task["results"][0], file)
             return
         failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
-        told = f"{failure['code']}: {failure['message']}; the credits came back{await self.remain()}"
+        reason = f"{failure['code']}: {failure['message']}; the credits came back{await self.remain()}"
         moderated = failure["code"] == "content_policy_violation"
-        raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
+        raise Problem(f"rejected by moderation: {reason}" if moderated else reason, 4 if moderated else 1)
 
     async def remain(self) -> str:
-        """Tells what remains on the account; nothing where that is not to be had at once, for nobody asked."""
+        """The remaining balance, as text; empty if one request cannot read it, because it is only extra information."""
         try:
             async with self.session.get(f"{BASE_URL}/v1/credits") as response:
                 return f", {json.loads(await response.read())['data']['token']['remaining_credits']:g} remain"
@@ -161,16 +163,16 @@ class Service:
             return ""
 
     async def order(self, prompt: str, once: str) -> str:
-        """The id of the new task. All tries carry the same key: where a reply was lost, the next one gets the task that
-        exists and pays nothing."""
+        """The id of the new task. Every try sends the same key: if a response was lost, the next try gets the existing
+        task and pays nothing."""
         order = {"model": "sora-2-beta-max", "prompt": prompt} | (
             {"callback_url": CALLBACK_URL} if CALLBACK_URL else {}
         )
         url, headers = f"{BASE_URL}/v1/videos/generations", {"Idempotency-Key": once}
-        return str(await ask(self.session, "POST", url, told_id, json=order, headers=headers))
+        return str(await ask(self.session, "POST", url, created_id, json=order, headers=headers))
 
     async def finished(self, task_id: str) -> dict[str, Any]:
-        """The task when it is over. Statuses that are new to us count as not over yet."""
+        """Polls until the task has ended. An unknown status counts as not ended."""
         called = self.waiting[task_id] = asyncio.Event()
         while True:
             called.clear()
@@ -178,14 +180,14 @@ class Service:
             if task["status"] in ("completed", "failed", "cancelled"):
                 return task
             print(f"{task_id}: {task['status']}, {task['progress']} %", file=sys.stderr)
-            # a callback may come twice or never: it only ends the pause
+            # a callback may come twice or never, so it only ends the pause
             try:
                 await asyncio.wait_for(called.wait(), 60 if CALLBACK_URL else POLL_SECONDS)
             except TimeoutError:
                 continue
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Takes a callback. It is not signed, so only the id is read, and the task asked for."""
+        """Receives a callback. It is not signed, so the program uses only the id and reads the task itself."""
         try:
             task_id = (await request.json())["id"]
         except (ValueError, KeyError, TypeError):
@@ -196,12 +198,12 @@ class Service:
 
 
 def part(file: Path) -> Path:
-    """Where a video is written to, so that what stands under its name is whole."""
+    """The file for an unfinished download, so that `file` itself is always complete."""
     return file.with_name(file.name + ".part")
 
 
 def check(file: Path) -> None:
-    """What cannot be saved is not ordered. Raises OSError."""
+    """Raises OSError if a video cannot be saved, before the program creates its task."""
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder")
     part(file).touch()
@@ -209,14 +211,14 @@ def check(file: Path) -> None:
 
 
 async def save(url: str, file: Path) -> None:
-    """Downloads the video, which has a few MB. In a session of its own: the other host is not told our key."""
+    """Downloads the video, a few MB, in a new session that does not send our key to the other host."""
     async with aiohttp.ClientSession() as session:
         part(file).write_bytes(await ask(session, "GET", url, video))
     part(file).replace(file)
 
 
 async def listen(service: Service) -> web.AppRunner:
-    """Starts the receiver of callbacks."""
+    """Starts the callback receiver."""
     receiver = web.Application()
     receiver.router.add_post("/{path:.*}", service.receive)
     runner = web.AppRunner(receiver)
@@ -227,7 +229,7 @@ async def listen(service: Service) -> web.AppRunner:
 
 
 async def main(wanted: list[tuple[str, Path]]) -> int:
-    """The exit code. Raises OSError where a file cannot be written or the port is taken."""
+    """Makes all videos and returns the exit code. Raises OSError if a file cannot be written or the port is in use."""
     for _, file in wanted:
         check(file)
     headers = {"Authorization": f"Bearer {os.environ['EVOLINK_API_KEY']}"}

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Makes a video with curl (7.71 or newer) and a POSIX shell. Where you have jq, use it in the place of `field`.
+# Makes a video with curl (7.71 or newer) and a POSIX shell. If you have jq, use it instead of `field`.
 #
 #     EVOLINK_API_KEY=... sh video_curl.sh "A cat playing piano" cat.mp4
 #
 # Against a mock: sora-mock run -- sh video_curl.sh "A cat playing piano" cat.mp4
 #
-# EVOLINK_BASE_URL  another service (https://api.evolink.ai)
-# IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
-# POLL_SECONDS      pause between two looks at the task (5)
-# INBOX             only on a mock: a name; the task's callback is waited for there, instead of looking again and again
+# EVOLINK_BASE_URL  address of the service (https://api.evolink.ai)
+# IDEMPOTENCY_KEY   the key that an earlier run printed: fetches that run's video without paying again
+# POLL_SECONDS      seconds between two polls (5)
+# INBOX             only on a mock: name of an inbox; the script waits there for the callback instead of polling
 #
-# Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+# Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 rejected by moderation.
 set -u
 
 # end CODE MESSAGE
@@ -26,26 +26,26 @@ base=$(printf '%s' "${EVOLINK_BASE_URL:-https://api.evolink.ai}" | sed 's/\/*$//
 longest=1800 # seconds that a task may take
 poll=${POLL_SECONDS:-5}
 case $poll in
-  *[!0-9.]* | *.*.* | .) end 2 "POLL_SECONDS is a number, not $poll" ;;
+  *[!0-9.]* | *.*.* | .) end 2 "POLL_SECONDS must be a number, got $poll" ;;
 esac
 case $2 in
-  -*) file=./$2 ;; # or it would be taken for a flag
+  -*) file=./$2 ;; # or commands would read it as a flag
   *) file=$2 ;;
 esac
 
-# call [curl's flags] URL: one try. Sets $head, $status (000 where no whole answer came), and puts the body into $part.
-# The key goes in on standard input, because other users of the machine can read a command's arguments
+# request [curl's flags] URL: one try. Sets $head and $status (000 without a complete response), writes the body to $part.
+# curl reads the key from standard input, because other users of the machine can read a command's arguments
 secret="header = \"Authorization: Bearer $EVOLINK_API_KEY\""
-call() {
+request() {
   true > "$part"
   head=$(printf '%s\n' "$secret" | curl --silent --show-error --config - --dump-header - --output "$part" \
     --write-out '\n%{http_code}' "$@") || head=000
   status=$(printf '%s\n' "$head" | tail -n 1)
 }
 
-# fetch NAME [curl's flags] URL: sets $status and, where NAME is not empty, $body, which has a field of that name. Waits
-# as a 429 says, if it does so in seconds, and tries again after faults of the service and lost answers, which those
-# that are empty or cannot be read are too
+# fetch NAME [curl's flags] URL: sets $status and, if NAME is not empty, $body, which has a field of that name. Waits as a
+# 429 says, if it says so in seconds. Tries again after faults of the service and after lost responses; an empty or
+# unreadable response counts as lost
 fetch() {
   name=$1 faults=0 pause=0 why=
   late=$(($(date +%s) + longest))
@@ -54,20 +54,20 @@ fetch() {
     [ -z "$why" ] || echo "$why; again in $pause s" >&2
     sleep "$pause"
     pause=$(LC_ALL=C awk "BEGIN { printf \"%.3f\", $poll * 2 ^ $faults }")
-    call "$@"
+    request "$@"
     case $status in
       200)
         found && return
-        why="an answer that cannot be read"
+        why="an unreadable response"
         ;;
-      429) # no fault: it does not use up a try
+      429) # not a fault: does not count as a try
         why="too many requests"
         seconds=$(printf '%s\n' "$head" | sed -n 's/^[Rr]etry-[Aa]fter: *0*\([0-9]\{1,9\}\)[[:space:]]*$/\1/p' | tail -n 1)
         pause=${seconds:-$pause}
         continue
         ;;
-      000) why="no answer" ;;
-      5*) why="the service answers $status" ;;
+      000) why="no response" ;;
+      5*) why="the service responded with $status" ;;
       *)
         read_body
         return
@@ -101,7 +101,7 @@ read_body() {
   body=$(tr '\r\n' '  ' < "$part" | sed 's/ *$//')
 }
 
-# field NAME: the text or number of that name in $body, of a list the first
+# field NAME: the text or number of that name in $body; of a list, the first item
 field() {
   printf '%s\n' "$body" |
     sed -n -e "s/.*\"$1\" *: *\[\{0,1\} *\"\([^\"\\\\]*\(\\\\.[^\"\\\\]*\)*\)\".*/\1/p" -e t \
@@ -109,14 +109,14 @@ field() {
     sed 's/\\\(["\\/]\)/\1/g'
 }
 
-# refuse CODE MORE: ends with what the error in $body means, and CODE where there is none
-refuse() {
+# reject CODE MORE: ends with the meaning of the error in $body; CODE is used if the body has no code
+reject() {
   code=$(field code) message=$(field message)
-  [ "$code" = content_policy_violation ] && end 4 "refused by moderation: $message$2"
+  [ "$code" = content_policy_violation ] && end 4 "rejected by moderation: $message$2"
   end 1 "${code:-$1}: ${message:-no reason given}$2"
 }
 
-# what cannot be saved is not ordered
+# create no task whose video cannot be saved
 part=$file.part
 if [ -d "$file" ] || ! true > "$part"; then
   end 1 "$2 cannot be written"
@@ -126,34 +126,34 @@ trap 'exit 1' INT TERM
 
 prompt=$(printf '%s' "$1" | tr '[:cntrl:]' '[ *]' | sed 's/[\\"]/\\&/g')
 order="{\"model\": \"sora-2-beta-max\", \"prompt\": \"$prompt\"}"
-if [ -n "${INBOX:-}" ]; then # only on a mock: elsewhere give the address of a receiver of your own
+if [ -n "${INBOX:-}" ]; then # only on a mock; elsewhere, use the address of your own receiver
   order="${order%\}}, \"callback_url\": \"https://inbox.sora-mock.test/$INBOX\"}"
 fi
 
-# all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
+# every try sends the same key: if a response was lost, the next try gets the existing task and pays nothing
 once=${IDEMPOTENCY_KEY:-video-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
 echo "ordering under IDEMPOTENCY_KEY=$once" >&2
 ask id /v1/videos/generations --header 'Content-Type: application/json' --header "Idempotency-Key: $once" --data "$order"
 case $status in
   200) task=$(field id) ;;
   402) end 3 "not enough credits: $(field message)" ;;
-  *) refuse "$status" "" ;;
+  *) reject "$status" "" ;;
 esac
 echo "ordered: $task" >&2
 
-if [ -n "${INBOX:-}" ]; then # only on a mock; for less than curl's 60 s, then we look
-  call --max-time 60 "$base/__mock/inbox/$INBOX?wait=50"
+if [ -n "${INBOX:-}" ]; then # only on a mock; shorter than curl's 60 s; then the script polls
+  request --max-time 60 "$base/__mock/inbox/$INBOX?wait=50"
 fi
 
 over=$(($(date +%s) + longest))
 while [ "$(date +%s)" -lt $over ]; do
   ask status "/v1/tasks/$task"
-  [ "$status" = 200 ] || refuse "$status" ""
+  [ "$status" = 200 ] || reject "$status" ""
   case $(field status) in
     completed)
-      secret= # the link is on another host, which is not told our key
+      secret= # the link is on another host: do not send our key
       fetch "" --location --max-time 600 "$(field results)"
-      [ "$status" = 200 ] || end 1 "the download answers $status"
+      [ "$status" = 200 ] || end 1 "the download returned $status"
       mv -f "$part" "$file" || {
         trap - EXIT
         end 1 "$2 cannot be written; the video is in $part"
@@ -163,14 +163,14 @@ while [ "$(date +%s)" -lt $over ]; do
       ;;
     failed | cancelled)
       failure=$body
-      call --max-time 60 "$base/v1/credits"
+      request --max-time 60 "$base/v1/credits"
       read_body
       left=$(field remaining_credits)
       body=$failure
-      refuse "$(field status)" "; the credits came back${left:+, $left remain}"
+      reject "$(field status)" "; the credits came back${left:+, $left remain}"
       ;;
   esac
   echo "$(field status), $(field progress) %" >&2
   sleep "$poll"
 done
-end 1 "task $task was not over after $longest s"
+end 1 "task $task has not ended after $longest s"

@@ -3,14 +3,16 @@
 //
 //     EVOLINK_API_KEY=... node video_fetch.mjs "A cat playing piano" cat.mp4
 //
-// Nothing in this file is for a mock; against one: sora-mock run -- node video_fetch.mjs "A cat playing piano" cat.mp4
+// For the service and for a mock alike. Against a mock:
 //
-// EVOLINK_BASE_URL  another service (https://api.evolink.ai)
-// IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
-// POLL_SECONDS      pause between two looks at the task (5)
+//     sora-mock run -- node video_fetch.mjs "A cat playing piano" cat.mp4
+//
+// EVOLINK_BASE_URL  address of the service (https://api.evolink.ai)
+// IDEMPOTENCY_KEY   the key that an earlier run printed: fetches that run's video without paying again
+// POLL_SECONDS      seconds between two polls (5)
 // CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one)
 //
-// Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+// Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 rejected by moderation.
 
 import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
@@ -18,11 +20,11 @@ import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
-// A number that the environment sets.
-function number(name, otherwise, most) {
-  const value = Number(process.env[name] || otherwise);
+// A number from the environment. Ends the program if it is not a number from 0 to `most`.
+function number(name, defaultValue, most) {
+  const value = Number(process.env[name] || defaultValue);
   if (value >= 0 && value <= most) return value;
-  console.error(`${name} is a number from 0 to ${most}, not ${process.env[name]}`);
+  console.error(`${name} must be a number from 0 to ${most}, got ${process.env[name]}`);
   process.exit(2);
 }
 
@@ -40,8 +42,8 @@ class Problem extends Error {
   }
 }
 
-// What `take` finds in the body of a good answer. Waits as a 429 says, and tries again after faults of the service and
-// lost answers, which those that `take` cannot read are too.
+// What `take` reads from the body of a 200 response. Waits as a 429 says. Tries again after faults of the service and
+// after lost responses; a response that `take` cannot read counts as lost.
 async function ask(method, url, take, options, seconds = 60) {
   const end = Date.now() + LONGEST * 1000;
   let why, pause = 0;
@@ -57,49 +59,49 @@ async function ask(method, url, take, options, seconds = 60) {
       body = Buffer.from(await response.arrayBuffer());
       if (response.status === 200) return take(body);
     } catch (problem) {
-      why = `no answer, or none that can be read (${problem.cause?.code ?? problem.name})`;
+      why = `no response, or an unreadable one (${problem.cause?.code ?? problem.name})`;
       faults++;
       continue;
     }
     if (response.status === 429) {
-      // no fault: it does not use up a try
+      // not a fault: does not count as a try
       why = "too many requests";
       pause = wait(response.headers.get("Retry-After") ?? "", pause);
     } else if (response.status >= 500) {
-      why = `the service answers ${response.status}`;
+      why = `the service responded with ${response.status}`;
       faults++;
     } else {
-      throw refusal(method, response.status, body.toString());
+      throw rejection(method, response.status, body.toString());
     }
   }
   throw new Problem(`${why}; given up`);
 }
 
-// Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come.
-function wait(retryAfter, otherwise) {
+// Seconds that Retry-After names, as a number or a date; `defaultSeconds` if it names no time in the future.
+function wait(retryAfter, defaultSeconds) {
   if (/^\d+$/.test(retryAfter)) return Number(retryAfter);
   const left = (new Date(retryAfter) - Date.now()) / 1000;
-  return left > 0 ? left : otherwise; // also where it is no date: NaN is not above 0
+  return left > 0 ? left : defaultSeconds; // also if it is not a date: NaN is not above 0
 }
 
-// What an answer of 4xx means for the user.
-function refusal(method, status, text) {
+// What a 4xx response means for the user.
+function rejection(method, status, text) {
   let error;
   try {
     error = JSON.parse(text).error;
   } catch {
-    // whatever stands in between may answer with a page
+    // a proxy may respond with an HTML page
   }
   const { code = status, message = text.slice(0, 200) } = error ?? {};
-  // later on the video is paid
+  // on a later request the video is paid already
   if (status === 402 && method === "POST") return new Problem(`not enough credits: ${message}`, 3);
-  if (code === "content_policy_violation") return new Problem(`refused by moderation: ${message}`, 4);
+  if (code === "content_policy_violation") return new Problem(`rejected by moderation: ${message}`, 4);
   return new Problem(`${code}: ${message}`);
 }
 
 const AUTHORIZED = { Authorization: `Bearer ${process.env.EVOLINK_API_KEY}` };
 
-// The API: an answer without `name` is asked for again.
+// A request to the API. A response without `name` counts as lost.
 function api(method, path, name, { body, headers } = {}) {
   const options = {
     headers: { ...AUTHORIZED, "Content-Type": "application/json", ...headers },
@@ -113,7 +115,7 @@ function api(method, path, name, { body, headers } = {}) {
   return ask(method, BASE_URL + path, take, options);
 }
 
-// Tells what remains on the account; nothing where that is not to be had at once, for nobody asked.
+// The remaining balance, as text; empty if one request cannot read it, because it is only extra information.
 async function remain() {
   try {
     const signal = AbortSignal.timeout(60_000);
@@ -124,17 +126,17 @@ async function remain() {
   }
 }
 
-// The video that an answer brings.
+// The video in a response.
 function video(body) {
   if (!body.length) throw new SyntaxError("an empty video");
   return body;
 }
 
-// The task when it is over. Statuses that are new to us count as not over yet.
+// Polls until the task has ended. An unknown status counts as not ended.
 async function finished(taskId, callbacks) {
   const end = Date.now() + LONGEST * 1000;
   while (Date.now() < end) {
-    // a callback may be late, come twice or never: it only ends the pause, so it is listened for before we look
+    // a callback may come late, twice or never, so it only ends the pause; listen before the poll, or it may be missed
     const over = new AbortController();
     const called = once(callbacks, "call", { signal: over.signal }).catch(() => {});
     const task = await api("GET", `/v1/tasks/${taskId}`, "status");
@@ -146,10 +148,10 @@ async function finished(taskId, callbacks) {
     over.abort();
     if (["completed", "failed", "cancelled"].includes(task.status)) return task;
   }
-  throw new Problem(`task ${taskId} was not over after ${LONGEST} s`);
+  throw new Problem(`task ${taskId} has not ended after ${LONGEST} s`);
 }
 
-// Receives callbacks. They are not signed, so nothing that they say is used: we ask the service.
+// Receives callbacks. They are not signed, so the program ignores their content and reads the task instead.
 async function listen(callbacks) {
   const server = createServer((request, response) => {
     request.resume().on("end", () => {
@@ -165,11 +167,11 @@ async function listen(callbacks) {
 async function main(prompt, file) {
   const part = `${file}.part`;
   if (await stat(file).then((found) => found.isDirectory(), () => false)) throw new Problem(`${file} is a folder`);
-  await writeFile(part, ""); // what cannot be saved is not ordered
+  await writeFile(part, ""); // create no task whose video cannot be saved
   await rm(part);
   const callbacks = new EventEmitter();
   if (CALLBACK_URL) await listen(callbacks);
-  // all tries carry the same key: where a reply was lost, the next one gets the task that exists and pays nothing
+  // every try sends the same key: if a response was lost, the next try gets the existing task and pays nothing
   const key = process.env.IDEMPOTENCY_KEY || randomUUID();
   console.error(`ordering under IDEMPOTENCY_KEY=${key}`);
   const created = await api("POST", "/v1/videos/generations", "id", {
@@ -179,14 +181,14 @@ async function main(prompt, file) {
   console.error(`ordered: ${created.id}`);
   const task = await finished(created.id, callbacks);
   if (task.status === "completed") {
-    // a few MB; without our key, for the link is on another host
+    // a few MB; without our key, because the link is on another host
     await writeFile(part, await ask("GET", task.results[0], video, {}, 600));
     return rename(part, file);
   }
   const { code, message } = task.error ?? { code: task.status, message: "no reason given" };
-  const told = `${code}: ${message}; the credits came back${await remain()}`;
-  if (code === "content_policy_violation") throw new Problem(`refused by moderation: ${told}`, 4);
-  throw new Problem(told);
+  const reason = `${code}: ${message}; the credits came back${await remain()}`;
+  if (code === "content_policy_violation") throw new Problem(`rejected by moderation: ${reason}`, 4);
+  throw new Problem(reason);
 }
 
 const [prompt, file, ...more] = process.argv.slice(2);

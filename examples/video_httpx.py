@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Makes a video with httpx: orders it once, waits for it, saves it, and says plainly what went wrong.
+"""Makes a video with httpx: creates the task once, waits for its end, saves the video, and reports what went wrong.
 
     EVOLINK_API_KEY=... python video_httpx.py "A cat playing piano" cat.mp4
 
-Nothing in this file is for a mock; against one: sora-mock run -- python video_httpx.py "A cat playing piano" cat.mp4
+For the service and for a mock alike. Against a mock:
 
-EVOLINK_BASE_URL  another service (https://api.evolink.ai)
-IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
-POLL_SECONDS      pause between two looks at the task (5)
-CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one): the service
-                  then tells us when the task is over, and we look only now and then
+    sora-mock run -- python video_httpx.py "A cat playing piano" cat.mp4
 
-Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+EVOLINK_BASE_URL  address of the service (https://api.evolink.ai)
+IDEMPOTENCY_KEY   the key that an earlier run printed: fetches that run's video without paying again
+POLL_SECONDS      seconds between two polls (5)
+CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one). The service
+                  then reports the end of the task, and this program polls less often
+
+Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 rejected by moderation.
 """
 
 import os
@@ -28,15 +30,15 @@ from typing import Any
 import httpx
 
 
-def number(name: str, otherwise: float, most: float) -> float:
-    """A number that the environment sets. Ends the program where it is none from 0 to `most`."""
-    value = os.environ.get(name) or otherwise
+def number(name: str, default: float, most: float) -> float:
+    """A number from the environment. Ends the program if it is not a number from 0 to `most`."""
+    value = os.environ.get(name) or default
     try:
         if 0 <= float(value) <= most:
             return float(value)
     except ValueError:
         pass
-    print(f"{name} is a number from 0 to {most:g}, not {value}", file=sys.stderr)
+    print(f"{name} must be a number from 0 to {most:g}, got {value}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -56,8 +58,8 @@ class Problem(Exception):
 
 
 def ask(client: httpx.Client, method: str, url: str, take: Callable[[httpx.Response], Any], **more: Any) -> Any:
-    """What `take` finds in a good answer. Waits as a 429 says, and tries again after faults of the service and lost
-    answers, which those that `take` cannot read are too. Raises Problem."""
+    """What `take` reads from a 200 response. Waits as a 429 says. Tries again after faults of the service and after
+    lost responses; a response that `take` cannot read counts as lost. Raises Problem."""
     why, pause, faults, end = "", 0.0, 0, time.monotonic() + LONGEST
     while faults < TRIES and time.monotonic() + pause < end:
         if why:
@@ -69,45 +71,45 @@ def ask(client: httpx.Client, method: str, url: str, take: Callable[[httpx.Respo
             if response.status_code == 200:
                 return take(response)
         except (httpx.RequestError, ValueError, LookupError, TypeError) as problem:
-            why = f"no answer, or none that can be read ({type(problem).__name__})"
+            why = f"no response, or an unreadable one ({type(problem).__name__})"
             faults += 1
             continue
-        if response.status_code == 429:  # no fault: it does not use up a try
+        if response.status_code == 429:  # not a fault: does not count as a try
             why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
         elif response.status_code >= 500:
-            why = f"the service answers {response.status_code}"
+            why = f"the service responded with {response.status_code}"
             faults += 1
         else:
-            raise refusal(response)
+            raise rejection(response)
     raise Problem(f"{why}; given up")
 
 
-def wait(retry_after: str, otherwise: float) -> float:
-    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+def wait(retry_after: str, default: float) -> float:
+    """Seconds that Retry-After names, as a number or a date; `default` if it names no time in the future."""
     try:
         if retry_after.isdecimal():
             return float(retry_after)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
-        return otherwise
-    return left if left > 0 else otherwise
+        return default
+    return left if left > 0 else default
 
 
-def refusal(response: httpx.Response) -> Problem:
-    """What an answer of 4xx means for the user."""
+def rejection(response: httpx.Response) -> Problem:
+    """What a 4xx response means for the user."""
     try:
         code, message = (response.json()["error"][name] for name in ("code", "message"))
-    except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
+    except (ValueError, LookupError, TypeError):  # a proxy may respond with an HTML page
         code, message = response.status_code, response.text[:200]
-    if response.status_code == 402 and response.request.method == "POST":  # later on the video is paid
+    if response.status_code == 402 and response.request.method == "POST":  # a later request finds the video paid
         return Problem(f"not enough credits: {message}", 3)
     if code == "content_policy_violation":
-        return Problem(f"refused by moderation: {message}", 4)
+        return Problem(f"rejected by moderation: {message}", 4)
     return Problem(f"{code}: {message}")
 
 
 def remain(client: httpx.Client) -> str:
-    """Tells what remains on the account; nothing where that is not to be had at once, for nobody asked."""
+    """The remaining balance, as text; empty if one request cannot read it, because it is only extra information."""
     try:
         return f", {client.get('/v1/credits').json()['data']['token']['remaining_credits']:g} remain"
     except (httpx.RequestError, ValueError, LookupError, TypeError):
@@ -119,7 +121,7 @@ def order(client: httpx.Client, prompt: str) -> str:
     body = {"model": "sora-2-beta-max", "prompt": prompt}
     if CALLBACK_URL:
         body["callback_url"] = CALLBACK_URL
-    # all tries carry the same key: where a reply was lost, the next try gets the task that exists and pays nothing
+    # every try sends the same key: if a response was lost, the next try gets the existing task and pays nothing
     once = os.environ.get("IDEMPOTENCY_KEY") or str(uuid.uuid4())
     print(f"ordering under IDEMPOTENCY_KEY={once}", file=sys.stderr)
     headers = {"Idempotency-Key": once}
@@ -127,41 +129,41 @@ def order(client: httpx.Client, prompt: str) -> str:
 
 
 def seen(response: httpx.Response) -> dict[str, Any]:
-    """The task that an answer shows. Raises LookupError and TypeError where it shows none."""
+    """The task in a response. Raises LookupError and TypeError if there is none."""
     task = response.json()
     return {**task, "status": task["status"], "progress": task["progress"]}
 
 
 def finished(client: httpx.Client, task_id: str, called: threading.Event) -> dict[str, Any]:
-    """The task when it is over. Statuses that are new to us count as not over yet."""
+    """Polls until the task has ended. An unknown status counts as not ended."""
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         task: dict[str, Any] = ask(client, "GET", f"/v1/tasks/{task_id}", seen)
         if task["status"] in ("completed", "failed", "cancelled"):
             return task
         print(f"{task['status']}, {task['progress']} %", file=sys.stderr)
-        # a callback may be late, come twice or never: it only ends the pause
+        # a callback may come late, twice or never, so it only ends the pause
         called.wait(60 if CALLBACK_URL else POLL_SECONDS)
         called.clear()
-    raise Problem(f"task {task_id} was not over after {LONGEST:g} s")
+    raise Problem(f"task {task_id} has not ended after {LONGEST:g} s")
 
 
 def video(response: httpx.Response) -> bytes:
-    """The video that an answer brings. Raises ValueError where it is empty."""
+    """The video in a response. Raises ValueError if it is empty."""
     if not response.content:
         raise ValueError
     return response.content
 
 
 def save(url: str, part: Path, file: Path) -> None:
-    """Downloads the video, which has a few MB. The link is on another host, which is not told our key."""
+    """Downloads the video, a few MB. The link is on another host, so the request does not send our key."""
     with httpx.Client(follow_redirects=True, timeout=60) as client:
         part.write_bytes(ask(client, "GET", url, video))
     part.replace(file)
 
 
 def listen(called: threading.Event) -> None:
-    """Receives callbacks. They are not signed, so nothing that they say is used: we ask the service."""
+    """Receives callbacks. They are not signed, so the program ignores their content and reads the task instead."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -182,11 +184,11 @@ def listen(called: threading.Event) -> None:
 
 
 def main(prompt: str, file: Path) -> None:
-    """Raises Problem, and OSError where the file cannot be written."""
+    """Makes one video. Raises Problem, and OSError if the file cannot be written."""
     if file.is_dir():
         raise Problem(f"{file} is a folder")
     part = file.with_name(file.name + ".part")
-    part.touch()  # what cannot be saved is not ordered
+    part.touch()  # create no task whose video cannot be saved
     part.unlink()
     called = threading.Event()
     if CALLBACK_URL:
@@ -202,8 +204,8 @@ def main(prompt: str, file: Path) -> None:
             return
         failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
         moderated = failure["code"] == "content_policy_violation"
-        told = f"{failure['code']}: {failure['message']}; the credits came back{remain(client)}"
-        raise Problem(f"refused by moderation: {told}" if moderated else told, 4 if moderated else 1)
+        reason = f"{failure['code']}: {failure['message']}; the credits came back{remain(client)}"
+        raise Problem(f"rejected by moderation: {reason}" if moderated else reason, 4 if moderated else 1)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,16 @@
 
     EVOLINK_API_KEY=... python video_requests.py "A cat playing piano" cat.mp4
 
-Nothing in this file is for a mock; against one: sora-mock run -- python video_requests.py "A cat playing piano" cat.mp4
+For the service and for a mock alike. Against a mock:
 
-EVOLINK_BASE_URL  another service (https://api.evolink.ai)
-IDEMPOTENCY_KEY   of an earlier run, which told it: what that run has ordered is fetched, and not paid again
-POLL_SECONDS      pause between two looks at the task (5)
+    sora-mock run -- python video_requests.py "A cat playing piano" cat.mp4
+
+EVOLINK_BASE_URL  address of the service (https://api.evolink.ai)
+IDEMPOTENCY_KEY   the key that an earlier run printed: fetches that run's video without paying again
+POLL_SECONDS      seconds between two polls (5)
 CALLBACK_URL      public https address that leads to CALLBACK_PORT of this machine (8000, 0 is a free one)
 
-Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 refused by moderation.
+Exit codes: 0 saved, 1 failed, 2 wrong usage, 3 not enough credits, 4 rejected by moderation.
 """
 
 import os
@@ -27,15 +29,15 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import requests
 
 
-def number(name: str, otherwise: float, most: float) -> float:
-    """A number that the environment sets. Ends the program where it is none from 0 to `most`."""
-    value = os.environ.get(name) or otherwise
+def number(name: str, default: float, most: float) -> float:
+    """A number from the environment. Ends the program if it is not a number from 0 to `most`."""
+    value = os.environ.get(name) or default
     try:
         if 0 <= float(value) <= most:
             return float(value)
     except ValueError:
         pass
-    print(f"{name} is a number from 0 to {most:g}, not {value}", file=sys.stderr)
+    print(f"{name} must be a number from 0 to {most:g}, got {value}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -54,9 +56,9 @@ def quit(code: int, message: object) -> NoReturn:
 
 
 def ask(session: requests.Session, method: str, url: str, take: Callable[[requests.Response], Any], **more: Any) -> Any:
-    """What `take` finds in a good answer. Waits as a 429 says, and tries again after faults of the service and lost
-    answers, which those that `take` cannot read are too. Ends the program where that does not help."""
-    # urllib3's Retry does not do: it is content with an answer's head, and the rest may be cut off or broken
+    """What `take` reads from a 200 response. Waits as a 429 says. Tries again after faults of the service and after
+    lost responses; a response that `take` cannot read counts as lost. Ends the program if that does not help."""
+    # urllib3's Retry is not enough: it checks only the headers, and the body may be truncated or broken
     why, pause, faults, end = "", 0.0, 0, time.monotonic() + LONGEST
     while faults < TRIES and time.monotonic() + pause < end:
         if why:
@@ -68,45 +70,45 @@ def ask(session: requests.Session, method: str, url: str, take: Callable[[reques
             if response.status_code == 200:
                 return take(response)
         except (requests.RequestException, ValueError, LookupError, TypeError) as problem:
-            why = f"no answer, or none that can be read ({type(problem).__name__})"
+            why = f"no response, or an unreadable one ({type(problem).__name__})"
             faults += 1
             continue
-        if response.status_code == 429:  # no fault: it does not use up a try
+        if response.status_code == 429:  # not a fault: does not count as a try
             why, pause = "too many requests", wait(response.headers.get("Retry-After", ""), pause)
         elif response.status_code >= 500:
-            why = f"the service answers {response.status_code}"
+            why = f"the service responded with {response.status_code}"
             faults += 1
         else:
-            refuse(response)
+            reject(response)
     quit(1, f"{why}; given up")
 
 
-def wait(retry_after: str, otherwise: float) -> float:
-    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+def wait(retry_after: str, default: float) -> float:
+    """Seconds that Retry-After names, as a number or a date; `default` if it names no time in the future."""
     try:
         if retry_after.isdecimal():
             return float(retry_after)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
-        return otherwise
-    return left if left > 0 else otherwise
+        return default
+    return left if left > 0 else default
 
 
-def refuse(response: requests.Response) -> NoReturn:
-    """Ends the program with what an answer of 4xx means for the user."""
+def reject(response: requests.Response) -> NoReturn:
+    """Ends the program and says what a 4xx response means for the user."""
     try:
         code, message = (response.json()["error"][name] for name in ("code", "message"))
-    except (ValueError, LookupError, TypeError):  # whatever stands in between may answer with a page
+    except (ValueError, LookupError, TypeError):  # a proxy may respond with an HTML page
         code, message = response.status_code, response.text[:200]
-    if response.status_code == 402 and response.request.method == "POST":  # later on the video is paid
+    if response.status_code == 402 and response.request.method == "POST":  # a later request finds the video paid
         quit(3, f"not enough credits: {message}")
     if code == "content_policy_violation":
-        quit(4, f"refused by moderation: {message}")
+        quit(4, f"rejected by moderation: {message}")
     quit(1, f"{code}: {message}")
 
 
 def remain(service: requests.Session) -> str:
-    """Tells what remains on the account; nothing where that is not to be had at once, for nobody asked."""
+    """The remaining balance, as text; empty if one request cannot read it, because it is only extra information."""
     try:
         credits = service.get(f"{BASE_URL}/v1/credits", timeout=60).json()
         return f", {credits['data']['token']['remaining_credits']:g} remain"
@@ -117,7 +119,7 @@ def remain(service: requests.Session) -> str:
 def order(service: requests.Session, prompt: str) -> str:
     """The id of the new task."""
     body = {"model": "sora-2-beta-max", "prompt": prompt} | ({"callback_url": CALLBACK_URL} if CALLBACK_URL else {})
-    # all tries carry the same key: where a reply was lost, the next try gets the task that exists and pays nothing
+    # every try sends the same key: if a response was lost, the next try gets the existing task and pays nothing
     once = os.environ.get("IDEMPOTENCY_KEY") or str(uuid.uuid4())
     print(f"ordering under IDEMPOTENCY_KEY={once}", file=sys.stderr)
     url, headers = f"{BASE_URL}/v1/videos/generations", {"Idempotency-Key": once}
@@ -125,41 +127,41 @@ def order(service: requests.Session, prompt: str) -> str:
 
 
 def seen(response: requests.Response) -> dict[str, Any]:
-    """The task that an answer shows. Raises LookupError and TypeError where it shows none."""
+    """The task in a response. Raises LookupError and TypeError if there is none."""
     task = response.json()
     return {**task, "status": task["status"], "progress": task["progress"]}
 
 
 def finished(service: requests.Session, task_id: str, called: threading.Event) -> dict[str, Any]:
-    """The task when it is over. Statuses that are new to us count as not over yet."""
+    """Polls until the task has ended. An unknown status counts as not ended."""
     end = time.monotonic() + LONGEST
     while time.monotonic() < end:
         task: dict[str, Any] = ask(service, "GET", f"{BASE_URL}/v1/tasks/{task_id}", seen)
         if task["status"] in ("completed", "failed", "cancelled"):
             return task
         print(f"{task['status']}, {task['progress']} %", file=sys.stderr)
-        # a callback may come twice or never: it only ends the pause
+        # a callback may come twice or never, so it only ends the pause
         called.wait(60 if CALLBACK_URL else POLL_SECONDS)
         called.clear()
-    quit(1, f"task {task_id} was not over after {LONGEST:g} s")
+    quit(1, f"task {task_id} has not ended after {LONGEST:g} s")
 
 
 def video(response: requests.Response) -> bytes:
-    """The video that an answer brings. Raises ValueError where it is empty."""
+    """The video in a response. Raises ValueError if it is empty."""
     if not response.content:
         raise ValueError
     return response.content
 
 
 def listen(called: threading.Event) -> None:
-    """Receives callbacks; `application` would as well stand in the WSGI server that you have."""
+    """Receives callbacks. `application` also works in your own WSGI server."""
 
     class Silent(WSGIRequestHandler):
         def log_message(self, *ignored: object) -> None:
             pass
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        # nothing that it says is used, for it is not signed: it makes us ask the service
+        # callbacks are not signed, so the program ignores their content and reads the task instead
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         called.set()
         start_response("204 No Content", [])
@@ -174,11 +176,11 @@ def listen(called: threading.Event) -> None:
 
 
 def main(prompt: str, file: Path) -> None:
-    """Ends the program where there is no video. Raises OSError where the file cannot be written."""
+    """Makes one video. Ends the program if there is none. Raises OSError if the file cannot be written."""
     if file.is_dir():
         quit(1, f"{file} is a folder")
     part = file.with_name(file.name + ".part")
-    part.touch()  # what cannot be saved is not ordered
+    part.touch()  # create no task whose video cannot be saved
     part.unlink()
     called = threading.Event()
     if CALLBACK_URL:
@@ -190,11 +192,11 @@ def main(prompt: str, file: Path) -> None:
         task = finished(service, task_id, called)
         if task["status"] != "completed":
             failure = task.get("error") or {"code": task["status"], "message": "no reason given"}
-            told = f"{failure['code']}: {failure['message']}; the credits came back{remain(service)}"
+            reason = f"{failure['code']}: {failure['message']}; the credits came back{remain(service)}"
             if failure["code"] == "content_policy_violation":
-                quit(4, f"refused by moderation: {told}")
-            quit(1, told)
-    # in another session, so that the other host is not told our key; a video has a few MB
+                quit(4, f"rejected by moderation: {reason}")
+            quit(1, reason)
+    # a new session does not send our key to the other host; a video has a few MB
     with requests.Session() as files:
         part.write_bytes(ask(files, "GET", task["results"][0], video))
     part.replace(file)

@@ -120,8 +120,8 @@ def test_a_video_is_made_and_saved(client: Client) -> None:
 @pytest.mark.parametrize(
     ("scenario", "code", "said"),
     [
-        ("moderation_celebrity", MODERATED, "refused by moderation: .*celebrity detected in image.*1000"),
-        ("moderation_celebrity_input", MODERATED, "refused by moderation: celebrity detected in image"),
+        ("moderation_celebrity", MODERATED, "rejected by moderation: .*celebrity detected in image.*1000"),
+        ("moderation_celebrity_input", MODERATED, "rejected by moderation: celebrity detected in image"),
         ("failed_generation_timeout", FAILED, "generation_timeout: .*1000"),
         ("failed_without_error_object", FAILED, "failed: no reason given; .*1000"),
         ("model_access_denied", FAILED, "model_access_denied: "),
@@ -366,7 +366,7 @@ def test_a_page_instead_of_an_answer_is_no_traceback(client: Client) -> None:
     done = client.run(POLL_SECONDS="0.01")
     assert done.returncode == FAILED
     assert "Traceback" not in done.stderr
-    assert "the service answers 524; given up" in done.stderr.splitlines()[-1]
+    assert "the service responded with 524; given up" in done.stderr.splitlines()[-1]
 
 
 def assert_wrong_setting(client: Client, name: str, value: str) -> None:
@@ -431,7 +431,7 @@ def test_the_shell_waits_for_its_callback_at_the_inbox(account: Account, tmp_pat
 def test_the_shell_ends_its_waiting_before_curl_does() -> None:
     script = (EXAMPLES / "video_curl.sh").read_text()
     (waits,) = re.findall(r"\?wait=(\d+)", script)
-    (bound,) = re.findall(r"call --max-time (\d+) .*\?wait=", script)
+    (bound,) = re.findall(r"request --max-time (\d+) .*\?wait=", script)
     assert int(waits) < int(bound)
 
 
@@ -477,7 +477,7 @@ def test_several_videos_are_made_at_once(account: Account, tmp_path: Path) -> No
     done = client.run("A cat", str(client.video), "A dog", str(tmp_path / "dog.mp4"))
     assert done.returncode == MODERATED
     assert done.stdout == f"{client.video}\n"
-    assert "A dog: refused by moderation" in done.stderr
+    assert "A dog: rejected by moderation" in done.stderr
 
 
 def test_the_key_stays_with_the_service(client: Client) -> None:

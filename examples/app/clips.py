@@ -1,19 +1,20 @@
-"""A small web application that makes video clips: orders survive lost replies, callbacks may come twice or never.
+"""A small web application that makes video clips. It survives lost responses and wrong callbacks.
 
-    POST /clips {"prompt": "..."}      202 {"id", "state"}; the clip is made in the background
-    GET  /clips/{id}[?wait=SECONDS]    {"id", "state", "reason"}; waits until it is ready or failed, at most 60 s
+    POST /clips {"prompt": "..."}      202 {"id", "state"}; the application makes the clip in the background
+    GET  /clips/{id}[?wait=SECONDS]    {"id", "state", "reason"}; waits until the clip is ready or failed, at most 60 s
     GET  /clips/{id}/video             the video
-    GET  /credits                      what remains on the account
-    POST /callbacks/{id}               what the service calls
+    GET  /credits                      the remaining balance of the account
+    POST /callbacks/{id}               receives the callbacks of the service
 
     EVOLINK_API_KEY=... uvicorn --factory clips:from_environment
 
-Nothing here is for a mock. One idea carries it: a callback is only a reason to look at the task now. Everything that
-changes a clip happens in `step`, in one worker, so it does not matter how often a callback comes, or when.
+Nothing here is specific to a mock. The main idea: a callback is only a reason to poll the task now. Only `step` changes
+a clip, in one worker, so it does not matter how often a callback comes, or when.
 
-It is made for one process. Several (`uvicorn --workers 2`) may share a folder: each carries on every clip that is due,
-and a clip is paid once and saved whole all the same, for they order it under the same Idempotency-Key. But requests are
-made by each, and what one process learns by a callback ends a `wait` at another only when that one looks again.
+The application is made for one process. Several processes (`uvicorn --workers 2`) may use the same folder. Each of them
+works on every clip that is due. They send the same Idempotency-Key, so a clip is still paid once and saved completely.
+But each process sends its own requests, and a callback to one process ends a `wait` in another one only at the next
+poll of that other one.
 """
 
 import asyncio
@@ -37,18 +38,18 @@ from starlette.routing import Route
 
 ORDERED, MAKING, READY, FAILED = "ordered", "making", "ready", "failed"
 DAY = 86400
-LONGEST_WAIT = 60.0  # seconds of a GET: an open one holds up the end of the application
+LONGEST_WAIT = 60.0  # seconds of a GET: an open request delays the stop of the application
 
 
 @dataclass(frozen=True)
 class Config:
-    """Where everything is. Times are seconds.
+    """Settings of the application. Times are seconds.
 
-    public_url: the https address that the service reaches us by, None where it cannot: then tasks are looked at alone.
-    look: pause between two looks at a task, as a fallback where callbacks come. retry: pause after a fault.
-    heed: callbacks are heeded once in that time, for anybody could send them.
-    give_up: how long nothing but faults may come before a clip fails. give_up_paid: the same once an order was answered
-    by 200, whether or not the answer could be read.
+    public_url: the https address at which the service reaches us. None: it cannot, and the application only polls.
+    look: pause between two polls of a task; with callbacks, polling is the fallback. retry: pause after a fault.
+    heed: one callback of a clip in this time causes a poll, because anyone can send callbacks.
+    give_up: a clip fails after this time with nothing but faults. give_up_paid: the same for a clip whose create
+    request got a 200, readable or not.
     """
 
     base_url: str
@@ -63,23 +64,23 @@ class Config:
 
 
 class Clips:
-    """The clips, in a file that survives a restart."""
+    """The clips, in a database file that survives a restart."""
 
     def __init__(self, file: Path) -> None:
         self.db = sqlite3.connect(file, isolation_level=None)
         self.db.row_factory = sqlite3.Row
         self.db.execute(
-            # paid: an order was accepted, though maybe without an id that could be read
-            # failing: since when nothing but faults came
+            # paid: the service accepted the create request; maybe its id was unreadable
+            # failing: time of the first fault since the last success
             "CREATE TABLE IF NOT EXISTS clips (id TEXT PRIMARY KEY, prompt TEXT, callback_url TEXT, state TEXT,"
             " paid INTEGER, task_id TEXT, reason TEXT, failing REAL, due REAL)"
         )
-        # time in which nobody tried does not count
+        # the time without a running application does not count
         self.db.execute("UPDATE clips SET failing = NULL")
 
     def add(self, prompt: str, public_url: str | None) -> str:
-        """A new clip, kept before anything is ordered: its id is the order's Idempotency-Key, and whatever else is in
-        the order is kept too, because under one key the service takes only one order."""
+        """Stores a new clip before the create request. Returns its id, which is the Idempotency-Key. The whole body is
+        stored too, because the service accepts only one body for a key."""
         clip_id = str(uuid.uuid4())
         callback_url = public_url and f"{public_url.rstrip('/')}/callbacks/{clip_id}"
         new = (clip_id, prompt, callback_url, ORDERED, time.time())
@@ -87,24 +88,24 @@ class Clips:
         return clip_id
 
     def get(self, clip_id: str) -> dict[str, Any] | None:
-        """A clip."""
+        """A clip; None if there is no such clip."""
         row = self.db.execute("SELECT * FROM clips WHERE id = ?", (clip_id,)).fetchone()
         return None if row is None else dict(row)
 
     def change(self, clip_id: str, **fields: Any) -> None:
-        """Sets fields of a clip that is not over."""
+        """Sets fields of a clip that is not ready or failed yet."""
         names = ", ".join(f"{name} = ?" for name in fields)
-        query = f"UPDATE clips SET {names} WHERE id = ? AND state IN (?, ?)"  # our own names
+        query = f"UPDATE clips SET {names} WHERE id = ? AND state IN (?, ?)"  # the names are our own
         self.db.execute(query, (*fields.values(), clip_id, ORDERED, MAKING))
 
     def open(self) -> list[dict[str, Any]]:
-        """Clips that are not over, the most urgent first."""
+        """Clips that are not ready or failed yet, the earliest due first."""
         query = "SELECT * FROM clips WHERE state IN (?, ?) ORDER BY due"
         return [dict(row) for row in self.db.execute(query, (ORDERED, MAKING))]
 
 
 class Maker:
-    """Carries clips on, one step at a time."""
+    """Makes the clips, one step at a time."""
 
     def __init__(self, config: Config, clips: Clips, service: httpx.AsyncClient) -> None:
         self.config = config
@@ -116,21 +117,21 @@ class Maker:
         self.changed = asyncio.Condition()
 
     async def work(self) -> None:
-        """Runs until it is cancelled."""
+        """Works until it is cancelled."""
         while True:
             try:
                 await self.round()
-            except Exception:  # without its worker the application would take orders for nothing
-                logging.exception("the worker goes on in %g s", self.config.retry)
+            except Exception:  # without a worker, new clips would never be made
+                logging.exception("the worker continues in %g s", self.config.retry)
                 await asyncio.sleep(self.config.retry)
 
     async def round(self) -> None:
-        """One step for each clip that is due; then waits for the next one to be."""
+        """Does one step for each clip that is due, then waits for the next due clip."""
         self.wake.clear()
         for clip in self.clips.open():
             if self.due(clip) <= time.time():
                 if clip["id"] in self.called:
-                    # taken before the look: a callback that comes during it causes another one
+                    # discarded before the poll: a callback that comes during the poll causes another poll
                     self.called.discard(clip["id"])
                     self.heeded[clip["id"]] = time.time()
                 await self.step(clip)
@@ -144,37 +145,37 @@ class Maker:
             await asyncio.wait_for(self.wake.wait(), max(0, due - time.time()))
 
     def due(self, clip: dict[str, Any]) -> float:
-        """When the clip is carried on: after a callback sooner, though not before there is a task to look at."""
+        """When the next step of the clip is due: sooner after a callback, but not before the task exists."""
         if clip["id"] not in self.called or clip["state"] != MAKING:
             return float(clip["due"])
         return min(float(clip["due"]), self.heeded.get(clip["id"], 0) + self.config.heed)
 
     async def step(self, clip: dict[str, Any]) -> None:
-        """Orders the clip, or looks at its task; whatever goes wrong on the way is tried again."""
+        """Creates the task or polls it, and schedules another try after every fault."""
         try:
             response = await (self.order(clip) if clip["state"] == ORDERED else self.look(clip))
             if response.status_code == 429:
                 self.again(clip, "too many requests", wait(response.headers.get("Retry-After", ""), self.config.retry))
             elif response.status_code >= 500:
-                self.again(clip, f"the service answers {response.status_code}", self.config.retry)
+                self.again(clip, f"the service responded with {response.status_code}", self.config.retry)
             elif response.status_code == 200:
                 clip["paid"] = 1
                 self.clips.change(clip["id"], paid=1)
                 await self.settle(clip, response.json())
-            elif clip["paid"]:  # maybe the key is being changed: nothing but its task ends a clip that is paid
-                self.again(clip, told(error(response)), self.config.look)
+            elif clip["paid"]:  # maybe the API key is being replaced: only its task ends a paid clip
+                self.again(clip, error_line(error(response)), self.config.look)
             else:
                 self.fail(clip, error(response))
         except httpx.HTTPError as problem:
-            self.again(clip, f"no answer: {type(problem).__name__}", self.config.retry)
+            self.again(clip, f"no response: {type(problem).__name__}", self.config.retry)
         except (ValueError, LookupError, TypeError) as problem:
-            self.again(clip, f"an answer that cannot be read: {problem!r}", self.config.retry)
-        except Exception as problem:  # a full disk, a locked database: the clip is paid, and the others wait
+            self.again(clip, f"an unreadable response: {problem!r}", self.config.retry)
+        except Exception as problem:  # a full disk, a locked database: the clip is paid, and other clips wait
             logging.exception("clip %s", clip["id"])
-            self.again(clip, f"a fault of ours: {problem!r}", self.config.retry)
+            self.again(clip, f"an error in this application: {problem!r}", self.config.retry)
 
     def again(self, clip: dict[str, Any], why: str, pause: float) -> None:
-        """Another try of the same step, which costs nothing: an order is repeated under its Idempotency-Key."""
+        """Schedules the same step again. It costs nothing: a create request repeats its Idempotency-Key."""
         now = time.time()
         since = now if clip["failing"] is None else clip["failing"]
         if now - since > (self.config.give_up_paid if clip["paid"] else self.config.give_up):
@@ -183,11 +184,11 @@ class Maker:
             self.clips.change(clip["id"], due=now + pause, reason=why, failing=since)
 
     def fail(self, clip: dict[str, Any], failure: dict[str, Any]) -> None:
-        """The end of a clip that cannot be made; trying again would change nothing."""
-        self.clips.change(clip["id"], state=FAILED, reason=told(failure))
+        """Ends a clip that cannot be made. Another try would not help."""
+        self.clips.change(clip["id"], state=FAILED, reason=error_line(failure))
 
     async def order(self, clip: dict[str, Any]) -> httpx.Response:
-        """Creates the task, once however often it is called."""
+        """Sends the create request. Repeated requests create only one task."""
         order = {"model": "sora-2-beta-max", "prompt": clip["prompt"]}
         if clip["callback_url"]:
             order["callback_url"] = clip["callback_url"]
@@ -195,11 +196,11 @@ class Maker:
         return await self.service.post("/v1/videos/generations", json=order, headers=once)
 
     async def look(self, clip: dict[str, Any]) -> httpx.Response:
-        """Asks for the task."""
+        """Polls the task."""
         return await self.service.get(f"/v1/tasks/{clip['task_id']}")
 
     async def settle(self, clip: dict[str, Any], task: dict[str, Any]) -> None:
-        """Takes over what a task says. Statuses that are new to us count as not over yet."""
+        """Applies the state of the task to the clip. An unknown status counts as not ended."""
         self.clips.change(clip["id"], state=MAKING, task_id=task["id"])
         if task["status"] == "completed" and "results" in task:
             await self.save(task["results"][0], self.video(clip["id"]))
@@ -210,7 +211,7 @@ class Maker:
             self.clips.change(clip["id"], due=time.time() + self.config.look, reason=None, failing=None)
 
     async def save(self, url: str, file: Path) -> None:
-        """Downloads the video, for links live a day. Their host is another one, which is not told our key."""
+        """Downloads the video, because its link expires after a day. The link is on another host: no key is sent."""
         part = file.with_name(f"{uuid.uuid4()}.part")
         try:
             async with httpx.AsyncClient(timeout=60, follow_redirects=True) as files, files.stream("GET", url) as video:
@@ -225,41 +226,41 @@ class Maker:
             part.unlink(missing_ok=True)
 
     def video(self, clip_id: str) -> Path:
-        """Where a clip's video is."""
+        """The file of a clip's video."""
         return self.config.folder / f"{clip_id}.mp4"
 
 
 def error(response: httpx.Response) -> dict[str, Any]:
-    """The error that an answer tells; whatever stands in between may answer with a page."""
+    """The error in a response. A proxy may respond with an HTML page instead of an error."""
     try:
         return dict(response.json()["error"])
     except (ValueError, KeyError, TypeError):
         return {"code": response.status_code, "message": response.text[:200]}
 
 
-def told(failure: dict[str, Any]) -> str:
+def error_line(failure: dict[str, Any]) -> str:
     """An error in one line."""
     return f"{failure['code']}: {failure['message']}"
 
 
 def patience(text: str) -> float:
-    """Seconds that a request wants to wait. Raises ValueError where that is no number."""
-    return max(0.0, min(LONGEST_WAIT, float(text)))  # in this order, for nan is neither more nor less
+    """Seconds that a request wants to wait, at most LONGEST_WAIT. Raises ValueError if the text is not a number."""
+    return max(0.0, min(LONGEST_WAIT, float(text)))  # in this order, because every comparison with nan is false
 
 
-def wait(retry_after: str, otherwise: float) -> float:
-    """Seconds to wait as Retry-After says, by a number or a date; `otherwise` where it says nothing that is to come."""
+def wait(retry_after: str, default: float) -> float:
+    """Seconds that Retry-After names, as a number or a date; `default` if it names no time in the future."""
     try:
         if retry_after.isdecimal():
             return min(float(retry_after), DAY)
         left = parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, OverflowError):
-        return otherwise
-    return min(left, DAY) if left > 0 else otherwise
+        return default
+    return min(left, DAY) if left > 0 else default
 
 
 def create_app(config: Config) -> Starlette:
-    """The application; its worker runs as long as it does."""
+    """The application. Its worker starts and stops with it."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -285,7 +286,7 @@ def create_app(config: Config) -> Starlette:
 
 
 def from_environment() -> Starlette:
-    """The application as variables of the environment say."""
+    """The application with the settings of the environment variables."""
     get = os.environ.get
     return create_app(
         Config(
@@ -299,11 +300,11 @@ def from_environment() -> Starlette:
 
 
 async def new_clip(request: Request) -> Response:
-    """Takes an order."""
+    """Stores a new clip."""
     maker: Maker = request.app.state.maker
     try:
         prompt = (await request.json())["prompt"]
-        good = prompt.strip() and prompt.encode()  # half of a surrogate pair is no text
+        good = prompt.strip() and prompt.encode()  # half of a surrogate pair is not valid text
     except (ValueError, LookupError, TypeError, AttributeError):
         good = False
     if not good:
@@ -314,7 +315,7 @@ async def new_clip(request: Request) -> Response:
 
 
 async def show_clip(request: Request) -> Response:
-    """Tells how far a clip is."""
+    """The state of a clip."""
     maker: Maker = request.app.state.maker
     clip_id = request.path_params["id"]
 
@@ -341,20 +342,20 @@ async def show_video(request: Request) -> Response:
 
 
 async def show_credits(request: Request) -> Response:
-    """Tells what remains on the account."""
+    """The remaining balance of the account."""
     maker: Maker = request.app.state.maker
     try:
-        answer = await maker.service.get("/v1/credits")
-        if answer.status_code == 200:
-            return JSONResponse({"remaining": answer.json()["data"]["token"]["remaining_credits"]})
-        why = error(answer)["message"]
+        response = await maker.service.get("/v1/credits")
+        if response.status_code == 200:
+            return JSONResponse({"remaining": response.json()["data"]["token"]["remaining_credits"]})
+        why = error(response)["message"]
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as problem:
-        why = f"no answer, or none that can be read ({type(problem).__name__})"
+        why = f"no response, or an unreadable one ({type(problem).__name__})"
     return JSONResponse({"error": why}, 502)
 
 
 async def callback(request: Request) -> Response:
-    """Takes a callback. It is not signed and anybody could send it, so the task is looked at instead of the body."""
+    """Receives a callback. It is not signed, so the worker polls the task and ignores the body."""
     maker: Maker = request.app.state.maker
     clip_id = request.path_params["id"]
     if maker.clips.get(clip_id) is None:

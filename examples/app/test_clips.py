@@ -1,4 +1,4 @@
-"""The application against the mock: what a user of it sees when the service, the network or a callback misbehaves."""
+"""The application against the mock: what its users see when the service, the network or a callback fails."""
 
 import contextlib
 import logging
@@ -24,7 +24,7 @@ PRICE = 5.76
 
 
 class App:
-    """The running application, as its users call it."""
+    """The running application, as its users see it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -35,11 +35,11 @@ class App:
         assert response.status_code == 202
         return str(response.json()["id"])
 
-    def tells(self, clip_id: str, reason: str | None) -> None:
-        """Returns when the clip has this reason for not being ready yet, or one that begins so."""
-        while (told := self.http.get(f"/clips/{clip_id}").json())["reason"] != reason:
-            assert told["state"] in ("ordered", "making"), told
-            if reason and str(told["reason"]).startswith(reason):
+    def has_reason(self, clip_id: str, reason: str | None) -> None:
+        """Waits until the clip, which is not ready yet, has this reason or one that begins with it."""
+        while (clip := self.http.get(f"/clips/{clip_id}").json())["reason"] != reason:
+            assert clip["state"] in ("ordered", "making"), clip
+            if reason and str(clip["reason"]).startswith(reason):
                 return
 
     def finished(self, clip_id: str) -> Any:
@@ -53,13 +53,13 @@ class App:
 
 @pytest.fixture
 def look() -> float:
-    """Seconds between two looks at a task: so long that a test which passes was called back."""
+    """Seconds between two polls of a task: so long that only a callback can end a test in time."""
     return 60
 
 
 @contextlib.contextmanager
 def running(config: Config) -> Iterator[App]:
-    """The application on a free port, in a thread of its own."""
+    """The application on a free port, in its own thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(create_app(config), log_level="warning", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, args=([listener],))
@@ -80,14 +80,14 @@ def config(sora_mock: Account, tmp_path: Path, look: float) -> Config:
 
 @pytest.fixture
 def app(sora_mock: Account, config: Config) -> Iterator[App]:
-    """The running application; the mock reaches it by a route."""
+    """The running application. The mock reaches it through a callback route."""
     with running(config) as app:
         sora_mock.route(HOOKS, app.url)
         yield app
 
 
-def creations(sora_mock: Account) -> list[int | None]:
-    """Statuses of the answers to creations, oldest first; None where no answer arrived."""
+def create_statuses(sora_mock: Account) -> list[int | None]:
+    """Statuses of the responses to create requests, oldest first; None if no response arrived."""
     return [record["status"] for record in reversed(sora_mock.requests) if record["method"] == "POST"]
 
 
@@ -101,7 +101,7 @@ def test_a_clip_is_made_and_kept(app: App, sora_mock: Account) -> None:
     assert sora_mock.deliveries()[0]["state"] == "succeeded"
 
 
-def test_moderation_is_told_and_costs_nothing(app: App, sora_mock: Account) -> None:
+def test_moderation_is_reported_and_costs_nothing(app: App, sora_mock: Account) -> None:
     sora_mock.scenario("moderation_celebrity")
     clip = app.finished(app.order())
     assert clip["state"] == "failed"
@@ -110,17 +110,17 @@ def test_moderation_is_told_and_costs_nothing(app: App, sora_mock: Account) -> N
     assert app.video(clip["id"]).status_code == 404
 
 
-def test_what_moderation_refuses_at_once_is_not_tried_again(app: App, sora_mock: Account) -> None:
+def test_a_create_request_that_moderation_rejects_is_not_repeated(app: App, sora_mock: Account) -> None:
     sora_mock.scenario("moderation_nudity_input")
     assert app.finished(app.order())["reason"] == "content_policy_violation: nudity detected"
-    assert creations(sora_mock) == [400]
+    assert create_statuses(sora_mock) == [400]
 
 
-def test_an_empty_account_is_told(app: App, sora_mock: Account) -> None:
+def test_an_empty_account_is_reported(app: App, sora_mock: Account) -> None:
     sora_mock.credits = 3
     assert app.finished(app.order())["reason"].startswith("insufficient_quota: ")
     assert app.http.get("/credits").json() == {"remaining": 3}
-    assert creations(sora_mock) == [402]
+    assert create_statuses(sora_mock) == [402]
 
 
 def test_too_many_requests_are_waited_for(app: App, sora_mock: Account) -> None:
@@ -129,18 +129,18 @@ def test_too_many_requests_are_waited_for(app: App, sora_mock: Account) -> None:
     app.order("A cat")
     dog = app.order("A dog")
     while app.http.get(f"/clips/{dog}").json()["reason"] != "too many requests":
-        pass  # the mock's clock stands still, so the second order is refused however slow this machine is
+        pass  # the mock's clock is frozen, so the second create request is rejected even on a slow machine
     sora_mock.clock.unfreeze()
     assert app.finished(dog)["state"] == "ready"
-    # an application that does not wait as Retry-After says is refused twenty times a second
+    # an application that ignores Retry-After is rejected twenty times a second
     assert [record["status"] for record in sora_mock.requests].count(429) < 8
 
 
 @pytest.mark.parametrize("scenario", ["response_lost", "truncated_body", "malformed_json", "empty_body"])
-def test_a_lost_reply_is_not_paid_twice(app: App, sora_mock: Account, scenario: str) -> None:
+def test_a_lost_response_is_not_paid_twice(app: App, sora_mock: Account, scenario: str) -> None:
     sora_mock.scenario(scenario)
     assert app.finished(app.order())["state"] == "ready"
-    assert len(creations(sora_mock)) == 2
+    assert len(create_statuses(sora_mock)) == 2
     assert len(sora_mock.tasks) == 1
     assert sora_mock.used_credits == PRICE
 
@@ -149,7 +149,7 @@ def test_faults_of_the_service_pass(app: App, sora_mock: Account) -> None:
     sora_mock.scenario("bad_gateway", times=2)
     sora_mock.scenario("service_unavailable", match={"operation": "query"})
     assert app.finished(app.order())["state"] == "ready"
-    assert creations(sora_mock) == [502, 502, 200]
+    assert create_statuses(sora_mock) == [502, 502, 200]
 
 
 def test_a_download_that_fails_is_repeated(app: App, sora_mock: Account) -> None:
@@ -171,12 +171,12 @@ def test_a_callback_that_comes_twice_changes_nothing(app: App, sora_mock: Accoun
     assert len(sora_mock.requests) == looks
 
 
-def test_a_callback_may_come_before_the_reply(app: App, sora_mock: Account) -> None:
+def test_a_callback_may_come_before_the_response(app: App, sora_mock: Account) -> None:
     sora_mock.scenario("callback_before_reply")
     assert app.finished(app.order())["state"] == "ready"
 
 
-def test_callbacks_may_change_places(app: App, sora_mock: Account) -> None:
+def test_callbacks_may_come_in_another_order(app: App, sora_mock: Account) -> None:
     sora_mock.scenario("callback_out_of_order", times=2)
     clips = [app.order("A cat"), app.order("A dog")]
     sora_mock.clock.advance(10)
@@ -195,8 +195,8 @@ def test_a_callback_that_lies_is_not_believed(app: App, sora_mock: Account) -> N
 
 
 @pytest.mark.parametrize("look", [0.05])
-def test_without_a_callback_the_task_is_looked_at(app: App, sora_mock: Account) -> None:
-    sora_mock.route(HOOKS, "http://127.0.0.1:1")  # where nobody listens
+def test_without_a_callback_the_task_is_polled(app: App, sora_mock: Account) -> None:
+    sora_mock.route(HOOKS, "http://127.0.0.1:1")  # no server listens there
     assert app.finished(app.order())["state"] == "ready"
     (delivery,) = sora_mock.deliveries()
     assert not any(attempt["status"] for attempt in delivery["attempts"])
@@ -211,26 +211,26 @@ def test_orders_survive_a_restart(sora_mock: Account, config: Config) -> None:
     assert len(sora_mock.tasks) == 1
 
 
-def test_a_disk_that_refuses_a_video_does_not_stop_the_worker(app: App, sora_mock: Account, config: Config) -> None:
+def test_a_disk_that_rejects_a_video_does_not_stop_the_worker(app: App, sora_mock: Account, config: Config) -> None:
     sora_mock.clock.freeze()
     cat = app.order("A cat")
     taken = config.folder / f"{cat}.mp4"
     taken.mkdir()
     (config.folder / f"{cat}.part").mkdir()
     sora_mock.clock.unfreeze()
-    app.tells(cat, "a fault of ours: IsADirectoryError")
+    app.has_reason(cat, "an error in this application: IsADirectoryError")
     assert app.finished(app.order("A dog"))["state"] == "ready"
     taken.rmdir()
     assert app.finished(cat)["state"] == "ready"
     assert app.video(cat).content[4:8] == b"ftyp"
 
 
-def test_a_worker_that_stumbles_says_so_and_goes_on(
+def test_a_worker_logs_an_error_and_continues(
     app: App, sora_mock: Account, config: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
     sora_mock.scenario("service_unavailable", times=None)
     clip_id = app.order()
-    app.tells(clip_id, "the service answers 503")
+    app.has_reason(clip_id, "the service responded with 503")
     with contextlib.closing(sqlite3.connect(config.folder / "clips.db")) as db:
         db.execute("ALTER TABLE clips RENAME TO away")
         while not [record for record in caplog.records if record.levelno == logging.ERROR]:
@@ -242,7 +242,7 @@ def test_a_worker_that_stumbles_says_so_and_goes_on(
 
 
 @pytest.mark.parametrize("look", [0.05])
-def test_a_look_that_is_refused_is_not_the_end_of_a_clip_that_is_paid(app: App, sora_mock: Account) -> None:
+def test_a_rejected_poll_does_not_end_a_paid_clip(app: App, sora_mock: Account) -> None:
     for status in (401, 402, 403, 404):
         sora_mock.scenario("completed", status=status, match={"operation": "query"})
     clip_id = app.order()
@@ -259,11 +259,11 @@ def test_a_download_without_a_video_is_repeated(app: App, sora_mock: Account) ->
 
 
 @pytest.mark.parametrize("look", [0.05])
-def test_an_order_stays_the_same_where_the_application_moves(sora_mock: Account, config: Config) -> None:
+def test_a_create_request_stays_the_same_when_the_public_url_changes(sora_mock: Account, config: Config) -> None:
     sora_mock.scenario("response_lost")
     with running(replace(config, retry=60)) as before:
         clip_id = before.order()
-        before.tells(clip_id, "no answer: ")
+        before.has_reason(clip_id, "no response: ")
     with contextlib.closing(sqlite3.connect(config.folder / "clips.db")) as db, db:
         db.execute("UPDATE clips SET due = 0")
     with running(replace(config, public_url="https://moved.example.com")) as after:
@@ -271,7 +271,7 @@ def test_an_order_stays_the_same_where_the_application_moves(sora_mock: Account,
     assert sora_mock.used_credits == PRICE
 
 
-def test_nobody_waits_for_ever() -> None:
+def test_no_request_waits_forever() -> None:
     assert [patience(text) for text in ("1e9", "inf", "nan", "-1", "20")] == [60, 60, 60, 0, 20]
 
 
@@ -279,7 +279,7 @@ def test_nobody_waits_for_ever() -> None:
 def test_two_processes_pay_once(app: App, sora_mock: Account, config: Config) -> None:
     sora_mock.clock.freeze()
     clip_id = app.order()
-    app.tells(clip_id, None)
+    app.has_reason(clip_id, None)
     with running(config) as other:
         sora_mock.clock.unfreeze()
         assert [each.finished(clip_id)["state"] for each in (app, other)] == ["ready", "ready"]
@@ -289,46 +289,46 @@ def test_two_processes_pay_once(app: App, sora_mock: Account, config: Config) ->
 
 
 class TestPatience:
-    """Counted from the first fault of an unbroken row, here with none to spare."""
+    """How long a clip may have nothing but faults, here 0 seconds after the first one."""
 
     @pytest.fixture
     def config(self, config: Config) -> Config:
         return replace(config, give_up=0, look=0.05)
 
-    def test_one_fault_is_not_the_end(self, app: App, sora_mock: Account) -> None:
+    def test_one_fault_does_not_end_a_clip(self, app: App, sora_mock: Account) -> None:
         sora_mock.scenario("service_unavailable")
         assert app.finished(app.order())["state"] == "ready"
 
-    def test_an_order_that_meets_nothing_but_faults_fails(self, app: App, sora_mock: Account) -> None:
+    def test_a_clip_with_nothing_but_faults_fails(self, app: App, sora_mock: Account) -> None:
         sora_mock.scenario("service_unavailable", times=None)
-        assert app.finished(app.order())["reason"] == "gave_up: the service answers 503"
+        assert app.finished(app.order())["reason"] == "gave_up: the service responded with 503"
 
-    def test_a_clip_that_is_paid_is_worth_more_patience(self, app: App, sora_mock: Account) -> None:
+    def test_a_paid_clip_is_tried_for_longer(self, app: App, sora_mock: Account) -> None:
         sora_mock.scenario("service_unavailable", times=5, match={"operation": "query"})
         assert app.finished(app.order())["state"] == "ready"
 
-    def test_so_is_one_that_may_be_paid(self, app: App, sora_mock: Account) -> None:
+    def test_a_clip_that_may_be_paid_is_tried_for_longer_too(self, app: App, sora_mock: Account) -> None:
         sora_mock.scenario("wrapped_in_data")
         clip_id = app.order()
-        while len(creations(sora_mock)) < 5:
+        while len(create_statuses(sora_mock)) < 5:
             assert app.http.get(f"/clips/{clip_id}").json()["state"] == "ordered"
         assert sora_mock.used_credits == PRICE
 
-    def test_a_good_answer_ends_the_row(self, sora_mock: Account, config: Config) -> None:
+    def test_a_good_response_resets_the_time(self, sora_mock: Account, config: Config) -> None:
         sora_mock.clock.freeze()
         with running(replace(config, give_up_paid=0)) as app:
             clip_id = app.order()
             for _ in range(3):
-                app.tells(clip_id, None)
+                app.has_reason(clip_id, None)
                 sora_mock.scenario("service_unavailable", match={"operation": "query"})
-                app.tells(clip_id, "the service answers 503")
+                app.has_reason(clip_id, "the service responded with 503")
             sora_mock.clock.unfreeze()
             assert app.finished(clip_id)["state"] == "ready"
 
-    def test_time_in_which_nobody_tried_does_not_count(self, sora_mock: Account, config: Config) -> None:
+    def test_time_without_a_running_application_does_not_count(self, sora_mock: Account, config: Config) -> None:
         with running(replace(config, base_url="http://127.0.0.1:1", give_up=60)) as before:
             clip_id = before.order()
-            before.tells(clip_id, "no answer: ConnectError")
+            before.has_reason(clip_id, "no response: ConnectError")
         sora_mock.scenario("service_unavailable")
         with running(config) as after:
             assert after.finished(clip_id)["state"] == "ready"
@@ -337,17 +337,17 @@ class TestPatience:
 @pytest.mark.parametrize(
     "body", ['{"prompt": null}', '{"prompt": " "}', '{"prompt": 5}', '{"prompt": ["a"]}', "[]", "{"]
 )
-def test_a_prompt_that_is_no_text_is_refused(app: App, sora_mock: Account, body: str) -> None:
+def test_a_prompt_that_is_not_text_is_rejected(app: App, sora_mock: Account, body: str) -> None:
     assert app.http.post("/clips", content=body).status_code == 400
     assert app.http.post("/clips", content=rb'{"prompt": "\ud800"}').status_code == 400
     assert not sora_mock.tasks
 
 
-def test_credits_that_nobody_tells_are_the_fault_of_the_service(app: App, sora_mock: Account, config: Config) -> None:
+def test_an_unreadable_balance_is_an_error_of_the_service(app: App, sora_mock: Account, config: Config) -> None:
     for scenario in ("unauthorized", "service_unavailable", "empty_body", "truncated_body", "connection_reset"):
         sora_mock.scenario(scenario, match={"operation": "credits"})
-        answer = app.http.get("/credits")
-        assert (answer.status_code, list(answer.json())) == (502, ["error"])
+        response = app.http.get("/credits")
+        assert (response.status_code, list(response.json())) == (502, ["error"])
 
 
 def test_forged_callbacks_do_not_become_as_many_requests(app: App, sora_mock: Account) -> None:
@@ -355,16 +355,16 @@ def test_forged_callbacks_do_not_become_as_many_requests(app: App, sora_mock: Ac
     clip_id = app.order()
     while not sora_mock.tasks:
         pass
-    asked = len(sora_mock.requests)
+    before = len(sora_mock.requests)
     for _ in range(100):
         assert app.http.post(f"/callbacks/{clip_id}").status_code == 204
-    assert 1 <= len(sora_mock.requests) - asked < 10
+    assert 1 <= len(sora_mock.requests) - before < 10
     sora_mock.clock.unfreeze()
     assert app.finished(clip_id)["state"] == "ready"
 
 
 @pytest.mark.parametrize("retry_after", ["soon", "-5", "", "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_a_retry_after_that_names_no_time_to_come_means_our_own_pause(retry_after: str) -> None:
+def test_a_retry_after_without_a_future_time_means_the_default_pause(retry_after: str) -> None:
     assert wait(retry_after, 7) == 7
 
 
