@@ -14,7 +14,7 @@ from sora_mock.version import VERSION
 
 if TYPE_CHECKING:
     from sora_mock.config.settings import Settings
-    from sora_mock.runtime.log import Terminal
+    from sora_mock.runtime.log import Log
 
 FINE, USAGE, UNREACHABLE, INTERRUPTED = 0, 2, 5, 130
 """Exit codes (docs/reference.md, Commands)."""
@@ -26,9 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
     if given[0] == "serve":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # from the first moment on; the server has its own handlers later
-            signal.signal(number, lambda *_: sys.exit(FINE))
+        exit_on_signals()
     given, command = _parted(given)
     if given[0] == "run" and not command and not {"-h", "--help"} & set(given):
         complain("run: expected -- and a command, as in: sora-mock run -- pytest")
@@ -46,6 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"cannot write: {problem.strerror or problem}")
         _mute()
         return USAGE
+
+
+def exit_on_signals() -> None:
+    """Ends the process with exit code 0 on SIGINT and SIGTERM, until the server has handlers of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(FINE))
 
 
 def _parted(given: list[str]) -> tuple[list[str], list[str] | None]:
@@ -184,14 +188,10 @@ def _flags(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in ("run", "command", "env") and value is not None}
 
 
-def _terminal(settings: "Settings") -> "Terminal":
-    from sora_mock.runtime.log import Terminal, wants_colour
+def _open_log(settings: "Settings") -> "Log":
+    from sora_mock.runtime.log import standard_error_log
 
-    as_json = settings.log_format == "json"
-    if sys.stderr is None:
-        return Terminal(None, as_json=as_json)
-    colour = wants_colour(os.environ, sys.stderr.isatty())
-    return Terminal(sys.stderr.fileno(), as_json=as_json, colour=colour)
+    return standard_error_log(os.environ, as_json=settings.log_format == "json")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -208,7 +208,7 @@ def _run(options: argparse.Namespace) -> int:
 
         variables = [run.Variable(written) for written in options.env]
         log = "log-format" in flags and not settings.quiet
-        return run.run(settings, options.command, variables, lambda: _terminal(settings), log=log)
+        return run.run(settings, flags, options.command, variables, lambda: _open_log(settings), log=log)
     except SettingError as problem:
         complain(str(problem))
     except OSError as problem:
@@ -226,42 +226,45 @@ def _folder() -> Path:
         raise SettingError(f"the current folder cannot be used: {problem.strerror}") from None
 
 
-def control_token(arguments: Sequence[str]) -> str | None:
-    """The token that a `sora-mock serve` with these flags would want, wherever that is set. Raises SettingError."""
+def server_settings(arguments: Sequence[str]) -> "Settings":
+    """The settings of a `sora-mock serve` with these flags, without warnings. Raises SettingError."""
     from sora_mock.config.settings import load
 
     flags = _flags(_parser().parse_args(["serve", *arguments]))
-    return load(flags, os.environ, _folder(), warn=lambda _: None).control_token
+    return load(flags, os.environ, _folder(), warn=lambda _: None)
 
 
 def _serve(options: argparse.Namespace) -> int:
     from sora_mock.config.settings import SettingError, load
 
     try:
-        settings = load(_flags(options), os.environ, _folder(), warn=complain)
-        # the heaviest import comes after everything that could be wrong with the settings
-        from sora_mock import server
-
-        terminal = _terminal(settings)
-        watch = partial(terminal.watch, requests=not settings.quiet)
-        server.serve(settings, _announcer(settings, terminal), watch)
-        terminal.close()
+        return serve(load(_flags(options), os.environ, _folder(), warn=complain))
     except SettingError as problem:
         complain(str(problem))
         return USAGE
+
+
+def serve(settings: "Settings") -> int:
+    """Runs a server until SIGINT or SIGTERM; the exit code. Raises SettingError."""
+    # the heaviest import comes after the checks of the settings
+    from sora_mock import server
+
+    log = _open_log(settings)
+    server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
+    log.close()
     return FINE
 
 
-def _announcer(settings: "Settings", terminal: "Terminal") -> Callable[[str, int], None]:
+def _announcer(settings: "Settings", log: "Log") -> Callable[[str, int], None]:
     """Prints the ready line, the only one on standard output, and beforehand on standard error what is good to know."""
 
     def announce(url: str, seed: int) -> None:
         from sora_mock.control.access import is_loopback
 
         if settings.control_token is None and not is_loopback(settings.host):
-            terminal.tell("the control API is closed: beyond loopback it needs --control-token")
+            log.message("the control API is closed: beyond loopback it needs --control-token")
         if settings.seed is None and not settings.quiet:
-            terminal.tell(f"seed {seed} (repeat this run with --seed {seed})", seed=seed)
+            log.message(f"seed {seed} (repeat this run with --seed {seed})", seed=seed)
         as_json = settings.log_format == "json"
         try:
             print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)

@@ -1,294 +1,225 @@
-"""Lines for people and machines on standard error: requests, callback attempts; a reader that is stuck costs nothing.
+"""The log on standard error: `logging` with a bounded queue, whose listener formats and writes in a thread of its own.
 
-The server only puts a record into a list; a thread makes the lines and writes them, many at a time.
+The server's thread only puts an event into the queue. A reader that is slow or gone costs lines, never a request.
 """
 
+import logging
 import os
-import re
 import select
+import sys
 import threading
 from collections.abc import Mapping
-from datetime import datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
+from typing import Any, Final
 
-import msgspec
+from sora_mock.domain.events import AttemptMade, BugFound
+from sora_mock.domain.exchange import Exchange
+from sora_mock.runtime import clock
+from sora_mock.runtime.events import EventBus
+from sora_mock.runtime.log_format import (
+    Event,
+    EventRecord,
+    JsonFormatter,
+    TextFormatter,
+    record_fields,
+    wants_colour,
+)
 
-from sora_mock.domain.delivery import Attempt, Delivery
-from sora_mock.domain.task import ID_PREFIX
-from sora_mock.domain.text import redacted, visible
-from sora_mock.service.calls import JSON, Answer
-from sora_mock.storage.journal import Record, status_sent
+MAX_QUEUED_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of events that wait for the listener; the handler drops and counts what comes on top."""
 
-if TYPE_CHECKING:
-    from sora_mock.service.emulator import Emulator
+MAX_CLOSE_SECONDS: Final = 0.5
+"""Real seconds that a slow reader gets when the log closes."""
 
-MOST_WAITING: Final = 8 * 1024 * 1024
-"""Bytes of records that wait for the writer; what comes on top is dropped and counted."""
+GATHER_SECONDS: Final = 0.02
+"""Real seconds that a line waits for others, so that many lines cost one write."""
 
-GATHERED: Final = 0.02
-"""Real seconds that lines may wait for each other, so that a thousand of them cost one write."""
+LINES_PER_WRITE: Final = 100
 
-LAST_WORDS: Final = 0.5
-"""Real seconds that a slow reader gets at the end."""
-
-LONGEST: Final = 200
-"""Characters that are shown of what a client sent."""
-
-_PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/_.~-]*")
-_TASK: Final = re.compile(rb"%b\d{10}-[a-z0-9]{8}" % ID_PREFIX.encode())
-
-RED, GREEN, YELLOW, CYAN, DIM = "31", "32", "33", "36", "2"
-
-Event = Record | tuple[Delivery, Attempt] | dict[str, Any]
+MESSAGE_SIZE: Final = 1_000
+"""Bytes that an event counts for besides its text."""
 
 
-class Terminal:
-    """Shows what happens, in the order in which it is told. Methods may be called from any thread; none of them blocks.
+class BoundedQueueHandler(QueueHandler):
+    """Queues event records up to `MAX_QUEUED_BYTES`, the bytes of those that are being written included.
+
+    dropped: lines that were lost and not reported yet.
+    """
+
+    def __init__(self) -> None:
+        self.records: SimpleQueue[EventRecord | None] = SimpleQueue()
+        super().__init__(self.records)
+        self.dropped = 0
+        self._bytes = 0
+        self._is_closed = False
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Leaves the record as it is: the listener formats it."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Queues the record or drops it; never waits."""
+        assert isinstance(record, EventRecord)
+        if self._is_closed:
+            return
+        if self._bytes + record.size > MAX_QUEUED_BYTES:
+            self.dropped += 1
+            return
+        self._bytes += record.size
+        self.records.put_nowait(record)
+
+    def take(self) -> list[EventRecord]:
+        """All records that are queued, and a report of the lines that were dropped. Only for the listener."""
+        self.acquire()
+        try:
+            count, dropped, self.dropped = self.records.qsize(), self.dropped, 0
+        finally:
+            self.release()
+        records = [each for each in (self.records.get_nowait() for _ in range(count)) if each is not None]
+        if dropped:
+            text = f"{dropped} lines were dropped: standard error is not read fast enough"
+            records.append(event_record({"event": "dropped", "text": text, "lines": dropped}, 0))
+        return records
+
+    def settle(self, records: list[EventRecord], lost: int) -> None:
+        """Frees the bytes of records that were written, or of which `lost` lines could not be written."""
+        self.acquire()
+        try:
+            self._bytes -= sum(each.size for each in records)
+            self.dropped += lost
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Drops whatever comes from now on."""
+        self._is_closed = True
+        super().close()
+
+
+def event_record(event: Event, size: int) -> EventRecord:
+    """A record of an event that happens now."""
+    return EventRecord(event, created=clock.real_now(), size=size)
+
+
+class Listener:
+    """Writes what a handler queues, many lines with one write, and stops within a time limit.
+
+    The standard `QueueListener` does neither: it handles each record alone, and its `stop` waits for the thread.
+    """
+
+    def __init__(self, handler: BoundedQueueHandler, descriptor: int, formatter: logging.Formatter) -> None:
+        self._handler = handler
+        self._descriptor = descriptor
+        self._formatter = formatter
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sora-mock log", daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Writes what is queued if the reader takes it within this real time."""
+        self._stopping.set()
+        self._handler.records.put(None)
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        try:
+            is_last = False
+            while not is_last:
+                first = self._handler.records.get()
+                self._stopping.wait(GATHER_SECONDS)
+                is_last = self._stopping.is_set()
+                records = self._handler.take()
+                self._write_all(records if first is None else [first, *records])
+        except BrokenPipeError:
+            # the reader is gone, and the server serves on
+            self._handler.close()
+            self._handler.take()
+
+    def _write_all(self, records: list[EventRecord]) -> None:
+        for start in range(0, len(records), LINES_PER_WRITE):
+            some, lost = records[start : start + LINES_PER_WRITE], 0
+            try:
+                self._write("".join(f"{self._formatter.format(each)}\n" for each in some))
+            except BrokenPipeError:
+                raise
+            except OSError:
+                # a full disk may have space again later
+                lost = sum(map(_line_count, some))
+            self._handler.settle(some, lost)
+
+    def _write(self, lines: str) -> None:
+        data = lines.encode("utf-8", "backslashreplace")
+        while data:
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except BlockingIOError:
+                # another process that has the file open, as Node does, may have made it non-blocking
+                select.select([], [self._descriptor], [])
+
+
+def _line_count(record: EventRecord) -> int:
+    """Lines that are lost with this record: a report of dropped lines is no line of its own."""
+    event = record.event
+    return int(event["lines"]) if isinstance(event, Mapping) and event["event"] == "dropped" else 1
+
+
+class Log:
+    """The log of this process; one at a time. Every method may be called from any thread, and none but `close` waits.
 
     descriptor: an open file, None where there is none. as_json: an object for each line instead of text.
     """
 
     def __init__(self, descriptor: int | None, *, as_json: bool = False, colour: bool = False) -> None:
-        self._descriptor = descriptor
-        self._line = _json_line if as_json else _Text(colour).line
-        self._lock = threading.Lock()
-        self._waiting: list[Event] = []
-        self._size = self._dropped = 0
-        self._any, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sora-mock terminal", daemon=True)
-        if descriptor is not None:
-            self._thread.start()
+        self._logger = logging.getLogger("sora_mock")
+        self._logger.propagate = False
+        self._logger.setLevel(logging.INFO)
+        self._handler = BoundedQueueHandler()
+        self._listener: Listener | None = None
+        if descriptor is None:
+            self._handler.close()
+        else:
+            formatter = JsonFormatter() if as_json else TextFormatter(colour=colour)
+            self._listener = Listener(self._handler, descriptor, formatter)
+        self._logger.addHandler(self._handler)
 
-    def watch(self, emulator: "Emulator", *, requests: bool) -> None:
-        """Shows what happens there: bugs, and where asked for requests and callback attempts."""
-        emulator.on_bug = self.tell
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped or could not be written, and of which no line reports yet."""
+        return self._handler.dropped
+
+    def watch(self, events: EventBus, *, requests: bool) -> None:
+        """Shows bugs, and where asked for requests and callback attempts."""
+        events.subscribe(BugFound, lambda bug: self.message(bug.traceback))
         if requests:
-            emulator.on_request = self.request
-            emulator.callbacks.on_attempt = self.attempt
+            events.subscribe(Exchange, lambda exchange: self._put(exchange, exchange.size))
+            events.subscribe(AttemptMade, lambda made: self._put(made, MESSAGE_SIZE))
 
-    def request(self, record: Record) -> None:
-        """A request that was answered."""
-        self._put(record, record.size)
+    def message(self, text: str, **fields: Any) -> None:
+        """A line of text. fields: what the text says, for programs."""
+        self._put({"event": "message", "text": text, **fields}, MESSAGE_SIZE + len(text))
 
-    def attempt(self, delivery: Delivery, attempt: Attempt) -> None:
-        """A callback attempt that is over."""
-        self._put((delivery, attempt), 1_000)
+    def request(self, record: Mapping[str, Any]) -> None:
+        """A request that another process has served: a record of `GET /__mock/requests`.
 
-    def tell(self, text: str, **fields: Any) -> None:
-        """Anything else. fields: what the text says, for machines."""
-        self._put({"event": "message", "text": text, **fields}, 1_000 + len(text))
+        Where the record has no real time, the line shows the time of the account's clock.
+        """
+        created = record.get("received_at", record["at"])
+        self._logger.handle(EventRecord(record_fields(record), created=created, size=MESSAGE_SIZE))
 
-    def close(self, seconds: float = LAST_WORDS) -> None:
-        """Writes what waits, as long as a reader takes it within `seconds`."""
-        self._over.set()
-        self._any.set()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
+    def close(self, seconds: float = MAX_CLOSE_SECONDS) -> None:
+        """Writes what is queued, if the reader takes it within `seconds` of real time."""
+        self._logger.removeHandler(self._handler)
+        if self._listener is not None:
+            self._listener.stop(seconds)
+        self._handler.close()
 
     def _put(self, event: Event, size: int) -> None:
-        with self._lock:
-            if self._descriptor is None:
-                return
-            if self._size + size > MOST_WAITING:
-                self._dropped += 1
-                return
-            self._waiting.append(event)
-            self._size += size
-        if not self._any.is_set():
-            self._any.set()
-
-    def _run(self) -> None:
-        while True:
-            self._any.wait()
-            self._over.wait(GATHERED)
-            self._any.clear()
-            over = self._over.is_set()
-            events = self._taken()
-            try:
-                self._write(events)
-            except BrokenPipeError:
-                # nobody reads any more, which is no reason not to serve
-                with self._lock:
-                    self._descriptor = None
-                    self._waiting.clear()
-                return
-            except OSError:
-                # a full disk may have room again
-                with self._lock:
-                    self._dropped += sum(map(_lines_lost, events))
-            if over:
-                return
-
-    def _taken(self) -> list[Event]:
-        """What waits, and how much of it had no room."""
-        with self._lock:
-            events, self._waiting = self._waiting, []
-            dropped, self._dropped, self._size = self._dropped, 0, 0
-        if dropped:
-            text = f"{dropped} lines were dropped: standard error is not read fast enough"
-            events.append({"event": "dropped", "text": text, "lines": dropped})
-        return events
-
-    def _write(self, events: list[Event]) -> None:
-        assert self._descriptor is not None
-        for start in range(0, len(events), 100):
-            data = "".join(map(self._line, events[start : start + 100])).encode("utf-8", "backslashreplace")
-            while data:
-                try:
-                    data = data[os.write(self._descriptor, data) :]
-                except BlockingIOError:
-                    # whoever shares the file, as a program of Node's does, may have made it one that does not wait
-                    select.select([], [self._descriptor], [])
+        self._logger.handle(event_record(event, size))
 
 
-def _lines_lost(event: Event) -> int:
-    """What it counts for where it could not be written; that lines were dropped before is no line of its own."""
-    return event["lines"] if isinstance(event, dict) and event["event"] == "dropped" else 1
-
-
-def wants_colour(environment: Mapping[str, str], is_terminal: bool) -> bool:
-    """Whether lines are coloured: NO_COLOR forbids, FORCE_COLOR and CLICOLOR_FORCE demand, else terminals get it."""
-    if environment.get("NO_COLOR"):
-        return False
-    if any(environment.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
-        return True
-    return is_terminal and environment.get("TERM") != "dumb"
-
-
-def printable(text: str) -> str:
-    """The text without keys, in one piece, and without what could end a line or steer a terminal."""
-    shown = visible(redacted(text[: 2 * LONGEST]))
-    return shown if len(shown) <= LONGEST else shown[:LONGEST] + "..."
-
-
-_word: Final = lru_cache(maxsize=256)(printable)
-
-
-def _path(path: str) -> str:
-    """As it was on the wire, so that a space in it does not look like the end of a column."""
-    if "sk-" in path or len(path) > LONGEST:
-        path = redacted(path[: 2 * LONGEST])
-    if not _PLAIN_PATH.fullmatch(path):
-        path = quote(path, safe="/:@!$&'()*+,;=~-._", errors="replace")
-    return path if len(path) <= LONGEST else path[:LONGEST] + "..."
-
-
-def _request(record: Record) -> dict[str, Any]:
-    """What is shown of a request.
-
-    at: the moment of its account's clock. status: None where the connection was reset. task: the one that it made or
-    asked for. duration_ms: real, with the time for which the answer is held back. error: the message of a refusal.
-    """
-    call, answer = record.call, record.answer
-    return {
-        "event": "request",
-        "at": round(call.at, 6),
-        "method": _word(call.method),
-        "path": _path(call.path),
-        "status": status_sent(answer),
-        "scenario": None if call.scenario is None else _word(call.scenario),
-        "task": _task(_TASK.search(call.path.encode()) if call.method == "GET" else _TASK.search(answer.body)),
-        "duration_ms": round(_duration_ms(record), 3),
-        "error": _message(answer),
-    }
-
-
-def _task(found: re.Match[bytes] | None) -> str | None:
-    return None if found is None else found[0].decode()
-
-
-def _duration_ms(record: Record) -> float:
-    return (record.seconds + record.answer.latency) * 1000
-
-
-def _message(answer: Answer) -> str | None:
-    """What the error envelope of a refusal says."""
-    if answer.status < 400 or answer.media_type is not JSON:
-        return None
-    try:
-        return printable(str(msgspec.json.decode(answer.body)["error"]["message"]))
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return None
-
-
-def _attempt(delivery: Delivery, attempt: Attempt) -> dict[str, Any]:
-    """What is shown of a callback attempt. host: of the address that the client gave. detail: of the error."""
-    error, _, detail = (attempt.error or "").partition(": ")
-    return {
-        "event": "callback",
-        "at": round(attempt.at, 6),
-        "delivery": delivery.id,
-        "task": delivery.task_id,
-        "attempt": attempt.number,
-        "status": attempt.status,
-        "error": printable(error) or None,
-        "detail": printable(detail) or None,
-        "host": printable(urlsplit(delivery.url).hostname or ""),
-        "seconds": attempt.seconds,
-    }
-
-
-def _json_line(event: Event) -> str:
-    if isinstance(event, Record):
-        fields = _request(event)
-    else:
-        fields = _attempt(*event) if isinstance(event, tuple) else event
-    return msgspec.json.encode(fields).decode() + "\n"
-
-
-class _Text:
-    """Lines for people."""
-
-    def __init__(self, colour: bool) -> None:
-        self.colour = colour
-
-    def line(self, event: Event) -> str:
-        """The line of one event; of a traceback all of them."""
-        if isinstance(event, Record):
-            return self._request(event)
-        if isinstance(event, tuple):
-            return self._callback(_attempt(*event))
-        shown = "\n".join(map(visible, event["text"].splitlines()))
-        return f"sora-mock: {shown}\n"
-
-    def _request(self, record: Record) -> str:
-        # not by way of the fields, which would cost as much again
-        call, status = record.call, status_sent(record.answer)
-        start = self._start(call.at, status, f"{_duration_ms(record):8.2f} ms")
-        line = f"{start}{_word(call.method):6} {_path(call.path)}"
-        if call.scenario is not None:
-            line += "  " + self._in(CYAN, _word(call.scenario))
-        if call.method != "GET" and (task := _TASK.search(record.answer.body)):
-            line += "  " + task[0].decode()
-        error = "connection reset" if status is None else _message(record.answer)
-        return f"{line}  {self._in(_tone(status), error)}\n" if error else line + "\n"
-
-    def _callback(self, fields: dict[str, Any]) -> str:
-        line = self._start(fields["at"], fields["status"], f"{fields['seconds']:8.3f} s ")
-        line += f"callback {fields['delivery']} attempt {fields['attempt']} to {fields['host']}"
-        error = ": ".join(filter(None, (fields["error"], fields["detail"])))
-        return f"{line}  {self._in(RED, error)}\n" if error else line + "\n"
-
-    def _start(self, at: float, status: int | None, duration: str) -> str:
-        """Moment, status and duration, which stand below each other."""
-        second = int(at)
-        moment = f"{_time_of_day(second)}.{int((at - second) * 1000):03}"
-        shown = str(status or "---")
-        if self.colour:
-            moment, shown, duration = self._in(DIM, moment), self._in(_tone(status), shown), self._in(DIM, duration)
-        return f"{moment}  {shown}  {duration}  "
-
-    def _in(self, tone: str, text: str) -> str:
-        return f"\x1b[{tone}m{text}\x1b[0m" if self.colour and text else text
-
-
-def _tone(status: int | None) -> str:
-    return RED if status is None or status >= 500 else YELLOW if status >= 400 else GREEN
-
-
-@lru_cache(maxsize=64)
-def _time_of_day(second: int) -> str:
-    """Local time."""
-    return f"{datetime.fromtimestamp(second):%H:%M:%S}"
+def standard_error_log(environment: Mapping[str, str], *, as_json: bool) -> Log:
+    """A log on this process's standard error; it shows nothing where that is closed."""
+    if sys.stderr is None:
+        return Log(None)
+    return Log(sys.stderr.fileno(), as_json=as_json, colour=wants_colour(environment, sys.stderr.isatty()))

@@ -78,6 +78,7 @@ def shown(record: Record) -> dict[str, Any]:
     """
     call, answer = record.call, record.answer
     return {
+        "number": record.number,
         "at": call.at,
         "method": call.method,
         "path": redacted(call.path),
