@@ -149,7 +149,11 @@ def _bridge(emulator: Emulator) -> EventBus:
     def on_request(record: Record) -> None:
         call, answer = record.call, record.answer
         exchange = Exchange(call.method, call.path, call.headers, number=record.number, at=call.at)
-        exchange.is_frozen, exchange.scenario, exchange.effect = emulator.settings.frozen_clock, call.scenario, call.touch
+        exchange.is_frozen, exchange.scenario, exchange.effect = (
+            emulator.settings.frozen_clock,
+            call.scenario,
+            call.touch,
+        )
         exchange.status, exchange.response_body, exchange.media_type = answer.status, answer.body, answer.media_type
         exchange.duration, exchange.size = record.seconds, record.size
         events.publish(exchange)

@@ -165,15 +165,14 @@ def _line_count(record: EventRecord) -> int:
 
 
 class Log:
-    """The log of this process; one at a time. Every method may be called from any thread, and none but `close` waits.
+    """A log with a logger of its own. Every method may be called from any thread, and none but `close` waits.
 
     descriptor: an open file, None where there is none. as_json: an object for each line instead of text.
     """
 
     def __init__(self, descriptor: int | None, *, as_json: bool = False, colour: bool = False) -> None:
-        self._logger = logging.getLogger("sora_mock")
-        self._logger.propagate = False
-        self._logger.setLevel(logging.INFO)
+        # not `getLogger`: a logger without a parent, which no configuration of `logging` and no other handler reaches
+        self._logger = logging.Logger("sora_mock", logging.INFO)
         self._handler = BoundedQueueHandler()
         self._listener: Listener | None = None
         if descriptor is None:
