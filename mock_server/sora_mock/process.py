@@ -40,7 +40,11 @@ class ServerProcess:
     def __init__(
         self, flags: Sequence[str], folder: Path, *, captures_errors: bool = True, deadline: float = 20.0
     ) -> None:
-        self._errors: IO[bytes] | None = tempfile.TemporaryFile() if captures_errors else None  # closed by `stop`
+        self._errors: IO[bytes] | None = None
+        if captures_errors:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `stop`
+            # what it prints then is an error
+            flags = ["--quiet", *flags]
         # -P: Python must not import files of the folder in place of our modules
         command = [sys.executable, "-P", "-m", CHILD, "serve", "--port", "0", *flags]
         self.process = subprocess.Popen(  # noqa: S603  # our own module

@@ -143,7 +143,7 @@ def allow_many_files() -> None:
 
 
 def _bridge(emulator: Emulator) -> EventBus:
-    """The events of the old core on an event bus. Goes with the new core, which has a bus of its own."""
+    """The events of the old core on an event bus. It goes with that core: the new one has a bus."""
     events = EventBus()
 
     def on_request(record: Record) -> None:
@@ -227,7 +227,7 @@ class MockServer:
             self._ready.set()
 
     def stop(self) -> None:
-        """Stops the server, which can start again; does nothing if none runs. Raises the exception that ended the thread."""
+        """Stops the server, which can start again; does nothing if none runs. Raises what ended the thread."""
         thread, server = self._thread, self._server
         if thread is None or server is None:
             return

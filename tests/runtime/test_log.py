@@ -287,7 +287,7 @@ def test_a_reader_that_leaves_changes_nothing(tmp_path: Path) -> None:
 
 @contextmanager
 def logging_to(descriptor: int | None, *, as_json: bool = False, colour: bool = False) -> Iterator[Log]:
-    """A log that is closed at the end, when the test has made room for what it still writes."""
+    """A log that closes at the end, when its reader can take what is still queued."""
     log = Log(descriptor, as_json=as_json, colour=colour)
     try:
         yield log
@@ -385,7 +385,7 @@ def test_after_its_reader_has_left_the_log_keeps_and_counts_nothing() -> None:
     os.close(reader)
     log = Log(writer)
     log.message("unread")
-    # it ends by itself once it has found out
+    # the listener ends when its write fails
     log.close(DEADLINE)
     log.message("x" * 2 * MAX_QUEUED_BYTES)
     assert log.dropped == 0

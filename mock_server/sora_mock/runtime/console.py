@@ -1,4 +1,4 @@
-"""Standard error for the person who typed the command: one-line messages that never wait, and files to write them to."""
+"""One-line messages on standard error that never wait for their reader, and standard files that are closed."""
 
 import io
 import os

@@ -92,7 +92,7 @@ class BoundedQueueHandler(QueueHandler):
             self.release()
 
     def close(self) -> None:
-        """Drops whatever comes from now on."""
+        """Drops all records from now on."""
         self._is_closed = True
         super().close()
 
@@ -188,7 +188,7 @@ class Log:
         return self._handler.dropped
 
     def watch(self, events: EventBus, *, requests: bool) -> None:
-        """Shows bugs, and where asked for requests and callback attempts."""
+        """Shows bugs of that bus; with `requests` also requests and callback attempts."""
         events.subscribe(BugFound, lambda bug: self.message(bug.traceback))
         if requests:
             events.subscribe(Exchange, lambda exchange: self._put(exchange, exchange.size))

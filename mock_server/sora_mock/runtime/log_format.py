@@ -1,4 +1,4 @@
-"""What the log shows of an event, as fields, and the two formatters: text for people, a JSON object a line for programs."""
+"""What the log shows of an event, and its formatters: text for people, one JSON object per line for programs."""
 
 import logging
 import re
@@ -57,8 +57,8 @@ def wants_colour(environment: Mapping[str, str], is_terminal: bool) -> bool:
 def request_fields(exchange: Exchange) -> Fields:
     """What the log shows of a request.
 
-    at: time of the account's clock; frozen: whether that clock stands still. status: None where the connection was
-    reset. task: the one that the request created or asked for. duration_ms: real, with the latency of a scenario.
+    at: time of the account's clock; frozen: whether that clock is frozen. status: None where the connection was
+    reset. task: the one that the request created or queried. duration_ms: real, with the latency of a scenario.
     error: the message of a rejected request. hint: what a person should probably change.
     """
     status = exchange.sent_status
