@@ -486,7 +486,7 @@ def test_a_stop_key_stops_nothing_if_no_shell_could_continue_the_command(tmp_pat
         run,
         screen,
     ):
-        screen.wait_for(b"up")
+        screen.wait_for(b"up\r\n")
         # `run` leads the session: there is no shell whose `fg` would continue it
         screen.type(b"\x1a")
         screen.type(b"still here\n")

@@ -84,9 +84,10 @@ class BoundedQueueHandler(QueueHandler):
 
     def settle(self, records: list[EventRecord], lost: int) -> None:
         """Frees the bytes of records that were written, or of which `lost` lines could not be written."""
+        size = sum(each.size for each in records)
         self.acquire()
         try:
-            self._bytes -= sum(each.size for each in records)
+            self._bytes -= size
             self.dropped += lost
         finally:
             self.release()
