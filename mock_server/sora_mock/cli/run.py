@@ -80,17 +80,13 @@ def run(
     """
     fill_standard_files()
     seed = randomness.new_seed() if settings.seed is None else settings.seed
+    server = _start_server({**flags, "seed": str(seed), **({} if log else {"quiet": True})})
+    if server is None:
+        return EXIT_NOT_STARTED
     # a server with `keys` accepts no other key
     api_key = settings.keys[0] if settings.keys else ids.run_key(seed)
-    more = {"seed": str(seed), **({} if log else {"quiet": True})}
+    own = {each.name: each.filled(server.url, api_key) for each in variables}
     try:
-        server = ServerProcess(_written({**flags, **more}), Path.cwd(), captures_errors=False)
-    except StartError as problem:
-        if str(problem):
-            raise SettingError(f"the server did not start: {problem}") from None
-        return EXIT_NOT_STARTED
-    try:
-        own = {each.name: each.filled(server.url, api_key) for each in variables}
         code, is_started = _run_command(command, {**os.environ, **_environment(server, api_key), **own})
         death = server.fate()
         wants_report = code != 0 and is_started and death is None and not settings.quiet
@@ -98,6 +94,9 @@ def run(
     finally:
         # before the report: the server's own log comes first
         server.stop()
+    if server.process.returncode not in (0, -signal.SIGTERM):
+        # a server that the command has killed may still be ending when the command ends
+        death = server.fate()
     output = open_log()
     if death is not None:
         output.message(death)
@@ -105,6 +104,16 @@ def run(
         _report(output, requests, code, seed, repeat=settings.seed is None)
     output.close()
     return EXIT_SERVER_DIED if death is not None and code == 0 else code
+
+
+def _start_server(flags: Mapping[str, Any]) -> ServerProcess | None:
+    """None if the server has printed why it cannot start. Raises SettingError if it does not start in time."""
+    try:
+        return ServerProcess(_written(flags), Path.cwd(), captures_errors=False)
+    except StartError as problem:
+        if str(problem):
+            raise SettingError(f"the server did not start: {problem}") from None
+        return None
 
 
 def _written(flags: Mapping[str, Any]) -> list[str]:
