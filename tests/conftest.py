@@ -1,5 +1,6 @@
 """What most tests need: a real server on a free port, a client of the service, and the account that it uses."""
 
+import signal
 from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
@@ -9,6 +10,12 @@ import pytest
 
 from sora_mock.client import Account
 from sora_mock.server import MockServer
+
+# Under nohup or in a background job these signals are ignored, and child processes inherit that. They do not inherit a
+# handler: with one that does nothing they start as they do at a terminal.
+for _number in signal.valid_signals() & {getattr(signal, name, None) for name in ("SIGINT", "SIGQUIT", "SIGHUP")}:
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
 
 ORDER = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
 

@@ -17,7 +17,7 @@ from sora_mock.server import MockServer
 from tests.conftest import ORDER
 
 ALONE = ("-p", "no:schemathesis", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
-"""Without plugins that a stranger's project would not have, and that take two seconds to load."""
+"""Without plugins that the project of a user would not have, and that take two seconds to load."""
 
 CREATE = f"""
 import os, httpx, pytest
@@ -29,7 +29,7 @@ def create(account, **fields):
 
 
 class Suite:
-    """Somebody's project, and how pytest ends there."""
+    """A project of a user, in which tests run pytest."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -72,7 +72,7 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     return Suite(tmp_path, monkeypatch)
 
 
-# what it costs those who do not use it
+# the cost for projects that do not use it
 
 
 def test_the_plugin_imports_nothing_heavy_and_loads_in_under_5_ms() -> None:
@@ -97,7 +97,7 @@ def test_a_suite_that_does_not_use_the_fixture_sees_nothing_of_the_plugin(suite:
     """)
     ran = suite.run()
     assert ran.counts == "1 passed"
-    # which is pytest's own line
+    # the line is one of pytest's own
     assert [line.partition(":")[0] for line in ran.lines("sora-mock")] == ["plugins"]
 
 
@@ -136,11 +136,11 @@ def test_the_same_test_gets_the_same_key_and_the_same_ids_in_every_run(suite: Su
     suite.write("""
         def test_it(sora_mock):
             assert sora_mock.headers == {"Authorization": f"Bearer {sora_mock.api_key}"}
-            print("drawn:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
+            print("random:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
         def test_other(sora_mock):
-            print("drawn:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
+            print("random:", sora_mock.api_key, create(sora_mock).json()["id"][-8:])
     """)
-    first, again = suite.run("-s").lines("drawn:"), suite.run("-s").lines("drawn:")
+    first, again = suite.run("-s").lines("random:"), suite.run("-s").lines("random:")
     assert first == again
     assert len(set(first)) == 2
 
@@ -160,7 +160,7 @@ def test_an_async_test_uses_the_fixture_as_it_is(suite: Suite) -> None:
     assert suite.run().counts == "1 passed"
 
 
-def test_a_test_that_turns_its_own_clock_does_not_turn_the_servers(suite: Suite) -> None:
+def test_a_test_that_replaces_its_own_clock_does_not_change_that_of_the_server(suite: Suite) -> None:
     suite.write("""
         import time
         def test_it(sora_mock, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_test_that_turns_its_own_clock_does_not_turn_the_servers(suite: Suite)
 # a failing test
 
 
-def test_a_failing_test_shows_what_its_account_was_asked_without_keys(suite: Suite) -> None:
+def test_a_failing_test_shows_the_requests_of_its_account_without_keys(suite: Suite) -> None:
     suite.write("""
         def test_it(sora_mock):
             sora_mock.clock.freeze()
@@ -213,7 +213,7 @@ def test_the_journal_reaches_the_report_from_a_worker_too(suite: Suite) -> None:
     assert suite.run("-n", "1").lines("POST /v1/videos/generations -> 200 [completed]")
 
 
-def test_a_request_that_reached_no_operation_is_in_the_journal_too(suite: Suite) -> None:
+def test_a_request_that_reached_no_endpoint_is_in_the_journal_too(suite: Suite) -> None:
     suite.write("""
         def test_wrong_path(sora_mock):
             httpx.post(sora_mock.url + "/v1/video/generations", headers=sora_mock.headers)
@@ -224,10 +224,10 @@ def test_a_request_that_reached_no_operation_is_in_the_journal_too(suite: Suite)
     """)
     ran = suite.run()
     assert ran.lines("POST /v1/video/generations -> 404")
-    told = ran.text.splitlines()
-    place = told.index(ran.lines("no request with this account's key came to http://127.0.0.1:")[0])
-    assert told[place].endswith("; the last one there without a valid key:")
-    assert told[place + 1] == "POST /v1/videos/generations -> 401"
+    shown = ran.text.splitlines()
+    place = shown.index(ran.lines("no request with this account's key came to http://127.0.0.1:")[0])
+    assert shown[place].endswith("; the last one there without a valid key:")
+    assert shown[place + 1] == "POST /v1/videos/generations -> 401"
 
 
 def test_what_a_test_sends_cannot_steer_the_terminal_that_shows_its_journal(suite: Suite) -> None:
@@ -266,7 +266,7 @@ def test_a_failing_test_that_closed_the_network_is_reported_like_any_other(suite
     ran = suite.run()
     assert ran.counts == "1 failed, 1 passed"
     assert ran.lines("assert 'its own failure' == 0")
-    assert ran.lines("not to be had: Failed: no network here")
+    assert ran.lines("not available: Failed: no network here")
 
 
 def test_a_failing_test_that_stopped_the_time_is_reported_too(suite: Suite) -> None:
@@ -277,7 +277,7 @@ def test_a_failing_test_that_stopped_the_time_is_reported_too(suite: Suite) -> N
             raise OSError("no network here")
 
         def test_it(sora_mock, monkeypatch):
-            # as freezegun does wherever a name of these functions stands
+            # as freezegun does with each name of these functions
             for module, name in ((time, "monotonic"), (subprocess, "_time")):
                 monkeypatch.setattr(module, name, lambda: 0.0)
             monkeypatch.setattr(socket, "create_connection", refuse)
@@ -318,7 +318,7 @@ def test_the_token_that_its_own_server_wants_is_known(suite: Suite, place: str) 
     assert suite.run().counts == "1 passed"
 
 
-def test_flags_that_are_no_texts_are_one_line(suite: Suite) -> None:
+def test_flags_that_are_not_texts_are_one_line(suite: Suite) -> None:
     suite.write("def test_it(): pass")
     (suite.folder / "pytest.ini").unlink()
     (suite.folder / "pyproject.toml").write_text('[tool.pytest.ini_options]\nsora_mock_args = ["--credits", 54]')
@@ -351,7 +351,7 @@ def test_the_settings_file_of_the_project_is_read(suite: Suite) -> None:
     assert suite.run().counts == "1 passed"
 
 
-def test_variables_of_sdks_are_set_for_the_session_where_that_is_asked(suite: Suite) -> None:
+def test_variables_of_sdks_are_set_for_the_session_if_the_ini_file_says_so(suite: Suite) -> None:
     suite.write(
         """
         NAMES = "SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"
@@ -445,19 +445,19 @@ def test_the_token_of_the_environment_is_sent(suite: Suite) -> None:
         suite.monkeypatch.setenv("SORA_MOCK_CONTROL_TOKEN", "secret")
         assert suite.run().counts == "1 passed"
     assert refused.counts == "1 error"
-    assert refused.lines("refuses the account of this test: X-Mock-Token is missing or wrong")
+    assert refused.lines("rejects the account of this test: X-Mock-Token is missing or wrong")
 
 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://127.0.0.1:PORT", "sora-mock: no mock answered at SORA_MOCK_URL http://127.0.0.1:PORT within 5 s"),
+        ("http://127.0.0.1:PORT", "sora-mock: no mock responds at SORA_MOCK_URL http://127.0.0.1:PORT within 5 s"),
         ("http://127.0.0.1:PORT/v1", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got"),
         ("ftp://api", "sora-mock: SORA_MOCK_URL: expected a URL such as http://127.0.0.1:4010, got 'ftp://api'"),
     ],
 )
 def test_a_url_where_no_mock_is_is_one_line_and_no_hang(suite: Suite, url: str, said: str) -> None:
-    # it accepts connections and never answers
+    # it accepts connections and never responds
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         suite.monkeypatch.setenv("SORA_MOCK_URL", url.replace("PORT", port))
@@ -495,7 +495,7 @@ def test_a_server_that_dies_is_one_line_for_each_test_after_it(suite: Suite) -> 
     assert "another exception" not in ran.text
 
 
-def test_a_server_that_is_about_to_end_is_waited_for_before_its_fate_is_told(tmp_path: Path) -> None:
+def test_fate_waits_for_a_server_that_is_about_to_end(tmp_path: Path) -> None:
     server = ServerProcess([], tmp_path)
     assert server.fate() is None
     server.process.terminate()

@@ -1,16 +1,17 @@
-"""`sora-mock run` as a user runs it: what its command is told, output, signals, exit code, what is left behind."""
+"""`sora-mock run` as a user runs it: variables of the command, output, signals, exit code, processes that are left."""
 
 import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import socket
 import subprocess
 import sys
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from select import select
 from threading import Timer
@@ -21,9 +22,9 @@ import pytest
 
 from tests.cli.processes import COMMAND, DEADLINE, assert_usage, environment, run
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose orphan a process is")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="checked with parts of Linux")
 
-TELL = "import json, os; print(json.dumps(dict(os.environ)))"
+SHOW = "import json, os; print(json.dumps(dict(os.environ)))"
 ASK = """
 import os, sys, urllib.request, urllib.error
 for path in sys.argv[1:]:
@@ -45,7 +46,7 @@ print("up", flush=True)
 while True:
     signal.pause()
 """
-"""Counts the signals that it is named until SIGUSR2 comes."""
+"""Counts the signals that its arguments name, until SIGUSR2 comes."""
 
 
 def running(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,14 +58,14 @@ def python(program: str, *arguments: str) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", program, *arguments)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def variables_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     assert done.returncode == 0, done.stderr
     return cast("dict[str, str]", json.loads(done.stdout))
 
 
 @contextmanager
 def started(folder: Path, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """A run whose command has said that it is up."""
+    """A run whose command has printed `up`."""
     process = subprocess.Popen(
         [*COMMAND, "run", "--seed", "1", *arguments],
         cwd=folder,
@@ -84,11 +85,11 @@ def started(folder: Path, *arguments: str, **more: Any) -> Iterator[subprocess.P
         process.communicate(timeout=DEADLINE)
 
 
-# --- what the command is told ---
+# --- the variables of the command ---
 
 
 def test_the_variables_name_one_server_and_a_valid_key(tmp_path: Path) -> None:
-    variables = told(running(tmp_path, *python(TELL)))
+    variables = variables_of(running(tmp_path, *python(SHOW)))
     origin = urlsplit(variables["SORA_MOCK_URL"])
     assert (origin.scheme, origin.hostname, origin.path) == ("http", "127.0.0.1", "")
     assert variables["EVOLINK_BASE_URL"] == variables["TEST_API_BASE_URL"] == variables["SORA_MOCK_URL"]
@@ -96,27 +97,34 @@ def test_the_variables_name_one_server_and_a_valid_key(tmp_path: Path) -> None:
     assert "SORA_MOCK_CONTROL_TOKEN" not in variables
 
 
-@pytest.mark.parametrize("file", ["", "keys = ['sk-a']"], ids=["any-key", "listed-keys"])
+@pytest.mark.parametrize("file", ["", "keys = ['sk-a', 'sk-b']"], ids=["any-key", "listed-keys"])
 def test_the_server_is_ready_and_accepts_the_key_before_the_command_starts(tmp_path: Path, file: str) -> None:
     (tmp_path / "sora-mock.toml").write_text(file)
     assert running(tmp_path, *python(ASK, "/v1/credits")).stdout == "200\n"
 
 
+def test_the_key_is_the_first_one_of_the_setting_keys(tmp_path: Path) -> None:
+    (tmp_path / "sora-mock.toml").write_text("keys = ['sk-a', 'sk-b']")
+    assert variables_of(running(tmp_path, *python(SHOW)))["EVOLINK_API_KEY"] == "sk-a"
+
+
 def test_the_key_follows_from_the_seed(tmp_path: Path) -> None:
-    keys = [told(running(tmp_path, "--seed", seed, *python(TELL)))["EVOLINK_API_KEY"] for seed in ("1", "1", "2")]
+    keys = [
+        variables_of(running(tmp_path, "--seed", seed, *python(SHOW)))["EVOLINK_API_KEY"] for seed in ("1", "1", "2")
+    ]
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_more_variables_are_made_from_templates(tmp_path: Path) -> None:
     more = ("--env", "BASE={url}/v1", "--env", "LOGIN={api_key}@{url}={api_key}", "--env", "EVOLINK_BASE_URL=x")
-    variables = told(running(tmp_path, *more, *python(TELL)))
+    variables = variables_of(running(tmp_path, *more, *python(SHOW)))
     url, key = variables["SORA_MOCK_URL"], variables["EVOLINK_API_KEY"]
     assert (variables["BASE"], variables["LOGIN"]) == (f"{url}/v1", f"{key}@{url}={key}")
     assert variables["EVOLINK_BASE_URL"] == "x"
 
 
-def test_the_control_token_is_told_too(tmp_path: Path) -> None:
-    assert told(running(tmp_path, "--control-token", "t", *python(TELL)))["SORA_MOCK_CONTROL_TOKEN"] == "t"
+def test_the_control_token_is_a_variable_too(tmp_path: Path) -> None:
+    assert variables_of(running(tmp_path, "--control-token", "t", *python(SHOW)))["SORA_MOCK_CONTROL_TOKEN"] == "t"
 
 
 def test_the_port_is_free_unless_the_flag_names_one(tmp_path: Path) -> None:
@@ -124,11 +132,11 @@ def test_the_port_is_free_unless_the_flag_names_one(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         port = str(taken.getsockname()[1])
         (tmp_path / "sora-mock.toml").write_text(f"port = {port}")
-        assert urlsplit(told(running(tmp_path, *python(TELL)))["SORA_MOCK_URL"]).port != int(port)
-    assert urlsplit(told(running(tmp_path, "--port", port, *python(TELL)))["SORA_MOCK_URL"]).port == int(port)
+        assert urlsplit(variables_of(running(tmp_path, *python(SHOW)))["SORA_MOCK_URL"]).port != int(port)
+    assert urlsplit(variables_of(running(tmp_path, "--port", port, *python(SHOW)))["SORA_MOCK_URL"]).port == int(port)
 
 
-# --- its output and its exit code ---
+# --- output and exit code ---
 
 
 @pytest.mark.parametrize(
@@ -195,15 +203,38 @@ def test_a_failure_shows_the_last_requests_without_keys(tmp_path: Path) -> None:
     assert "Invalid task ID" in lines[-1]
 
 
-def test_requests_are_shown_though_the_command_has_reset_the_journal(tmp_path: Path) -> None:
+def test_a_command_that_resets_the_journal_sees_the_requests_after_it_and_the_number_of_all(tmp_path: Path) -> None:
     reset = "import urllib.request; urllib.request.urlopen(os.environ['SORA_MOCK_URL'] + '/__mock/reset', b'')"
-    lines = running(tmp_path, *python(f"{ASK}{reset}; sys.exit(3)", "/v1/credits")).stderr.splitlines()
+    first, *lines = running(
+        tmp_path,
+        *python(f"{ASK.replace('sys.argv[1:]', '(sys.argv[1],)')}{reset}\n{FAIL}", "/v1/credits", "/v1/tasks/x"),
+    ).stderr.splitlines()
+    assert "the last 2 of its 3 requests" in first
+    assert [line.split()[5] for line in lines] == ["/v1/credits", "/v1/tasks/x"]
+
+
+@pytest.mark.parametrize("flags", [("--control-token", "t"), ("--host", "0.0.0.0", "--control-token", "t")], ids=str)
+def test_a_failure_shows_requests_of_a_server_with_a_control_token_too(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    lines = running(tmp_path, *flags, *python(FAIL, "/v1/credits")).stderr.splitlines()
     assert ["/v1/credits" in line for line in lines] == [False, True]
+
+
+def test_a_failure_says_why_the_requests_are_not_available(tmp_path: Path) -> None:
+    *_, line = running(tmp_path, "--host", "0.0.0.0", *python(FAIL, "/v1/credits")).stderr.splitlines()
+    assert line.startswith("sora-mock: the command ended with 3; its requests are not available: ")
+
+
+def test_a_failure_as_json_names_its_exit_code_and_the_seed(tmp_path: Path) -> None:
+    done = running(tmp_path, "--log-format", "json", "--seed", "7", *python(FAIL, "/v1/credits"))
+    live, ended, again = map(json.loads, done.stderr.splitlines())
+    assert (ended["event"], ended["exit_code"], ended["requests"], ended["seed"]) == ("message", 3, 1, 7)
+    assert (live["path"], again["path"]) == ("/v1/credits", "/v1/credits")
+    assert live.keys() == again.keys()
 
 
 def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
     [line] = running(tmp_path, *python("raise SystemExit(3)")).stderr.splitlines()
-    assert "no request" in line
+    assert line == "sora-mock: the command ended with 3; no request is in the journal of the server"
 
 
 @pytest.mark.parametrize(
@@ -211,7 +242,7 @@ def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
     [((), ASK), (("--quiet",), FAIL), (("--quiet", "--log-format", "text"), FAIL)],
     ids=["fine", "quiet", "quiet-text"],
 )
-def test_nothing_of_ours_is_shown_of_a_success_or_when_quiet(
+def test_run_itself_prints_nothing_after_a_success_or_when_quiet(
     tmp_path: Path, flags: tuple[str, ...], program: str
 ) -> None:
     done = run(tmp_path, "run", *flags, *python(program, "/v1/credits"), SORA_MOCK_LOG_FORMAT="json")
@@ -224,7 +255,20 @@ def test_requests_are_shown_as_they_come_where_asked(tmp_path: Path) -> None:
     assert json.loads(line)["path"] == "/v1/credits"
 
 
+def test_a_warning_is_printed_once_though_the_server_reads_the_settings_too(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", "--log-format", "text", "--", "true", SORA_MOCK_PROT="5")
+    [line] = done.stderr.splitlines()
+    assert "SORA_MOCK_PROT" in line
+
+
 # --- mistakes ---
+
+
+@pytest.mark.parametrize("flags", [(), ("--log-format", "text"), ("--quiet",)], ids=str)
+def test_a_port_in_use_is_one_line_that_names_it(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_usage(running(tmp_path, "--port", port, *flags, "--", "true"), f"port {port}")
 
 
 @pytest.mark.parametrize(
@@ -259,7 +303,7 @@ def test_a_command_that_cannot_be_run_is_one_line_and_a_shells_exit_code(tmp_pat
         assert repr(command) in line
 
 
-# each is told something first, by the warning of a variable that nobody reads
+# each has something to print first, the warning of an unknown variable
 UNREADABLE = [
     (("--", "no-such-command"), 127),
     (("--port", "x", "--", "true"), 2),
@@ -269,27 +313,27 @@ UNREADABLE = [
 
 
 @linux
-@pytest.mark.parametrize("standard_error", ["nobody reads", "full disk", "full pipe"])
+@pytest.mark.parametrize("standard_error", ["no reader", "full disk", "full pipe"])
 @pytest.mark.parametrize(("arguments", "code"), UNREADABLE, ids=str)
 def test_a_message_that_cannot_be_read_changes_no_exit_code(
     tmp_path: Path, arguments: tuple[str, ...], code: int, standard_error: str
 ) -> None:
     reader, writer = os.pipe()
-    if standard_error == "nobody reads":
+    if standard_error == "no reader":
         os.close(reader)
     elif standard_error == "full disk":
         os.close(writer)
         writer = os.open("/dev/full", os.O_WRONLY)
     else:
         os.write(writer, bytes(fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)))
-    told = environment(SORA_MOCK_NO_SUCH_SETTING="a warning")
+    variables = environment(SORA_MOCK_NO_SUCH_SETTING="a warning")
     done = subprocess.run(
-        [*COMMAND, "run", *arguments], cwd=tmp_path, env=told, stderr=writer, timeout=DEADLINE, check=False
+        [*COMMAND, "run", *arguments], cwd=tmp_path, env=variables, stderr=writer, timeout=DEADLINE, check=False
     )
     assert done.returncode == code
 
 
-def test_a_strict_interpreter_has_nothing_to_complain_of(tmp_path: Path) -> None:
+def test_a_strict_interpreter_prints_no_warning(tmp_path: Path) -> None:
     done = run(tmp_path, "run", *python(ASK, "/v1/credits"), PYTHONDEVMODE="1", PYTHONWARNINGS="always")
     assert (done.returncode, done.stdout, done.stderr) == (0, "200\n", "")
 
@@ -299,7 +343,7 @@ def test_an_interrupt_before_the_command_is_no_traceback(tmp_path: Path) -> None
     os.mkfifo(file)
     command = [*COMMAND, "run", "--config", str(file), "--", "true"]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        # it is at its settings now, and waits for them
+        # `run` reads its settings now, and waits for them
         with file.open("w"):
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=DEADLINE)
@@ -327,6 +371,44 @@ def test_a_command_that_a_signal_ends_gives_128_and_its_number(tmp_path: Path) -
         assert process.returncode == 143
 
 
+IGNORED = """
+import signal
+print(*(name for name in ("SIGINT", "SIGQUIT", "SIGHUP") if signal.getsignal(getattr(signal, name)) == signal.SIG_IGN))
+"""
+
+
+def ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def test_a_signal_that_is_ignored_stays_ignored_for_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "run", *python(IGNORED)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=ignore_signals,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SIGINT SIGQUIT SIGHUP\n", "")
+
+
+def test_a_signal_that_is_ignored_is_not_passed_on(tmp_path: Path) -> None:
+    with started(tmp_path, *python(COUNT, "SIGHUP"), preexec_fn=ignore_signals) as process:
+        assert process.stdout is not None
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGUSR2)
+        assert process.stdout.readline() == "counted 0\n"
+        assert process.wait(DEADLINE) == 7
+
+
+def test_signals_are_ignored_no_longer_where_only_the_test_runner_ignores_them(tmp_path: Path) -> None:
+    assert running(tmp_path, *python(IGNORED)).stdout == "\n"
+
+
 class Screen:
     """The user's side of a terminal."""
 
@@ -343,9 +425,9 @@ class Screen:
         assert self.descriptor is not None
         os.write(self.descriptor, keys)
 
-    def wait_for(self, text: bytes) -> None:
+    def wait_for(self, text: bytes, after: bytes = b"") -> None:
         assert self.descriptor is not None
-        while text not in self.shown:
+        while text not in self.shown.partition(after)[2] if after else text not in self.shown:
             assert select([self.descriptor], [], [], DEADLINE)[0], self.shown
             self.shown += os.read(self.descriptor, 4096)
 
@@ -373,7 +455,7 @@ def test_at_a_terminal_an_interrupt_arrives_exactly_once(tmp_path: Path, source:
         else:
             process.send_signal(signal.SIGINT)
         screen.wait_for(b"got")
-        # passed on after whatever else was
+        # `run` passes it on after all others
         process.send_signal(signal.SIGUSR2)
         screen.wait_for(b"counted 1")
         assert process.wait(DEADLINE) == 7
@@ -393,18 +475,18 @@ def test_a_terminal_that_hangs_up_ends_the_command_and_the_run(tmp_path: Path) -
         screen,
     ):
         screen.wait_for(b"up")
-        # the kernel tells the leader of the session alone, which `run` is here
+        # the kernel sends the signal to the leader of the session alone, here `run`
         screen.hang_up()
         assert process.wait(DEADLINE) == 128 + signal.SIGHUP
 
 
 @linux
-def test_a_stop_key_where_nobody_could_continue_the_command_stops_nothing(tmp_path: Path) -> None:
+def test_a_stop_key_stops_nothing_if_no_shell_could_continue_the_command(tmp_path: Path) -> None:
     with at_a_terminal(tmp_path, *python("import time; print('up', flush=True)\nwhile True: print(input())")) as (
         run,
         screen,
     ):
-        screen.wait_for(b"up")
+        screen.wait_for(b"up\r\n")
         # `run` leads the session: there is no shell whose `fg` would continue it
         screen.type(b"\x1a")
         screen.type(b"still here\n")
@@ -413,65 +495,94 @@ def test_a_stop_key_where_nobody_could_continue_the_command_stops_nothing(tmp_pa
         assert run.wait(DEADLINE) == 128 + signal.SIGINT
 
 
-# --- what is left behind ---
+# --- processes that are left ---
 
 FAMILY = """
 import os, signal, subprocess, sys
-ready, told = os.pipe()
-subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
-stubborn = f"import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write({told}, b'x'); signal.pause()"
-subprocess.Popen([sys.executable, "-c", stubborn], start_new_session=True, pass_fds=[told])
-os.read(ready, 1)
+reader, writer = os.pipe()
+polite = '''
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: (print("terminated", flush=True), sys.exit()))
+os.write(int(sys.argv[1]), b"x")
+signal.pause()
+'''
+stubborn = polite.replace("lambda *_: (print(\\"terminated\\", flush=True), sys.exit())", "signal.SIG_IGN")
+assert polite != stubborn
+for program in polite, stubborn:
+    subprocess.Popen([sys.executable, "-c", program, str(writer)], pass_fds=[writer])
+    os.read(reader, 1)
 print("up", flush=True)
 """
-"""Leaves two processes that hold standard output open, one in a session of its own, deaf to SIGTERM."""
+"""Leaves two processes that hold standard output open; one of them ignores SIGTERM."""
 
 
-@linux
-def test_when_it_is_killed_nothing_is_left(tmp_path: Path) -> None:
-    with started(tmp_path, *python(FAMILY + "signal.pause()")) as process:
-        process.kill()
-        # the end of the output is the end of everyone who could write there
-        process.communicate(timeout=DEADLINE)
-
-
-@linux
-def test_when_its_whole_group_is_killed_nothing_is_left(tmp_path: Path) -> None:
-    with started(tmp_path, *python(FAMILY + "signal.pause()"), start_new_session=True) as process:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=DEADLINE)
-
-
-@linux
-def test_at_a_terminal_too_when_its_whole_group_is_killed_nothing_is_left(tmp_path: Path) -> None:
-    tell = "print('stubborn', subprocess.Popen(['sleep', '1000'], start_new_session=True).pid, flush=True); "
-    program = "import subprocess, signal; " + tell + "signal.pause()"
-    with at_a_terminal(tmp_path, *python(program)) as (process, screen):
-        screen.wait_for(b"\n")
-        left = os.pidfd_open(int(screen.shown.split()[1]))
-        os.killpg(process.pid, signal.SIGKILL)
-        assert select([left], [], [], DEADLINE)[0], "the sleep is still there"
-        os.close(left)
-
-
-@linux
-def test_what_the_command_leaves_running_is_stopped_with_it(tmp_path: Path) -> None:
+def test_processes_that_the_command_leaves_in_its_group_get_sigterm_then_sigkill(tmp_path: Path) -> None:
     with started(tmp_path, *python(FAMILY)) as process:
-        process.communicate(timeout=DEADLINE)
+        # the output ends when the last process that could write there has ended
+        assert process.communicate(timeout=DEADLINE)[0] == "terminated\n"
         assert process.returncode == 0
 
 
-@linux
-def test_the_command_ends_where_its_keeper_is_killed(tmp_path: Path) -> None:
-    program = "import os, signal; print('up', flush=True); print(os.getppid(), flush=True); signal.pause()"
-    with started(tmp_path, *python(program)) as process:
+SHOW_URL = "import os, sys; print('up', flush=True); print(os.environ['SORA_MOCK_URL'], flush=True); sys.stdin.read()"
+"""Ends when standard input ends: nothing else ends it when `run` is killed."""
+
+
+@contextmanager
+def connected(url: str) -> Iterator[socket.socket]:
+    parts = urlsplit(url.strip())
+    with socket.create_connection((parts.hostname, parts.port), DEADLINE) as connection:
+        yield connection
+
+
+def assert_closed(connection: socket.socket) -> None:
+    """The other side closes the connection before the deadline."""
+    with suppress(ConnectionResetError):
+        assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("kills_group", [False, True], ids=["alone", "group"])
+def test_the_server_ends_when_run_is_killed(tmp_path: Path, kills_group: bool) -> None:
+    with started(tmp_path, *python(SHOW_URL), stdin=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
-        os.kill(int(process.stdout.readline()), signal.SIGKILL)
-        process.communicate(timeout=DEADLINE)
-        assert process.returncode == 137
+        with connected(process.stdout.readline()) as connection:
+            if kills_group:
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
+            assert_closed(connection)
+
+
+@linux
+def test_at_a_terminal_too_the_server_ends_when_the_group_of_run_is_killed(tmp_path: Path) -> None:
+    with at_a_terminal(tmp_path, *python(SHOW_URL)) as (process, screen):
+        screen.wait_for(b"http:")
+        screen.wait_for(b"\n", after=b"http:")
+        with connected(screen.shown.decode().split()[-1]) as connection:
+            os.killpg(process.pid, signal.SIGKILL)
+            assert_closed(connection)
 
 
 def test_the_server_ends_with_the_command(tmp_path: Path) -> None:
-    url = urlsplit(told(running(tmp_path, *python(TELL)))["SORA_MOCK_URL"])
+    url = urlsplit(variables_of(running(tmp_path, *python(SHOW)))["SORA_MOCK_URL"])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((url.hostname, url.port), DEADLINE)
+
+
+KILL_SERVER = """
+import os, signal, subprocess, sys
+[server] = [int(pid) for pid in subprocess.check_output(["pgrep", "-P", str(os.getppid())]).split()
+            if int(pid) != os.getpid()]
+os.kill(server, signal.SIGKILL)
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@linux
+@pytest.mark.parametrize(("code", "expected"), [(0, 1), (3, 3)], ids=["fine", "failed"])
+def test_a_server_that_dies_under_the_command_is_one_line_and_a_failure(
+    tmp_path: Path, code: int, expected: int
+) -> None:
+    done = running(tmp_path, *python(KILL_SERVER, str(code)))
+    assert done.returncode == expected
+    [line] = done.stderr.splitlines()
+    assert re.fullmatch(r"sora-mock: the server at http://127\.0\.0\.1:\d+ was killed by signal 9", line)

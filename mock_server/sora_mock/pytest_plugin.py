@@ -1,7 +1,7 @@
-"""The fixture `sora_mock`: one server for the session, an account of its own for each test. PYTEST_DONT_REWRITE
+"""The pytest fixture `sora_mock`: one server for the session, an account for each test. PYTEST_DONT_REWRITE
 
-Everything but the declarations is imported when the fixture is first used: each pytest run of every project pays for
-what stands here.
+Every pytest run of every project where sora-mock is installed loads this file. So it only declares, and each function
+imports what it needs when it first runs.
 """
 
 import os
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from sora_mock.client.account import Account
-    from sora_mock.session import Session
+    from sora_mock.session import MockSession
 
-SESSION = pytest.StashKey["Session"]()
+SESSION = pytest.StashKey["MockSession"]()
 ACCOUNT = pytest.StashKey["Account"]()
 JOURNAL = "sora-mock journal"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What pytest's ini file may say."""
+    """Declares the settings in pytest's ini file."""
     parser.addini("sora_mock_args", "flags of `sora-mock serve` for the session's server", type="args", default=[])
     parser.addini("sora_mock_env", "set the variables of SDKs for the session", type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Raises UsageError for values in the ini file that cannot be used."""
+    """Checks the settings in the ini file. Raises UsageError."""
     for name in ("sora_mock_args", "sora_mock_env"):
         try:
             value = config.getini(name)
@@ -39,11 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Where variables are asked for, the server starts before anything is imported that may read them.
+    """With `sora_mock_env`, starts the server before pytest imports a file that may read the variables.
 
-    Under pytest-xdist that is in the process that starts the workers: they inherit the variables, and so the server.
+    Under pytest-xdist the process that starts the workers does this: they inherit the variables, so they share the
+    server.
     """
     if session.config.getini("sora_mock_env"):
+        # only a run with this setting needs the module
         from sora_mock.session import NoServer
 
         try:
@@ -53,21 +55,22 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Says so where flags have no effect, because the server runs already."""
+    """A line if the flags in the ini file have no effect, because the server runs already."""
     found, url = config.stash.get(SESSION, None), os.environ.get("SORA_MOCK_URL")
     if not url or not config.getini("sora_mock_args") or (found is not None and found.process is not None):
         return None
     return f"sora-mock: using {url} (SORA_MOCK_URL), sora_mock_args are not applied"
 
 
-def _session(config: pytest.Config) -> "Session":
-    """The session's server, started when it is first asked for. Raises NoServer."""
+def _session(config: pytest.Config) -> "MockSession":
+    """The server of the session; the first use starts it. Raises NoServer."""
     found = config.stash.get(SESSION, None)
     if found is None:
-        from sora_mock.session import Session
+        # only a run that uses a fixture needs the module
+        from sora_mock.session import MockSession
 
         url, flags = os.environ.get("SORA_MOCK_URL"), config.getini("sora_mock_args")
-        found = Session(url, flags, config.rootpath, env=config.getini("sora_mock_env"))
+        found = MockSession(url, flags, config.rootpath, env=config.getini("sora_mock_env"))
         config.stash[SESSION] = found
         config.add_cleanup(found.close)
     return found
@@ -75,7 +78,8 @@ def _session(config: pytest.Config) -> "Session":
 
 @pytest.fixture(scope="session")
 def sora_mock_url(pytestconfig: pytest.Config) -> str:
-    """Where the session's server listens, for fixtures that live longer than a test."""
+    """The URL of the session's server, for fixtures that live longer than a test."""
+    # only a run that uses a fixture needs the module
     from sora_mock.session import NoServer
 
     try:
@@ -86,7 +90,8 @@ def sora_mock_url(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture
 def sora_mock(request: pytest.FixtureRequest, sora_mock_url: str) -> "Iterator[Account]":
-    """An account of this test's own on a running mock: `sora_mock.url`, `.headers`, `.clock`, `.scenario(...)`."""
+    """The account of this test on a running mock: `sora_mock.url`, `.headers`, `.clock`, `.scenario(...)`."""
+    # only a run that uses a fixture needs the module
     from sora_mock.session import NoServer
 
     try:
@@ -97,15 +102,15 @@ def sora_mock(request: pytest.FixtureRequest, sora_mock_url: str) -> "Iterator[A
         raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
 
 
-# not a `wrapper`, which pluggy knows only since 1.2: with an older one no pytest run of the environment would begin
+# not a `wrapper`: pluggy knows it since 1.2 only, and with an older one no pytest run would start
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> "Generator[None, Any, None]":
-    """Attaches to a failure what the test's account was asked and answered; JUnit files have it as a property."""
+    """Adds the journal of the test's account to the report of a failure; JUnit files have it as a property."""
     report = (yield).get_result()
     account = item.stash.get(ACCOUNT, None)
     if report.failed and account is not None:
         journal = _session(item.config).journal(account)
         report.sections.append((JOURNAL, journal))
-        # pytest writes those of a test when it is over
+        # pytest writes the properties of a test when the test has ended
         item.user_properties.append((JOURNAL, journal))
         report.user_properties.append((JOURNAL, journal))

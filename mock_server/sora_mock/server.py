@@ -1,10 +1,9 @@
-"""The application on a port: in this process until a signal, or in a thread of a test with a deadline."""
+"""Runs the application on a port: in this process until a signal, or in a thread, for tests and programs."""
 
 import asyncio
 import contextlib
 import itertools
 import logging
-import os
 import signal
 import socket
 import threading
@@ -17,30 +16,32 @@ import uvicorn
 from sora_mock.app import create_app
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import SettingError, Settings
+from sora_mock.runtime.console import fill_standard_files
+from sora_mock.runtime.events import EventBus
 from sora_mock.runtime.protocol import Protocol
 
 if TYPE_CHECKING:
     from sora_mock.client.account import Account
 
 GRACE: Final = 1
-"""Seconds that open requests get at the end."""
+"""Real seconds that open requests get when the server stops."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it accepts connections and leaves signals to us."""
+    """uvicorn's server. It calls `on_ready` when it accepts connections, and its signal handling is ours."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self.on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts to accept, then says so."""
+        """Starts to accept connections, then calls `on_ready`."""
         await super().startup(sockets)
         self.on_ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stops on SIGINT and SIGTERM; uvicorn's own would raise them again at the end (exit -15)."""
+        """Stops on SIGINT and SIGTERM. uvicorn's own handling raises the signal again at the end (exit code -15)."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -55,7 +56,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Gives open requests their grace, then ends their connections: nobody is waited for."""
+        """Waits `GRACE` seconds for open requests, then closes all connections."""
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
@@ -63,7 +64,7 @@ class Server(uvicorn.Server):
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A listening socket. Raises SettingError where the address cannot be had."""
+    """A listening socket. Raises SettingError if the address cannot be used."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -83,16 +84,16 @@ def bind(settings: Settings) -> socket.socket:
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """The address to call: the host as it was given, loopback where it means every address, and the real port."""
+    """The URL for clients: the host as it was given, loopback where it means every address, and the real port."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{listener.getsockname()[1]}"
 
 
 @contextlib.contextmanager
 def unreported() -> Iterator[None]:
-    """Keeps uvicorn from reporting what it does in this thread, such as every request that the end cut off.
+    """Keeps uvicorn from logging in this thread, for example each request that the end of the server cuts off.
 
-    Our endpoints report bugs themselves. The logger stays as it is: it is also that of servers of the user's own.
+    Our application reports bugs itself. The logger keeps its settings, because servers of the user share it.
     """
     thread = threading.get_ident()
 
@@ -114,7 +115,7 @@ def configured(app: Any) -> uvicorn.Config:
         http=Protocol,
         ws="none",
         lifespan="off",
-        # None, None and True leave the loggers as they are; our protocol has a log of its own
+        # None, None and True leave the loggers as they are; runtime/log.py is our access log
         log_config=None,
         log_level=None,
         access_log=True,
@@ -126,10 +127,10 @@ def configured(app: Any) -> uvicorn.Config:
 
 
 def allow_many_files() -> None:
-    """Raises the soft limit of open files: each connection and each callback attempt is one."""
+    """Raises the soft limit of open files: each connection and each callback attempt needs one."""
     try:
         import resource
-    except ImportError:  # a system without such limits
+    except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
@@ -137,17 +138,10 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def fill_standard_files() -> None:
-    """Opens those of the three that are closed: libuv aborts where one of its own sockets gets their number."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
+def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[EventBus], None]) -> None:
+    """Runs until SIGINT or SIGTERM. It gives `on_ready` the URL and the seed once it accepts connections.
 
-
-def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[Any], None]) -> None:
-    """Runs until SIGINT or SIGTERM. `on_ready` is told the URL and the seed once connections are accepted.
-
-    watch: is given the service before that. Raises SettingError before anything is started.
+    watch: receives the event bus before that. Raises SettingError before it starts anything.
     """
     fill_standard_files()
     allow_many_files()
@@ -160,18 +154,18 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
 
 
 class MockServer:
-    """A server in a thread of this process: `with MockServer() as mock:` and call `mock.url`.
+    """A server in a thread of this process: `with MockServer() as mock:` and send requests to `mock.url`.
 
-    options: as the settings file names them; the port is a free one unless given. deadline: real seconds for the start
-    and for the end. Raises SettingError for options that cannot be used, at the start also for an address that cannot
-    be had, TimeoutError, and whatever the thread raised.
+    options: named as in the settings file; the port is a free one unless given. deadline: real seconds for the start
+    and for the end. Raises SettingError for options that cannot be used and, when it starts, for an address that
+    cannot be used; TimeoutError; any exception of the thread.
     """
 
     def __init__(self, settings: Settings | None = None, *, deadline: float = 10.0, **options: Unpack[Options]) -> None:
         self.settings = with_options(settings or Settings(port=0), options)
         self.deadline = deadline
         self.url = ""
-        """Where it listens, once it does."""
+        """Where the server listens; empty before the start."""
         self._accounts = itertools.count(1)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -179,7 +173,7 @@ class MockServer:
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
-        """Returns when connections are accepted."""
+        """Starts the server and returns when it accepts connections."""
         if self._thread is not None:
             raise RuntimeError("the server has been started already")
         self.app = create_app(self.settings)
@@ -207,7 +201,7 @@ class MockServer:
             self._ready.set()
 
     def stop(self) -> None:
-        """Ends the server, which can be started again; does nothing where there is none. Raises what it raised."""
+        """Stops the server, which can start again; does nothing if none runs. Raises what ended the thread."""
         thread, server = self._thread, self._server
         if thread is None or server is None:
             return
@@ -221,8 +215,8 @@ class MockServer:
             raise failure
 
     def account(self, key: str | None = None) -> "Account":
-        """The account of a key, as the pytest fixture gives it; by default one that nobody else has."""
-        # a server that is started from the command line never needs it
+        """The account of a key, like that of the pytest fixture; by default a new account with a key of its own."""
+        # a server that the command line starts never needs the client
         from sora_mock.client.account import Account
 
         if not self.url:
@@ -235,6 +229,6 @@ class MockServer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # what the block raised tells more than that the server failed too
+        # an exception of the block says more than a failure of the server
         with contextlib.suppress(*(() if value is None else (Exception,))):
             self.stop()

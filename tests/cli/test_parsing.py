@@ -12,7 +12,7 @@ import click
 import pytest
 
 from sora_mock.cli import main
-from sora_mock.cli.commands import COMMANDS, control_token, parsed
+from sora_mock.cli.commands import COMMANDS, server_settings, parsed
 from sora_mock.cli.settings_flags import typed
 from sora_mock.config.settings import SettingError
 from sora_mock.version import VERSION
@@ -129,12 +129,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_token_is_that_of_the_flag_the_variable_or_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert control_token([]) is None
+    assert server_settings([]).control_token is None
     (here / "sora-mock.toml").write_text('control-token = "file"')
-    assert control_token(["--port", "0"]) == "file"
+    assert server_settings(["--port", "0"]).control_token == "file"
     monkeypatch.setenv("SORA_MOCK_CONTROL_TOKEN", "variable")
-    assert control_token([]) == "variable"
-    assert control_token(["--control-token", "flag"]) == "flag"
+    assert server_settings([]).control_token == "variable"
+    assert server_settings(["--control-token", "flag"]).control_token == "flag"
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_the_token_is_that_of_the_flag_the_variable_or_the_file(here: Path, monk
 )
 def test_flags_that_cannot_be_used_have_no_token(here: Path, arguments: list[str], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        control_token(arguments)
+        server_settings(arguments)
 
 
 def test_flags_that_ask_for_help_end_the_process_once_it_is_printed(here: Path, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as stopped:
-        control_token(["--help"])
+        server_settings(["--help"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith("Usage: sora-mock serve")
 

@@ -9,6 +9,7 @@ import pytest
 from sora_mock.config.loading import load
 from sora_mock.config.options import with_options
 from sora_mock.config.settings import FLAGS, SettingError, Settings
+from sora_mock.domain.token_bucket import parse_rate_limit
 
 Loader = Callable[..., Settings]
 

@@ -26,7 +26,7 @@ DEADLINE = 120.0
 
 def guards(url: str) -> list[int]:
     done = subprocess.run(
-        ["pgrep", "-f", f"sora_mock.process guard --target {url}"], capture_output=True, text=True, check=False
+        ["pgrep", "-f", f"sora_mock.cli.child guard --target {url}"], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in done.stdout.split()]
 

@@ -1,5 +1,7 @@
 """Errors of the emulated service as responses: the documented envelope for ApiError, 404, 405 and bugs."""
 
+import contextlib
+import sys
 import traceback
 from typing import Final
 from urllib.parse import quote
@@ -15,6 +17,7 @@ from sora_mock.domain.events import BugFound
 from sora_mock.domain.exchange import ApiResponse, Exchange
 from sora_mock.domain.shape import shaped
 from sora_mock.domain.text import redacted
+from sora_mock.runtime.events import EventBus
 from sora_mock.service.context import Service, encode
 
 MAX_PATH_LENGTH: Final = 1_000
@@ -95,7 +98,7 @@ class BugMiddleware:
         try:
             await self._app(scope, receive, send)
         except Exception:
-            self._service.events.publish(BugFound(redacted(traceback.format_exc())))
+            _report_bug(self._service.events, redacted(traceback.format_exc()))
             exchange: Exchange | None = scope.get(EXCHANGE)
             if exchange is None:
                 await self._control_response(scope, receive, send)
@@ -103,3 +106,13 @@ class BugMiddleware:
                 raise
             else:
                 await ErrorResponse(self._service.contract, ApiError(500))(scope, receive, send)
+
+
+def _report_bug(events: EventBus, text: str) -> None:
+    """Publishes a traceback; prints it where no log subscribes, as in a server that a test has started."""
+    if events.has_subscribers(BugFound):
+        events.publish(BugFound(text))
+    elif sys.stderr is not None:
+        # an output that cannot be written must not cost the response
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr)

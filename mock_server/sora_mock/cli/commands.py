@@ -14,7 +14,7 @@ from sora_mock.cli.run_command import run_command
 from sora_mock.cli.serve import serve
 from sora_mock.cli.settings_flags import load_settings, typed
 from sora_mock.cli.tools import drift, guard, verify
-from sora_mock.config.settings import SettingError
+from sora_mock.config.settings import SettingError, Settings
 from sora_mock.version import VERSION
 
 
@@ -65,9 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = with_command(sys.argv[1:] if arguments is None else arguments)
     if given[0] == DEFAULT_COMMAND:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # a signal during the start ends it too; the server has its own handlers later
-            signal.signal(number, lambda *_: sys.exit(EXIT_OK))
+        exit_on_signals()
     try:
         code = COMMANDS.main(given, prog_name=PROGRAM, standalone_mode=False, windows_expand_args=False)
     except click.ClickException as problem:
@@ -89,8 +87,8 @@ def parsed(arguments: Sequence[str]) -> click.Context:
     return command.make_context(name, rest, parent=root)
 
 
-def control_token(arguments: Sequence[str]) -> str | None:
-    """The token that a `sora-mock serve` with these flags requires, from wherever it is set; None for none.
+def server_settings(arguments: Sequence[str]) -> Settings:
+    """The settings of a `sora-mock serve` with these flags, without warnings.
 
     Raises SettingError, and SystemExit where the flags ask for help.
     """
@@ -101,4 +99,10 @@ def control_token(arguments: Sequence[str]) -> str | None:
     except click.exceptions.Exit as end:
         # the flags ask for help, and it is printed
         sys.exit(end.exit_code)
-    return load_settings(flags, warn=False).control_token
+    return load_settings(flags, warn=False)
+
+
+def exit_on_signals() -> None:
+    """Ends the process with exit code 0 on SIGINT and SIGTERM, until the server has handlers of its own."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(EXIT_OK))

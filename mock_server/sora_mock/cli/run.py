@@ -1,38 +1,51 @@
-"""`sora-mock run`: a server for as long as one command runs, told to it by variables of the environment."""
+"""`sora-mock run`: starts a server, runs one command beside it, and exits with the exit code of the command."""
 
 import contextlib
-import json
 import os
 import re
 import signal
-import socket
-import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-import msgspec
-
-from sora_mock.cli.keeper import PASSED_ON, STARTED, keep
+from sora_mock.client.http import Client, Unreachable
 from sora_mock.config.settings import SettingError, Settings
 from sora_mock.domain import ids
+from sora_mock.process import ServerProcess, StartError
 from sora_mock.runtime import randomness
-from sora_mock.runtime.log import Terminal
-from sora_mock.storage.journal import Record
+from sora_mock.runtime.console import complain, fill_standard_files
+from sora_mock.runtime.log import Log
 
-SHOWN: Final = 10
+MAX_REQUESTS_SHOWN: Final = 10
 """Requests that are shown when the command fails."""
 
-BROKEN: Final = 1
-"""Exit code where the server died under a command that ended well."""
+EXIT_SERVER_DIED: Final = 1
+"""The server died and the command ended well."""
+
+EXIT_NOT_STARTED: Final = 2
+"""The server did not start and has printed the reason."""
+
+EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND = 126, 127
+"""The command cannot be run; a shell uses the same exit codes."""
+
+PASSED_ON: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+"""Signals that `run` passes on to the command."""
+
+KILL_AFTER_SECONDS: Final = 2.0
+"""Real seconds between SIGTERM and SIGKILL for processes that the command left running."""
+
+POLL_SECONDS: Final = 0.02
+"""Real seconds between two checks whether such processes are still there."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FROM_THE_TERMINAL: Final = 0x80
-"""`si_code` of a signal that the kernel sent by itself (sigaction(2), SI_KERNEL)."""
+_SI_KERNEL: Final = 0x80
+"""`si_code` of a signal that the kernel sent, for example because of Ctrl-C (sigaction(2))."""
 
 
 class Variable:
-    """A variable for the command, `NAME=TEMPLATE`, in which `{url}` and `{api_key}` are filled in.
+    """An environment variable for the command, written `NAME=TEMPLATE`; `{url}` and `{api_key}` are filled in.
 
     Raises SettingError.
     """
@@ -46,180 +59,208 @@ class Variable:
             raise SettingError(f"bad value {written[:80]!r} for --env: known in braces are {{url}} and {{api_key}}")
 
     def filled(self, url: str, api_key: str) -> str:
-        """The variable's value."""
+        """The value of the variable."""
         return self.text.replace("{url}", url).replace("{api_key}", api_key)
 
 
 def run(
     settings: Settings,
+    flags: Mapping[str, Any],
     command: Sequence[str],
     variables: Sequence[Variable],
-    terminal: Callable[[], Terminal],
+    open_log: Callable[[], Log],
     *,
     log: bool,
 ) -> int:
-    """The exit code of the command, 128 + N where signal N killed it.
+    """Returns the exit code of the command, or 128 + N if signal N killed it.
 
-    terminal: makes one, once it is safe to start a thread. log: whether requests are shown as they come.
-    Raises SettingError where the server cannot start.
+    settings: made from `flags`, the environment and the settings file. flags: as typed, by name; the server reads
+    them again. log: whether the server shows requests while the command runs. Raises SettingError if the server does
+    not start in time.
     """
-    numbers = [getattr(signal, name) for name in PASSED_ON]
-    # one that is ignored, as by nohup, stays so for the command too
-    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    with _blocked({*numbers, signal.SIGCHLD}) as mask:
-        child = _Child(command, mask)
-        try:
-            return _serve(settings, variables, terminal(), log, child, numbers)
-        finally:
-            child.close()
-
-
-@contextlib.contextmanager
-def _blocked(numbers: set[int]) -> Iterator[set[int]]:
-    """Keeps signals until they are asked for, in the threads that are started meanwhile too; gives the former mask."""
-    former = signal.signal(signal.SIGCHLD, lambda *_: None)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
-    try:
-        yield {int(number) for number in mask}
-    finally:
-        # what came after the end of the command was for the command
-        for number in signal.sigpending() & numbers:
-            signal.sigwait({number})
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        signal.signal(signal.SIGCHLD, former)
-
-
-def _serve(
-    settings: Settings,
-    variables: Sequence[Variable],
-    terminal: Terminal,
-    log: bool,
-    child: "_Child",
-    numbers: Sequence[int],
-) -> int:
-    # the heaviest import; it starts no thread, but might one day
-    from sora_mock.server import MockServer, allow_many_files, fill_standard_files
-
     fill_standard_files()
-    allow_many_files()
     seed = randomness.new_seed() if settings.seed is None else settings.seed
-    api_key = ids.run_key(seed)
-    keys = None if settings.keys is None else (*settings.keys, api_key)
-    server = MockServer(msgspec.structs.replace(settings, seed=seed, keys=keys))
-    code, failure = BROKEN, None
-    # not the journals: a test suite may reset them
-    recent: deque[Record] = deque(maxlen=SHOWN)
-
-    def seen(record: Record) -> None:
-        recent.append(record)
-        if log:
-            terminal.request(record)
-
+    server = _start_server({**flags, "seed": str(seed), **({} if log else {"quiet": True})})
+    if server is None:
+        return EXIT_NOT_STARTED
+    # a server with `keys` accepts no other key
+    api_key = settings.keys[0] if settings.keys else ids.run_key(seed)
+    own = {each.name: each.filled(server.url, api_key) for each in variables}
     try:
-        with server:
-            terminal.watch(server.app.emulator, requests=log)
-            server.app.emulator.on_request = seen
-            own = {each.name: each.filled(server.url, api_key) for each in variables}
-            child.start(_told(server.url, api_key, settings.control_token) | own)
-            code = child.wait(numbers)
-    except SettingError:
-        raise
-    except Exception as problem:
-        failure = f"the server died: {type(problem).__name__}: {problem}"
-        code = code or BROKEN
-    if failure is not None:
-        terminal.tell(failure)
-    elif code and child.started and not settings.quiet:
-        _report(terminal, recent, code, seed, settings.seed is None)
-    terminal.close()
-    return code
+        code, is_started = _run_command(command, {**os.environ, **_environment(server, api_key), **own})
+        death = server.fate()
+        wants_report = code != 0 and is_started and death is None and not settings.quiet
+        requests = _last_requests(server) if wants_report else []
+    finally:
+        # before the report: the server's own log comes first
+        server.stop()
+    if server.process.returncode not in (0, -signal.SIGTERM):
+        # a server that the command has killed may still be ending when the command ends
+        death = server.fate()
+    output = open_log()
+    if death is not None:
+        output.message(death)
+    elif wants_report:
+        _report(output, requests, code, seed, repeat=settings.seed is None)
+    output.close()
+    return EXIT_SERVER_DIED if death is not None and code == 0 else code
 
 
-def _told(url: str, api_key: str, token: str | None) -> dict[str, str]:
-    origins = dict.fromkeys(("SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"), url)
-    secrets = {"EVOLINK_API_KEY": api_key, **({} if token is None else {"SORA_MOCK_CONTROL_TOKEN": token})}
-    return origins | secrets
+def _start_server(flags: Mapping[str, Any]) -> ServerProcess | None:
+    """None if the server has printed why it cannot start. Raises SettingError if it does not start in time."""
+    try:
+        return ServerProcess(_written(flags), Path.cwd(), captures_errors=False)
+    except StartError as problem:
+        if str(problem):
+            raise SettingError(f"the server did not start: {problem}") from None
+        return None
 
 
-def _report(terminal: Terminal, recent: Sequence[Record], code: int, seed: int, drawn: bool) -> None:
-    """What a person needs first when the command has failed."""
+def _written(flags: Mapping[str, Any]) -> list[str]:
+    """Flags as they are typed. A value is a text, a list of them, or True for a switch."""
+    typed = []
+    for name, value in flags.items():
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            typed.append(f"--{name}" if each is True else f"--{name}={each}")
+    return typed
+
+
+def _environment(server: ServerProcess, api_key: str) -> dict[str, str]:
+    origins = dict.fromkeys(("SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"), server.url)
+    token = {} if server.token is None else {"SORA_MOCK_CONTROL_TOKEN": server.token}
+    return {**origins, "EVOLINK_API_KEY": api_key, **token}
+
+
+def _run_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
+    """Runs the command; its exit code, and whether it was started at all."""
+    try:
+        command = Command(arguments, environment)
+    except OSError as problem:
+        is_missing = not arguments[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
+        complain(f"cannot run {arguments[0]!r}: {'command not found' if is_missing else problem.strerror}")
+        return EXIT_NOT_FOUND if is_missing else EXIT_NOT_EXECUTABLE, False
+    code = command.wait()
+    command.end_group()
+    return code, True
+
+
+# --- the report ---
+
+
+def _last_requests(server: ServerProcess) -> list[Mapping[str, Any]] | str:
+    """The last records of the server's journals, newest first, or why they are not available."""
+    try:
+        status, body = Client(server.url, token=server.token).call("GET", f"/requests?limit={MAX_REQUESTS_SHOWN}")
+    except Unreachable as problem:
+        return str(problem)
+    if status != 200:
+        return str(body["error"]["message"])
+    requests: list[Mapping[str, Any]] = body["requests"]
+    return requests
+
+
+def _report(output: Log, requests: Sequence[Mapping[str, Any]] | str, code: int, seed: int, *, repeat: bool) -> None:
+    """What a person needs first when the command has failed.
+
+    requests: newest first, or why they are not available. repeat: whether to name the seed, which was chosen at random.
+    """
     name = {128 + number: f" ({number.name})" for number in signal.Signals}.get(code, "")
     ended = f"the command ended with {code}{name}"
-    if not recent:
-        terminal.tell(f"{ended}; no request has reached the server", exit_code=code, requests=0)
+    if isinstance(requests, str):
+        output.message(f"{ended}; its requests are not available: {requests}", exit_code=code)
         return
-    total = recent[-1].number
-    some = f"its requests ({total})" if total <= SHOWN else f"the last {SHOWN} of its {total} requests"
-    repeat = f" (repeat this run with --seed {seed})" if drawn else ""
-    terminal.tell(f"{ended}; {some}{repeat}:", exit_code=code, requests=total, seed=seed)
-    for record in recent:
-        terminal.request(record)
+    if not requests:
+        output.message(f"{ended}; no request is in the journal of the server", exit_code=code, requests=0)
+        return
+    total = requests[0]["number"]
+    some = f"its requests ({total})" if total == len(requests) else f"the last {len(requests)} of its {total} requests"
+    seed_text = f" (repeat this run with --seed {seed})" if repeat else ""
+    output.message(f"{ended}; {some}{seed_text}:", exit_code=code, requests=total, seed=seed)
+    for record in reversed(requests):
+        output.request(record)
 
 
-class _Child:
-    """The keeper's process, from this side.
+# --- the command and its signals ---
 
-    A fork, made before this process has threads and heavy imports: so it is small and there within a millisecond.
+
+class Command:
+    """The command as a child process that receives the signals of this process. Raises OSError if it cannot be run.
+
+    At a terminal the command stays in the foreground process group, so that it can read what is typed and gets Ctrl-C
+    from the terminal. Without a terminal it leads a process group of its own, which gets signals as a whole.
+    Signals stay blocked in this process from now on: what comes after the end of the command was for the command.
     """
 
-    def __init__(self, command: Sequence[str], mask: set[int]) -> None:
-        self.shared = _has_terminal()
-        self.started = False
-        self.channel, other = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = BROKEN
-            try:
-                self.channel.close()
-                code = keep(other, command, not self.shared, mask)
-            except BaseException:
-                sys.excepthook(*sys.exc_info())
-            finally:
-                os._exit(code)
-        other.close()
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        numbers = [getattr(signal, name) for name in PASSED_ON]
+        # a signal that is ignored, for example because of nohup, stays ignored for the command too
+        self._signals = {number for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+        # without a handler some systems drop SIGCHLD even while it is blocked
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {*self._signals, signal.SIGCHLD})
+        self._has_terminal = _has_terminal()
+        self._process = subprocess.Popen(  # noqa: S603  # to run what the user typed is the purpose
+            arguments,
+            env=environment,
+            process_group=None if self._has_terminal else 0,
+            # this process has one thread, so that a function may run between fork and exec
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, mask),
+            # files that are open for the command, as by <(...) of a shell, stay open
+            close_fds=False,
+        )
 
-    def start(self, variables: Mapping[str, str]) -> None:
-        """Lets the command begin."""
-        self._send(json.dumps(dict(variables)).encode() + b"\n")
+    def wait(self) -> int:
+        """Passes signals on until the command ends; its exit code, 128 + N if signal N killed it."""
+        while (code := self._process.poll()) is None:
+            number, is_from_terminal = _next_signal({*self._signals, signal.SIGCHLD})
+            # the terminal sends Ctrl-C to the command as well; but when it hangs up, only to the leader of the session
+            is_sent_already = self._has_terminal and is_from_terminal and number != signal.SIGHUP
+            if number != signal.SIGCHLD and not is_sent_already:
+                self._send(number)
+        return 128 - code if code < 0 else code
 
-    def wait(self, numbers: Sequence[int]) -> int:
-        """Passes signals on until the command and all it left are over; its exit code."""
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                code = os.waitstatus_to_exitcode(status)
-                with contextlib.suppress(OSError):
-                    self.started = self.channel.recv(1) == STARTED
-                return 128 - code if code < 0 else code
-            number, sent_by_terminal = self._next_signal({*numbers, signal.SIGCHLD})
-            # the terminal has sent it to the command as well, which is of the same group; but one that hangs up tells
-            # the leader of the session alone, and that may be this process
-            own = self.shared and sent_by_terminal and number != signal.SIGHUP
-            if number != signal.SIGCHLD and not own:
-                self._send(bytes([number]))
+    def end_group(self) -> None:
+        """Ends what the command left running in its process group: SIGTERM, after 2 s SIGKILL."""
+        if self._has_terminal:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not self._send(number) or self._group_ends(KILL_AFTER_SECONDS):
+                return
 
-    def _next_signal(self, numbers: set[int]) -> tuple[int, bool]:
-        if hasattr(signal, "sigwaitinfo"):
-            told = signal.sigwaitinfo(numbers)
-            return told.si_signo, told.si_code == _FROM_THE_TERMINAL
-        number = int(signal.sigwait(numbers))
-        return number, number in (signal.SIGINT, signal.SIGQUIT)
+    def _group_ends(self, seconds: float) -> bool:
+        pause = threading.Event()
+        for _ in range(round(seconds / POLL_SECONDS)):
+            # where this process is the first of a container, it is the parent of orphans
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-self._process.pid, os.WNOHANG)
+            if not self._send(0):
+                return True
+            pause.wait(POLL_SECONDS)
+        return False
 
-    def _send(self, data: bytes) -> None:
-        # the keeper may be over
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.channel.sendall(data)
+    def _send(self, number: int) -> bool:
+        """Whether there was a process that could receive the signal; 0 only asks."""
+        send = os.kill if self._has_terminal else os.killpg
+        try:
+            send(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            # it has ended, or another user owns it
+            return False
+        return True
 
-    def close(self) -> None:
-        """Whatever of it is still there ends now."""
-        self.channel.close()
-        if self.pid:
-            os.waitpid(self.pid, 0)
+
+def _next_signal(numbers: set[int]) -> tuple[int, bool]:
+    """Waits for one of these signals; its number, and whether a terminal sent it."""
+    if hasattr(signal, "sigwaitinfo"):
+        found = signal.sigwaitinfo(numbers)
+        return found.si_signo, found.si_code == _SI_KERNEL
+    # macOS does not say who sent a signal
+    number = int(signal.sigwait(numbers))
+    return number, number in (signal.SIGINT, signal.SIGQUIT)
 
 
 def _has_terminal() -> bool:
-    """Whether a terminal sends its signals to this process, and so to the processes of its group."""
+    """Whether this process has a controlling terminal, which sends signals to its foreground process group."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:

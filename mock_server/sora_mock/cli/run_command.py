@@ -8,7 +8,7 @@ import click
 
 from sora_mock.cli.exit_codes import EXIT_USAGE
 from sora_mock.cli.parsing import HELP_FLAGS, Command
-from sora_mock.cli.serve import log_of
+from sora_mock.cli.serve import open_log
 from sora_mock.cli.settings_flags import load_settings, settings_flags, typed
 from sora_mock.config.settings import SettingError
 from sora_mock.runtime.console import complain
@@ -57,7 +57,7 @@ def run_command(command: Sequence[str], env: Sequence[str], **parameters: Any) -
 
         variables = [run.Variable(written) for written in env]
         log = "log-format" in flags and not settings.quiet
-        return run.run(settings, command, variables, lambda: log_of(settings), log=log)
+        return run.run(settings, flags, command, variables, lambda: open_log(settings), log=log)
     except SettingError as problem:
         complain(str(problem))
     except OSError as problem:

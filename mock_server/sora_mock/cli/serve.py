@@ -1,7 +1,6 @@
 """`sora-mock serve`: the server until SIGINT or SIGTERM."""
 
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from sora_mock.config.settings import SettingError, Settings
 from sora_mock.runtime.console import complain
 
 if TYPE_CHECKING:
-    from sora_mock.runtime.log import Terminal
+    from sora_mock.runtime.log import Log
 
 
 @click.command(
@@ -27,33 +26,32 @@ if TYPE_CHECKING:
 def serve(**parameters: Any) -> int:
     """The exit code, once the server has ended."""
     try:
-        settings = load_settings(typed(parameters))
-        # the heaviest import comes after everything that can be wrong with the settings
-        from sora_mock import server
-
-        terminal = log_of(settings)
-        watch = partial(terminal.watch, requests=not settings.quiet)
-        server.serve(settings, _announcer(settings, terminal), watch)
-        terminal.close()
+        return run_server(load_settings(typed(parameters)))
     except SettingError as problem:
         complain(str(problem))
         return EXIT_USAGE
+
+
+def run_server(settings: Settings) -> int:
+    """Runs a server until SIGINT or SIGTERM; the exit code. Raises SettingError."""
+    # the heaviest import comes after everything that can be wrong with the settings
+    from sora_mock import server
+
+    log = open_log(settings)
+    server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
+    log.close()
     return EXIT_OK
 
 
-def log_of(settings: Settings) -> "Terminal":
+def open_log(settings: Settings) -> "Log":
     """The log on standard error."""
     # the other commands have no log
-    from sora_mock.runtime.log import Terminal, wants_colour
+    from sora_mock.runtime.log import standard_error_log
 
-    as_json = settings.log_format == "json"
-    if sys.stderr is None:
-        return Terminal(None, as_json=as_json)
-    colour = wants_colour(os.environ, sys.stderr.isatty())
-    return Terminal(sys.stderr.fileno(), as_json=as_json, colour=colour)
+    return standard_error_log(os.environ, as_json=settings.log_format == "json")
 
 
-def _announcer(settings: Settings, terminal: "Terminal") -> Callable[[str, int], None]:
+def _announcer(settings: Settings, log: "Log") -> Callable[[str, int], None]:
     """Prints the ready line, the only one on standard output, and before it hints on standard error."""
 
     def announce(url: str, seed: int) -> None:
@@ -61,9 +59,9 @@ def _announcer(settings: Settings, terminal: "Terminal") -> Callable[[str, int],
         from sora_mock.control.access import is_loopback
 
         if settings.control_token is None and not is_loopback(settings.host):
-            terminal.tell("the control API is closed: beyond loopback it needs --control-token")
+            log.message("the control API is closed: beyond loopback it needs --control-token")
         if settings.seed is None and not settings.quiet:
-            terminal.tell(f"seed {seed} (repeat this run with --seed {seed})", seed=seed)
+            log.message(f"seed {seed} (repeat this run with --seed {seed})", seed=seed)
         as_json = settings.log_format == "json"
         try:
             print(f'{{"event":"ready","url":"{url}"}}' if as_json else f"sora-mock ready on {url}", flush=True)

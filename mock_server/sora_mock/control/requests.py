@@ -12,6 +12,7 @@ from sora_mock.control.errors import json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, service_of
 from sora_mock.domain.exchange import JSON, Exchange
 from sora_mock.domain.text import redacted
+from sora_mock.runtime.clock import real_now, stopwatch
 from sora_mock.storage.journal import MAX_BODY_BYTES
 
 _ESCAPED: Final = re.compile(r"\\u00([0-7][0-9a-fA-F])")
@@ -47,6 +48,8 @@ def view(exchange: Exchange) -> Fields:
         "request": _body(exchange.body or b""),
         "response": None if exchange.media_type is not JSON else _body(exchange.response_body[:MAX_BODY_BYTES]),
         "seconds": round(exchange.duration, 6),
+        "received_at": real_now() - (stopwatch() - exchange.started),
+        "frozen": exchange.is_frozen,
         "hint": exchange.hint,
     }
 

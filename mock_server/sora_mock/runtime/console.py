@@ -1,4 +1,4 @@
-"""Lines on standard error for the person who typed the command: one each, whatever becomes of their reader."""
+"""One-line messages on standard error that never wait for their reader, and standard files that are closed."""
 
 import io
 import os
@@ -8,22 +8,32 @@ from typing import Final
 
 from sora_mock.domain.text import visible
 
-PATIENCE: Final = 0.5
-"""Real seconds that a reader who is behind gets before a line is given up."""
+MAX_WAIT_SECONDS: Final = 0.5
+"""Real seconds that a slow reader gets before the message is dropped."""
 
 
 def complain(message: str, program: str = "sora-mock") -> None:
-    """Says what was wrong. That nobody reads it changes nothing: the exit code still tells."""
+    """Prints what is wrong as one line. If nobody can read it, the exit code still says it: nothing is raised."""
     if sys.stderr is None:
         return
     line = f"{program}: {visible(message)}\n"
     try:
         descriptor = sys.stderr.fileno()
-        # a full pipe would hold us for as long as its reader likes; Windows can ask this of sockets alone
-        if sys.platform == "win32" or select.select([], [descriptor], [], PATIENCE)[1]:
+        # a write to a full pipe waits for the reader without limit; on Windows `select` knows sockets only
+        if sys.platform == "win32" or select.select([], [descriptor], [], MAX_WAIT_SECONDS)[1]:
             os.write(descriptor, line.encode("utf-8", "backslashreplace"))
     except (AttributeError, io.UnsupportedOperation):
-        # what stands for it is no file
+        # a program has replaced standard error by an object that is no file
         sys.stderr.write(line)
     except (OSError, ValueError):
         return
+
+
+def fill_standard_files() -> None:
+    """Opens the null device for each standard file that is closed.
+
+    Otherwise a pipe or socket of ours gets its number; libuv aborts if that happens to one of its own.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)

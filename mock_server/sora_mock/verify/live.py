@@ -21,7 +21,7 @@ class NoGuard(Exception):
 def guarded(arguments: Sequence[str]) -> Iterator[str]:
     """The address of a guard of our own, `sora-mock guard` with these flags, ended afterwards. Raises NoGuard."""
     # it ends when its standard input does, so also when we are killed; a Ctrl-C is for us alone
-    command = [sys.executable, "-P", "-m", "sora_mock.process", "guard", *arguments]
+    command = [sys.executable, "-P", "-m", "sora_mock.cli.child", "guard", *arguments]
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -1,6 +1,7 @@
-"""What `serve` shows on standard error: a line for each request and callback attempt, at nobody's cost."""
+"""The log on standard error: a line for each request and callback attempt; a bad reader costs no request."""
 
 import json
+import logging
 import os
 import pty
 import re
@@ -8,15 +9,23 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from sora_mock.app import create_app
-from sora_mock.config.settings import Settings
-from sora_mock.runtime.log import MOST_WAITING, Terminal, wants_colour
-from tests.cli.processes import COMMAND, DEADLINE, Running, environment, serving
+from sora_mock.domain.delivery import Attempt, Delivery
+from sora_mock.domain.events import AttemptMade, BugFound
+from sora_mock.domain.exchange import Exchange
+from sora_mock.runtime.clock import stopwatch
+from sora_mock.runtime.events import EventBus
+from sora_mock.runtime.log import MAX_QUEUED_BYTES, Log
+from sora_mock.runtime.log_format import wants_colour
+from tests.test_cli import COMMAND, DEADLINE, Running, environment, serving
 
 SERVE = ("serve", "--port", "0", "--seed", "1", "--frozen-clock")
 KEY = "sk-secret-key"
@@ -54,17 +63,37 @@ def objects_of(running: Running) -> list[dict[str, Any]]:
 # --- requests ---
 
 
-def test_a_creation_is_a_line_with_moment_status_duration_path_scenario_and_task(tmp_path: Path) -> None:
+def test_a_create_request_is_a_line_with_time_status_duration_path_scenario_and_task(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE) as running:
         order(running, prompt="A cat [[mock:failed]]")
         [line] = lines_of(running)
     shape = (
-        r"\d\d:\d\d:\d\d\.\d{3}  200  +\d+\.\d\d ms  POST   /v1/videos/generations  failed  task-unified-\d{10}-\w{8}"
+        r"\d\d:\d\d:\d\d\.\d{3}  200  +\d+\.\d\d ms  POST   /v1/videos/generations  "
+        r"scenario=failed  task-unified-\d{10}-\w{8}  clock=frozen"
     )
     assert re.fullmatch(shape, line)
 
 
-def test_a_refusal_says_why(tmp_path: Path) -> None:
+def test_the_time_of_a_line_is_real_time_whatever_the_clock_of_the_account_shows(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    with serving(tmp_path, *SERVE, "--log-format", "json") as running:
+        assert ask(running, "/__mock/clock/advance", {"seconds": 86_400}) == 200
+        order(running)
+        [created] = objects_of(running)
+    after = datetime.now(UTC)
+    time = datetime.fromisoformat(created["time"])
+    assert before - timedelta(seconds=1) <= time <= after + timedelta(seconds=1)
+    assert created["at"] - time.timestamp() > 86_000
+
+
+def test_a_running_clock_is_not_marked(tmp_path: Path) -> None:
+    with serving(tmp_path, "--port", "0", "--seed", "1") as running:
+        order(running)
+        [line] = lines_of(running)
+    assert "clock=" not in line
+
+
+def test_a_rejected_request_shows_the_reason(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE) as running:
         order(running, duration=11)
         [line] = lines_of(running)
@@ -79,13 +108,16 @@ def test_a_request_as_an_object(tmp_path: Path) -> None:
     assert created.pop("duration_ms") > 0
     assert created.pop("task").startswith("task-unified-")
     assert created.pop("at") == pytest.approx(now, abs=1e-5)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", created.pop("time"))
     assert created == {
         "event": "request",
         "method": "POST",
         "path": "/v1/videos/generations",
         "status": 200,
         "scenario": "completed",
+        "frozen": True,
         "error": None,
+        "hint": None,
     }
 
 
@@ -96,22 +128,22 @@ def test_a_connection_that_is_reset_has_no_status(tmp_path: Path) -> None:
     assert (reset["status"], reset["scenario"]) == (None, "connection_reset")
 
 
-def test_what_is_no_http_is_a_line_too(tmp_path: Path) -> None:
+def test_malformed_http_is_a_line_too(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE) as running:
         with running.connect(b"\x16\x03\x01 a greeting of TLS\r\n\r\n") as connection:
             assert connection.recv(12) == b"HTTP/1.1 400"
         [line] = lines_of(running)
-    assert re.search(r"  400  .*  -      -  The request is not valid HTTP$", line)
+    assert re.search(r"  400  .*  -      -  .*The request is not valid HTTP$", line)
 
 
-def test_an_answer_that_is_held_back_counts_with_the_time_it_took(tmp_path: Path) -> None:
+def test_the_duration_includes_the_latency_of_a_scenario(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE, "--log-format", "json") as running:
         assert ask(running, "/v1/credits", **{"X-Mock-Scenario": "slow_headers latency=0.1"}) == 200
         [slow] = objects_of(running)
     assert 100 <= slow["duration_ms"] < 1000 * DEADLINE
 
 
-def test_control_calls_are_not_shown(tmp_path: Path) -> None:
+def test_requests_to_the_control_api_are_not_shown(tmp_path: Path) -> None:
     with serving(tmp_path, *SERVE) as running:
         running.get("/__mock/clock")
         assert ask(running, "/__mock/clock/advance", {"seconds": 1}) == 200
@@ -168,7 +200,7 @@ def test_an_attempt_for_people(tmp_path: Path) -> None:
     assert re.fullmatch(shape, line)
 
 
-# --- whether, and how ---
+# --- settings and colours ---
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -232,10 +264,10 @@ def test_a_terminal_gets_colours_unless_they_are_unwanted(
         os.close(theirs)
 
 
-# --- a reader that is no good ---
+# --- readers that are slow, gone or full ---
 
 
-def test_a_reader_that_is_stuck_holds_up_neither_answers_nor_the_end(tmp_path: Path) -> None:
+def test_a_reader_that_is_stuck_delays_neither_responses_nor_the_end_of_the_server(tmp_path: Path) -> None:
     # a pipe holds 64 KiB, these lines more
     with serving(tmp_path, *SERVE) as running:
         for _ in range(400):
@@ -253,68 +285,155 @@ def test_a_reader_that_leaves_changes_nothing(tmp_path: Path) -> None:
         assert running.stop()[0] == 0
 
 
+@contextmanager
+def logging_to(descriptor: int | None, *, as_json: bool = False, colour: bool = False) -> Iterator[Log]:
+    """A log that closes at the end, when its reader can take what is still queued."""
+    log = Log(descriptor, as_json=as_json, colour=colour)
+    try:
+        yield log
+    finally:
+        log.close(DEADLINE)
+
+
+def written(*events: Any, requests: bool = True, colour: bool = False) -> str:
+    """What the log writes about events that are published on a bus."""
+    reader, writer = os.pipe()
+    bus = EventBus()
+    with logging_to(writer, colour=colour) as log:
+        log.watch(bus, requests=requests)
+        for event in events:
+            bus.publish(event)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        return lines.read()
+
+
 def test_a_file_that_does_not_wait_gets_every_line() -> None:
     reader, writer = os.pipe()
-    # as a program of Node's leaves it that shares it
+    # as a program of Node's leaves a file that it shares
     os.set_blocking(writer, False)
-    terminal = Terminal(writer)
-    for number in range(3000):
-        terminal.tell(f"{number} " + "x" * 100)
-    with os.fdopen(reader) as lines:
-        assert [int(lines.readline().split()[1]) for _ in range(3000)] == list(range(3000))
-        terminal.close()
+    with logging_to(writer) as log:
+        for number in range(3000):
+            log.message(f"{number} " + "x" * 100)
+        with os.fdopen(reader) as lines:
+            assert [int(lines.readline().split()[1]) for _ in range(3000)] == list(range(3000))
     os.close(writer)
 
 
 def test_lines_that_a_full_disk_did_not_take_are_counted_and_the_next_ones_written() -> None:
     descriptor = os.open("/dev/full", os.O_WRONLY)
-    terminal = Terminal(descriptor)
-    terminal.tell("lost")
-    assert any(terminal._dropped for _ in range(10**8))
-    # that it was dropped is tried to be told, and is no line of its own
-    terminal.tell("lost too")
-    assert any(terminal._dropped == 2 for _ in range(10**8))
-    reader, writer = os.pipe()
-    os.dup2(writer, descriptor)
-    terminal.tell("kept")
-    with os.fdopen(reader) as lines:
-        assert lines.readline() == "sora-mock: kept\n"
-        assert lines.readline().startswith("sora-mock: 2 lines were dropped")
-        terminal.close()
+    with logging_to(descriptor) as log:
+        log.message("lost")
+        assert any(log.dropped for _ in range(10**8))
+        # the report that a line was dropped is lost too, and is no line of its own
+        log.message("lost too")
+        assert any(log.dropped == 2 for _ in range(10**8))
+        reader, writer = os.pipe()
+        os.dup2(writer, descriptor)
+        log.message("kept")
+        with os.fdopen(reader) as lines:
+            assert lines.readline() == "sora-mock: kept\n"
+            assert lines.readline().startswith("sora-mock: 2 lines were dropped")
     os.close(writer)
     os.close(descriptor)
 
 
-def test_lines_beyond_the_bound_are_dropped_counted_and_told() -> None:
+def test_lines_beyond_the_bound_are_dropped_counted_and_reported() -> None:
     reader, writer = os.pipe()
-    terminal = Terminal(writer, as_json=True)
-    number = 30
-    for _ in range(number):
-        terminal.tell("x" * (MOST_WAITING // 10))
-    with os.fdopen(reader, "rb") as lines:
-        kept = 0
-        while (line := json.loads(lines.readline()))["event"] != "dropped":
-            kept += 1
-        assert 0 < line["lines"] == number - kept
-        terminal.tell("the end")
-        assert json.loads(lines.readline())["text"] == "the end"
-        terminal.close()
+    with logging_to(writer, as_json=True) as log:
+        number = 30
+        for _ in range(number):
+            log.message("x" * (MAX_QUEUED_BYTES // 10))
+        with os.fdopen(reader, "rb") as lines:
+            kept = 0
+            while (line := json.loads(lines.readline()))["event"] != "dropped":
+                kept += 1
+            assert 0 < line["lines"] == number - kept
+            log.message("the end")
+            assert json.loads(lines.readline())["text"] == "the end"
+    os.close(writer)
+
+
+def test_bytes_that_are_being_written_count_until_the_reader_has_them() -> None:
+    reader, writer = os.pipe()
+    with logging_to(writer) as log:
+        # the pipe holds less than the first of them
+        for _ in range(2):
+            log.message("x" * (MAX_QUEUED_BYTES // 2 - 2_000))
+        assert log.dropped == 0
+        log.message("x" * 4_000)
+        assert log.dropped == 1
+        with os.fdopen(reader) as lines:
+            assert [len(lines.readline()) > 4_000 for _ in range(2)] == [True, True]
+            assert "1 lines were dropped" in lines.readline()
+    os.close(writer)
+
+
+def test_closing_waits_for_a_reader_that_is_stuck_no_longer_than_its_limit() -> None:
+    reader, writer = os.pipe()
+    log = Log(writer)
+    log.message("x" * 1_000_000)
+    began = stopwatch()
+    log.close(0.05)
+    assert stopwatch() - began < 5
+    os.close(reader)
+    os.close(writer)
+
+
+def test_after_its_reader_has_left_the_log_keeps_and_counts_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = Log(writer)
+    log.message("unread")
+    # the listener ends when its write fails
+    log.close(DEADLINE)
+    log.message("x" * 2 * MAX_QUEUED_BYTES)
+    assert log.dropped == 0
     os.close(writer)
 
 
 def test_without_standard_error_nothing_is_kept() -> None:
-    terminal = Terminal(None)
-    terminal.tell("x")
-    terminal.close()
+    with logging_to(None) as log:
+        log.message("x" * 2 * MAX_QUEUED_BYTES)
+        assert log.dropped == 0
 
 
-def test_a_bug_is_told_whatever_else_is_shown() -> None:
-    reader, writer = os.pipe()
-    terminal, emulator = Terminal(writer), create_app(Settings(seed=1)).emulator
-    terminal.watch(emulator, requests=False)
-    emulator.on_bug(f"Traceback\n  {ESCAPE}[31mKeyError")
-    terminal.close(DEADLINE)
-    os.close(writer)
-    with os.fdopen(reader) as lines:
-        assert lines.read() == "sora-mock: Traceback\n  \\x1b[31mKeyError\n"
-    assert emulator.on_request is None
+def test_loggers_of_the_user_get_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    assert written(BugFound("KeyError")) == "sora-mock: KeyError\n"
+    assert (root.level, root.handlers, caplog.records) == (level, handlers, [])
+
+
+# --- events ---
+
+CREATED = Exchange("POST", "/v1/videos/generations", {}, scenario="completed", status=200, duration=0.25)
+
+
+def test_a_bug_is_shown_even_where_requests_are_not() -> None:
+    bug = BugFound(f"Traceback\n  {ESCAPE}[31mKeyError")
+    assert written(CREATED, bug, requests=False) == "sora-mock: Traceback\n  \\x1b[31mKeyError\n"
+
+
+def test_requests_and_attempts_are_shown_in_the_order_of_their_events() -> None:
+    attempt = Attempt(1, 0.0, 0.0, None, "refused: no listener", 0.5)
+    made = AttemptMade(Delivery("dlv-1", "task-1", "http://hooks.example.com/x", 0.0, attempts=(attempt,)), attempt)
+    first, second, third = written(CREATED, made, CREATED).splitlines()
+    assert first.endswith("  200    250.00 ms  POST   /v1/videos/generations  scenario=completed")
+    assert second.endswith("  ---     0.500 s   callback dlv-1 attempt 1 to hooks.example.com  refused: no listener")
+    assert third[13:] == first[13:]
+
+
+def test_a_hint_ends_the_line() -> None:
+    exchange = structs.replace(CREATED, status=401, scenario=None, is_frozen=True, hint="keys begin with sk-")
+    [line] = written(exchange).splitlines()
+    assert line.endswith("/v1/videos/generations  clock=frozen  hint: keys begin with sk-")
+
+
+def test_colours_change_no_character_of_a_line() -> None:
+    exchange = structs.replace(
+        CREATED, status=500, is_frozen=True, hint="x", response_body=b'{"error":{"message":"m"}}'
+    )
+    plain, coloured = written(exchange), written(exchange, colour=True)
+    assert coloured.count(ESCAPE) == 2 * 7
+    assert re.sub(r"\x1b\[\d+m", "", coloured)[13:] == plain[13:]
