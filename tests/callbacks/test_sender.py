@@ -20,7 +20,7 @@ from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
 from tests.conftest import Api
-from tests.delivery.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
+from tests.callbacks.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
 
 HERE: list[Address] = [ip_address("127.0.0.1")]
 
