@@ -362,7 +362,7 @@ def test_nothing_of_it_is_imported_before_the_first_callback() -> None:
 
     script = (
         "import sys\nfrom sora_mock.app import create_app\ncreate_app()\n"
-        "late = ('h11', 'sora_mock.callbacks.sender', 'sora_mock.callbacks.scheduler')\n"
+        "late = ('h11', 'sora_mock.callbacks.sender', 'sora_mock.callbacks.resolver')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
