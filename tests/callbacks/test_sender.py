@@ -19,8 +19,8 @@ from sora_mock.config.settings import SettingError, load
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
-from tests.conftest import Api
 from tests.callbacks.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
+from tests.conftest import Api
 
 HERE: list[Address] = [ip_address("127.0.0.1")]
 

@@ -120,7 +120,9 @@ def test_a_request_that_needs_no_hint_has_none(own: httpx.Client) -> None:
 def test_a_mistake_that_is_easy_to_mend_has_a_hint(
     own: httpx.Client, method: str, path: str, key: str, body: Any, status: int, hint: str | None
 ) -> None:
-    response = own.request(method, path, headers={"Authorization": key}, content=None if body is None else json.dumps(body))
+    response = own.request(
+        method, path, headers={"Authorization": key}, content=None if body is None else json.dumps(body)
+    )
     assert response.status_code == status
     shown = listed(own)[0]["hint"]
     assert shown is None if hint is None else shown.startswith(hint)

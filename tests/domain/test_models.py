@@ -74,7 +74,7 @@ def test_a_wrong_key_is_named(key: str, value: Any, said: str) -> None:
 
 
 def test_an_error_names_the_model() -> None:
-    with pytest.raises(ValueError, match="^model broken: "):
+    with pytest.raises(ValueError, match=r"^model broken: "):
         read_models({"small": TABLE, "broken": without("kind")})
 
 

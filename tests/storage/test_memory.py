@@ -5,6 +5,7 @@ from math import inf
 import pytest
 
 from sora_mock.domain.clock import Clock
+from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.ledger import Ledger
 from sora_mock.domain.models import DEFAULT_MODEL, read_models
@@ -215,7 +216,12 @@ def test_exchanges_are_numbered_over_all_journals_also_after_everything_was_forg
 
 def test_an_operation_that_raises_keeps_what_it_has_written(storage: MemoryStorage) -> None:
     facts = facts_of("sk-a", AccountDefaults(CLOCK, 1, None))
-    with pytest.raises(ValueError, match="rejected"), storage.account("sk-a") as account:
-        account.facts = facts
-        raise ValueError("rejected")
+
+    def operation() -> None:
+        with storage.account("sk-a") as account:
+            account.facts = facts
+            raise ApiError(402)
+
+    with pytest.raises(ApiError):
+        operation()
     assert storage.account("sk-a").facts is facts

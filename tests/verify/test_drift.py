@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sora_mock.api.faults import EXTENSION
 from sora_mock.app import create_app
 from sora_mock.cli.commands import main
 from sora_mock.client.http import Client
+from sora_mock.domain.fault import TRANSPORT
 from sora_mock.server import MockServer
 from tests.verify.live import CREATE, ORDER, REAL, created, guarding
 
@@ -182,7 +182,7 @@ def test_a_mock_that_dies_during_the_replay_is_5(
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             self.left -= not scope["path"].startswith("/__mock")
             if self.left <= 0:
-                scope["extensions"][EXTENSION].abort()
+                scope["extensions"][TRANSPORT].abort()
                 return
             await self.app(scope, receive, send)
 
