@@ -13,11 +13,14 @@ import time
 from multiprocessing.connection import Connection
 from typing import cast
 
-from sora_mock.app import App, create_app
+from sora_mock.app import create_app
 from sora_mock.callbacks.sender import Sender
 from sora_mock.config.settings import Settings
-from sora_mock.service.calls import Call
+from sora_mock.domain.exchange import Exchange
+from sora_mock.service import clocks, videos
+from sora_mock.service.context import Service
 
+KEY = "sk-bench"
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
 HEAD = (
     b"POST /hook HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -58,40 +61,44 @@ def receive(ports: Connection) -> None:
     uvloop.run(run())
 
 
-def new_app(good: int, bad: int) -> App:
+def new_service(good: int, bad: int) -> Service:
+    """The service of an application, whose scheduler makes the callbacks."""
     allowed = (f"http://127.0.0.1:{good}", f"http://127.0.0.1:{bad}")
-    return create_app(Settings(credits=None, generation_time=(1.0, 1.0), allow_callback=allowed, frozen_clock=False))
+    app = create_app(Settings(credits=None, generation_time=(1.0, 1.0), allow_callback=allowed, frozen_clock=False))
+    service: Service = app.state.service
+    return service
 
 
-def create(app: App, url: str) -> None:
+def create(service: Service, url: str) -> None:
     body = b'{"model":"sora-2-beta-max","prompt":"A cat playing piano","callback_url":"%s"}' % url.encode()
-    answer = app.service.answer(Call("POST", "/v1/videos/generations", {b"authorization": b"Bearer sk-bench"}, body))
-    assert answer.status == 200, answer.body
+    headers = {b"authorization": f"Bearer {KEY}".encode()}
+    response = videos.create(service, Exchange("POST", "/v1/videos/generations", headers, body))
+    assert response.status == 200, response.body
 
 
 async def mock(good: int, bad: int, number: int, hanging: int) -> tuple[float, float]:
     """Deliveries a second of processor time, and the 99th percentile of seconds late, all tasks ending together."""
-    app = new_app(good, bad)
-    account = app.emulator.account("sk-bench")
-    account.clock = account.clock.changed(app.emulator.real_now(), speed=None, frozen=True, per_request=None)
+    service = new_service(good, bad)
+    account = service.storage.account(KEY)
+    clocks.change(service, KEY, speed=None, frozen=True, per_request=None)
     for n in range(number):
-        create(app, f"http://127.0.0.1:{bad if n < hanging else good}/hook")
-    account.clock = account.clock.changed(app.emulator.real_now(), speed=None, frozen=False, per_request=None)
-    app.worker.wake(account)
+        create(service, f"http://127.0.0.1:{bad if n < hanging else good}/hook")
+    ended_at = next(iter(account.deliveries)).first_at
+    clocks.change(service, KEY, speed=None, frozen=False, per_request=None)
     pause = asyncio.Event()
     cpu = 0.0
-    while sum(bool(each.attempts) for each in account.deliveries.values()) < number - hanging:
-        if account.clock.at(app.emulator.real_now()) < account.deliveries[next(iter(account.deliveries))].first_at:
+    while sum(bool(each.attempts) for each in account.deliveries) < number - hanging:
+        if service.now(account) < ended_at:
             cpu = time.process_time()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(pause.wait(), 0.005)
     spent = time.process_time() - cpu
-    done = [each for each in account.deliveries.values() if each.attempts and each.attempts[0].status == 204]
+    done = [each for each in account.deliveries if each.attempts and each.attempts[0].status == 204]
     assert len(done) == number - hanging, len(done)
     late = sorted(each.attempts[0].at - each.first_at for each in done)
     ended = sorted(each.attempts[0].ended_at - each.first_at for each in done)
     if hanging:
-        print(f"  answers: 99 % within {ended[len(ended) * 99 // 100]:.3f} s of the due moment")
+        print(f"  answers: 99 % within {ended[len(ended) * 99 // 100]:.3f} s of the due time")
     return (number - hanging) / spent, late[len(late) * 99 // 100]
 
 

@@ -1,4 +1,4 @@
-"""What a finished task costs in memory, and whether creating and polling slow down with the number of tasks."""
+"""The memory that a finished task takes, and whether create requests and polls slow down with the number of tasks."""
 
 import argparse
 import gc
@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sora_mock.api.endpoint import origin
-from sora_mock.app import built_in_scenarios
+from sora_mock.api.journal import origin
 from sora_mock.config.settings import Settings
-from sora_mock.domain.contract import Contract
-from sora_mock.runtime import package_data as data
-from sora_mock.service.calls import Call
-from sora_mock.service.emulator import Emulator
-from sora_mock.storage.memory import Store
+from sora_mock.domain.exchange import Exchange
+from sora_mock.service import control, credits, tasks, videos
+from sora_mock.service.composition import build_service
+from sora_mock.service.context import Service
 
 FEW = 100
 TARGET = 700
@@ -30,7 +28,7 @@ HEADERS = {
 
 
 class Time:
-    """A clock that stands still until it is moved."""
+    """The real time, which only the benchmark changes."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -39,28 +37,23 @@ class Time:
         return self.now
 
 
-def new_emulator(now: Time) -> Emulator:
-    settings = Settings(credits=None, seed=1)
-    return Emulator(settings, Contract(data.contract_document()), built_in_scenarios(), Store(), real_now=now)
-
-
-def new_call(method: str, path: str, body: bytes = b"") -> Call:
-    """A call as the web layer makes it: what each request has of its own, each call has of its own here."""
+def new_exchange(method: str, path: str, body: bytes = b"") -> Exchange:
+    """An exchange as the journal middleware makes it: with headers and a body of its own."""
     headers = dict(HEADERS)
-    return Call(method, path, headers, bytes(bytearray(body)), origin(None, None, headers))
+    return Exchange(method, path, headers, bytes(bytearray(body)), origin(None, None, headers))
 
 
-def create(emulator: Emulator, number: int) -> None:
+def create(service: Service, number: int) -> None:
     for _ in range(number):
-        emulator.create(new_call("POST", "/v1/videos/generations", ORDER))
+        videos.create(service, new_exchange("POST", "/v1/videos/generations", ORDER))
 
 
-def finish(emulator: Emulator, now: Time) -> None:
-    """Moves the time past every end; the credits of all tasks are settled by the call."""
+def finish(service: Service, now: Time) -> None:
+    """Moves the time past every end; the credits request settles the credits of all tasks."""
     now.now += 3600
-    emulator.credits(new_call("GET", "/v1/credits"))
-    (account,) = emulator.store.accounts.values()
-    assert account.ledger.reserved == 0
+    credits.show(service, new_exchange("GET", "/v1/credits"))
+    (account,) = service.storage.accounts()
+    assert account.facts.ledger.reserved == 0
 
 
 def resident() -> int:
@@ -71,15 +64,15 @@ def resident() -> int:
     return int(found[1]) * 1024
 
 
-def memory(emulator: Emulator, now: Time, number: int) -> None:
-    """Fills the emulator, and prints bytes for each task."""
+def memory(service: Service, now: Time, number: int) -> None:
+    """Creates tasks, and prints bytes for each task."""
     before, began = resident(), time.perf_counter()
-    create(emulator, number)
+    create(service, number)
     took = time.perf_counter() - began
     waiting = resident() - before
-    finish(emulator, now)
+    finish(service, now)
     finished = resident() - before
-    print(f"{number} tasks created at one moment, {took / number * 1e6:.1f} us each")
+    print(f"{number} tasks created at the same time, {took / number * 1e6:.1f} us each")
     print(f"resident bytes for each task: {waiting / number:.0f} while all wait,", end=" ")
     print(f"{finished / number:.0f} when all have finished; target at most {TARGET}")
 
@@ -90,32 +83,32 @@ def timed(operation: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def create_batch(emulator: Emulator, size: int) -> float:
-    """Seconds of one creation."""
-    calls = [new_call("POST", "/v1/videos/generations", ORDER) for _ in range(size)]
-    return timed(lambda: [emulator.create(call) for call in calls]) / size
+def create_batch(service: Service, size: int) -> float:
+    """Seconds of one create request."""
+    exchanges = [new_exchange("POST", "/v1/videos/generations", ORDER) for _ in range(size)]
+    return timed(lambda: [videos.create(service, exchange) for exchange in exchanges]) / size
 
 
-def query_batch(emulator: Emulator, ids: list[str], size: int) -> float:
+def query_batch(service: Service, ids: list[str], size: int) -> float:
     """Seconds of one poll of any of `ids`."""
-    calls = [(new_call("GET", f"/v1/tasks/{task_id}"), task_id) for task_id in random.choices(ids, k=size)]
-    return timed(lambda: [emulator.query(call, task_id) for call, task_id in calls]) / size
+    polls = [(new_exchange("GET", f"/v1/tasks/{task_id}"), task_id) for task_id in random.choices(ids, k=size)]
+    return timed(lambda: [tasks.query(service, exchange, task_id) for exchange, task_id in polls]) / size
 
 
-def growth(many: Emulator, few: Emulator, now: Time, batches: int, size: int) -> None:
+def growth(many: Service, few: Service, now: Time, batches: int, size: int) -> None:
     """Times batches on both in turn, and prints ratios."""
     small, large = [], []
-    ids = random.sample(list(many.store.tasks), min(len(many.store.tasks), 100_000))
+    ids = random.sample(list(many.storage.tasks), min(len(many.storage.tasks), 100_000))
     create(few, FEW)
     finish(few, now)
-    few_ids = list(few.store.tasks)
+    few_ids = list(few.storage.tasks)
     for _ in range(batches):
         small.append(query_batch(few, few_ids, size))
         large.append(query_batch(many, ids, size))
     show("poll", small, large)
     small, large = [], []
     for _ in range(batches):
-        few.store.clear()
+        control.reset(few, None)
         create(few, FEW)
         small.append(create_batch(few, FEW))
         large.append(create_batch(many, FEW))
@@ -134,8 +127,10 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=200)
     options = parser.parse_args()
     now = Time()
-    many, few = new_emulator(now), new_emulator(now)
-    create(many, FEW)  # what is built on first use is no task's
+    settings = Settings(credits=None, seed=1)
+    many, few = build_service(settings, now), build_service(settings, now)
+    # What is built on first use does not count for a task.
+    create(many, FEW)
     memory(many, now, options.tasks)
     growth(many, few, now, options.batches, 500)
 

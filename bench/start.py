@@ -9,7 +9,7 @@ from pathlib import Path
 
 from servers import BARE, MOCK, running
 
-TARGET = 1.4
+TARGET = 1.6
 UNWANTED = ("pytest", "hypothesis", "schemathesis", "jsonschema", "httpx", "requests", "email.mime", "difflib")
 SERVE = (*MOCK, "--port", "0", "--quiet")
 

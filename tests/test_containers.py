@@ -20,7 +20,7 @@ import yaml
 from sora_mock import Account, MockServer
 from sora_mock.config.loading import load
 from sora_mock.config.settings import FLAGS, Settings
-from tests.delivery.receiver import answers, receiver
+from tests.callbacks.receiver import answers, receiver
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test"

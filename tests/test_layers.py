@@ -170,3 +170,43 @@ def test_the_domain_does_not_touch_the_world() -> None:
             elif isinstance(node, ast.ImportFrom):
                 assert (node.module or "").split(".")[0] not in WORLD, path
         assert not re.search(r"\bdatetime\.(now|today|utcnow)\b", source), path
+
+
+STATE = {"facts", "defaults", "held"}
+"""Attributes of the storage that are replaced as a whole: facts of an account, defaults, deliveries that wait."""
+
+
+def written_state(source: str) -> list[int]:
+    """Each line that assigns or deletes an attribute of `STATE` of another object, also by `setattr`."""
+    lines = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            owner, name = node.value, node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("setattr", "delattr"):
+            owner, name = node.args[0], getattr(node.args[1], "value", "")
+        else:
+            continue
+        if name in STATE and not (isinstance(owner, ast.Name) and owner.id == "self"):
+            lines.add(node.lineno)
+    return sorted(lines)
+
+
+def test_only_the_service_writes_the_state_of_the_storage() -> None:
+    writers = {module_of(path) for path in FILES if written_state(path.read_text(encoding="utf-8"))}
+    assert {name.split(".")[0] for name in writers} == {"service"}
+
+
+def test_every_form_of_writing_is_found() -> None:
+    writes = [
+        "account.facts = 1",
+        "account.facts, other = 1, 2",
+        "account.facts += 1",
+        "service.storage.defaults: int = 1",
+        "del account.facts",
+        "for account.facts in (): pass",
+        "setattr(account, 'facts', 1)",
+        "self.account.deliveries.held = ()",
+        "find('sk-a').facts = 1",
+    ]
+    reads = ["print(account.facts)", "facts = account.facts", "account.facts.queue", "f(facts=1)", "self.facts = 1"]
+    assert written_state("\n".join([*writes, *reads])) == list(range(1, len(writes) + 1))

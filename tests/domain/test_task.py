@@ -5,25 +5,28 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sora_mock.domain.models import DEFAULT_MODEL, read_models
 from sora_mock.domain.plan import Failure, Plan
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.task import (
     Behaviour,
     Task,
-    Video,
     created_view,
     estimated_time,
     result_path,
     task_id_of,
     task_view,
 )
+from sora_mock.runtime.package_data import model_tables
 
+MODEL = read_models(model_tables())[DEFAULT_MODEL]
+ORDER = MODEL.orders[15, "9:16", False]
 COMPLETED = Scenario(name="completed", description="")
 created = st.integers(10**9, 10**10 - 1)
 
 
 def make_task(plan: Plan, task_id: str = "task-unified-1757169743-7cvnl5zw") -> Task:
-    return Task(task_id, "A" * 18, plan, Video(15, "9:16"), 86_400, "http://localhost:4010", COMPLETED)
+    return Task(task_id, "A" * 18, MODEL, plan, ORDER, MODEL.price(ORDER), "http://localhost:4010", COMPLETED)
 
 
 @given(created, st.from_regex(r"\A[a-z0-9]{8}\Z"))

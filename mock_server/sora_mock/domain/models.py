@@ -70,13 +70,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_model(name: str, table: Mapping[str, Any]) -> Model:
     """The model of a table. Raises ValueError that names the key and says what would be right."""
     try:
-        prices = {int(duration): to_units(price) for duration, price in table.get("prices", {}).items()}
-        model = msgspec.convert({**table, "name": name, "prices": prices}, Model)
-    except (ValueError, AttributeError, msgspec.ValidationError) as problem:
+        model = msgspec.convert({**table, "name": name, "prices": _read_prices(table.get("prices"))}, Model)
+        _check(model)
+    except (ValueError, msgspec.ValidationError) as problem:
         raise ValueError(f"model {name}: {problem}") from None
-    if set(model.prices) != set(model.durations):
-        expected = ", ".join(map(str, model.durations))
-        raise ValueError(f"model {name}: prices: expected one for each of the durations {expected}")
     orders = {
         (duration, ratio, watermark): VideoOrder(duration, ratio, watermark)
         for duration in model.durations
@@ -84,6 +81,27 @@ def read_model(name: str, table: Mapping[str, Any]) -> Model:
         for watermark in (False, True)
     }
     return msgspec.structs.replace(model, orders=orders)
+
+
+def _read_prices(value: Any) -> dict[int, int]:
+    try:
+        return {int(duration): to_units(price) for duration, price in value.items()}
+    except (ValueError, AttributeError) as problem:
+        reason = "" if isinstance(problem, AttributeError) else f": {problem}"
+        raise ValueError(f"prices: expected credits by duration, such as {{ 10 = 5.76 }}{reason}") from None
+
+
+def _check(model: Model) -> None:
+    """Raises ValueError for keys that do not fit together."""
+    durations, ratios = ", ".join(map(str, model.durations)), ", ".join(model.aspect_ratios)
+    if model.default_duration not in model.durations:
+        raise ValueError(f"default_duration: expected one of the durations {durations}")
+    if model.default_aspect_ratio not in model.aspect_ratios:
+        raise ValueError(f"default_aspect_ratio: expected one of the aspect_ratios {ratios}")
+    if set(model.prices) != set(model.durations):
+        raise ValueError(f"prices: expected one for each of the durations {durations}")
+    if set(model.clips) != set(model.aspect_ratios):
+        raise ValueError(f"clips: expected one for each of the aspect_ratios {ratios}")
 
 
 def read_models(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Model]:

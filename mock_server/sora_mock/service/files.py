@@ -20,13 +20,12 @@ def download(service: Service, exchange: Exchange, *, file_name: str, **folders:
     a scenario that rejects.
     """
     task = service.storage.tasks.get(task_id_of(file_name) or "")
-    named = service.selector.from_header(exchange)
     if task is None:
-        choose_effect(service, None, exchange, "file", named)
+        choose_effect(service, None, exchange, "file", service.selector.from_header(exchange))
         raise _not_found()
     with service.storage.owner(task) as account:
         now = arrive(service, account, exchange)
-        choose_effect(service, account, exchange, "file", named)
+        choose_effect(service, account, exchange, "file", service.selector.from_header(exchange))
     exchange.task_id = task.id
     if lifecycle.status(task.plan, now) != "completed" or result_path(task) != exchange.path:
         raise _not_found()

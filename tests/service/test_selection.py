@@ -215,7 +215,7 @@ def test_a_scenario_about_a_tasks_life_is_ignored_on_a_poll_and_the_journal_says
     task_id = api.new_task()
     response = api.request("GET", f"/v1/tasks/{task_id}", headers={"X-Mock-Scenario": "failed"})
     assert response.json()["status"] == "pending"
-    assert last(api)["rule"].startswith("ignored: failed does nothing to the answer of a query")
+    assert last(api)["rule"].startswith("ignored: failed does not change the response of operation query")
 
 
 def test_a_refused_creation_takes_nothing_from_the_queue(api: Api) -> None:

@@ -2,16 +2,18 @@
 
 import gc
 import json
-import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
+from sora_mock.callbacks import scheduler
 from sora_mock.runtime.clock import stopwatch
 from sora_mock.server import MockServer
-from sora_mock.storage.memory import Account
+from sora_mock.storage import memory
+from sora_mock.storage.memory import MemoryAccount
 from tests.conftest import Api
 
 HOOK = "https://inbox.sora-mock.test/hook"
@@ -437,15 +439,28 @@ def test_a_wait_sees_an_inbox_that_does_not_exist_yet(api: Api) -> None:
     assert stopwatch() - began < 10
 
 
-def test_a_forgotten_account_is_really_gone(server: MockServer, api: Api) -> None:
-    def leave() -> "weakref.ref[Account]":
-        api.freeze()
-        api.new_task(callback_url=HOOK)
-        api.advance(5)
-        account = weakref.ref(server.app.emulator.store.accounts[api.key])
-        api.control("POST", "/reset")
-        return account
-
-    left = leave()
+def accounts_in_memory(prefix: str) -> list[str]:
+    """The keys of the accounts that this process still holds, in use or forgotten."""
     gc.collect()
-    assert left() is None
+    return [each.key for each in gc.get_objects() if type(each) is MemoryAccount and each.key.startswith(prefix)]
+
+
+def test_a_forgotten_account_is_really_gone(api: Api) -> None:
+    api.freeze()
+    api.new_task(callback_url=HOOK)
+    api.advance(5)
+    assert accounts_in_memory(api.key) == [api.key]
+    api.control("POST", "/reset")
+    assert accounts_in_memory(api.key) == []
+
+
+def test_accounts_that_were_forgotten_for_new_ones_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (memory, scheduler):
+        monkeypatch.setattr(module, "MAX_ACCOUNTS", 2)
+    with MockServer(port=0, frozen_clock=True) as server, httpx.Client(base_url=server.url) as client:
+        for number in range(12):
+            account = Api(client, f"sk-piled-{number}")
+            account.new_task(callback_url=HOOK)
+            account.advance(5)
+            assert len(messages(account)) == 1
+        assert len(accounts_in_memory("sk-piled-")) <= 4

@@ -20,8 +20,8 @@ from sora_mock.config.settings import SettingError
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
+from tests.callbacks.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
 from tests.conftest import Api
-from tests.delivery.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
 
 HERE: list[Address] = [ip_address("127.0.0.1")]
 
@@ -363,7 +363,7 @@ def test_nothing_of_it_is_imported_before_the_first_callback() -> None:
 
     script = (
         "import sys\nfrom sora_mock.app import create_app\ncreate_app()\n"
-        "late = ('h11', 'sora_mock.callbacks.sender', 'sora_mock.callbacks.scheduler')\n"
+        "late = ('h11', 'sora_mock.callbacks.sender', 'sora_mock.callbacks.resolver')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

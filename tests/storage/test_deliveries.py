@@ -1,0 +1,87 @@
+"""The deliveries of one account: when the next attempt is due, and which delivery is forgotten beyond the bound."""
+
+from math import inf
+
+import msgspec
+import pytest
+
+from sora_mock.domain.delivery import Attempt, Delivery
+from sora_mock.storage import deliveries as module
+from sora_mock.storage.deliveries import Deliveries
+
+
+def delivery(id: str, first_at: float = 10.0, *statuses: int) -> Delivery:
+    attempts = tuple(
+        Attempt(number, first_at, first_at, status, None, 0.0) for number, status in enumerate(statuses, start=1)
+    )
+    return Delivery(id, f"task-{id}", "https://a.example/", first_at, attempts=attempts)
+
+
+def stored(*deliveries: Delivery) -> Deliveries:
+    kept = Deliveries()
+    for each in deliveries:
+        kept.put(each)
+        kept.schedule(each)
+    return kept
+
+
+def test_a_delivery_is_found_by_its_id_and_replaced_under_it() -> None:
+    kept = stored(delivery("a"))
+    changed = delivery("a", 20.0)
+    kept.put(changed)
+    assert kept.get("a") == changed
+    assert kept.get("b") is None
+    assert (len(kept), list(kept)) == (1, [changed])
+
+
+def test_attempts_are_due_in_the_order_of_their_times() -> None:
+    kept = stored(delivery("late", 12.0), delivery("early", 11.0), delivery("later", 13.0))
+    assert kept.next_due_at() == 11.0
+    assert [each.id for each in kept.pop_due(12.0)] == ["early", "late"]
+    assert kept.next_due_at() == 13.0
+    assert kept.pop_due(12.0) == []
+
+
+def test_a_delivery_that_never_falls_due_or_is_over_is_not_scheduled() -> None:
+    kept = Deliveries()
+    assert not kept.schedule(delivery("endless", inf))
+    assert not kept.schedule(delivery("done", 10.0, 200))
+    assert not kept.schedule(delivery("failed", 10.0, 500, 500, 500, 500))
+    assert kept.next_due_at() is None
+
+
+def test_a_delivery_that_was_scheduled_anew_is_due_once() -> None:
+    kept = stored(delivery("a", 30.0))
+    moved = delivery("a", 20.0)
+    kept.put(moved)
+    kept.schedule(moved)
+    assert kept.pop_due(20.0) == [moved]
+    assert kept.pop_due(100.0) == []
+
+
+def test_a_retry_is_due_after_its_delay() -> None:
+    kept = stored(delivery("a", 10.0, 500))
+    assert kept.next_due_at() == 11.0
+
+
+def test_beyond_the_bound_the_oldest_finished_delivery_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_DELIVERIES", 3)
+    kept = stored(delivery("pending"), delivery("old", 10.0, 200), delivery("new", 10.0, 200))
+    kept.put(delivery("one more"))
+    assert {each.id for each in kept} == {"pending", "new", "one more"}
+    kept.put(delivery("another"))
+    assert {each.id for each in kept} == {"pending", "one more", "another"}
+
+
+def test_a_delivery_is_replaced_without_another_being_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_DELIVERIES", 2)
+    kept = stored(delivery("a", 10.0, 200), delivery("b"))
+    kept.put(msgspec.structs.replace(delivery("b"), note="routed"))
+    assert [each.id for each in kept] == ["a", "b"]
+
+
+def test_a_pending_delivery_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_DELIVERIES", 3)
+    kept = stored(*(delivery(str(number)) for number in range(20)))
+    assert len(kept) == 20
+    assert len(kept.pop_due(10.0)) == 20
