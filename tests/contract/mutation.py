@@ -272,6 +272,9 @@ def _is_silent(node: ast.AST) -> bool:
             return True
         case ast.Assign(targets=[ast.Name(id="__slots__")]):
             return True
+        # the routes of the control API
+        case ast.Call(func=ast.Name(id="Mount")):
+            return True
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript() | ast.BinOp(op=ast.BitOr())):
             return name[:1].isupper() and not name.isupper()
         case _:

@@ -81,7 +81,7 @@ def test_a_module_that_cannot_be_imported_is_a_class_of_its_own() -> None:
 
 
 def test_a_mock_that_does_not_let_the_suite_in_is_caught_before_the_first_rule() -> None:
-    site = place("removal", "self.template = self.first_template()  ->  pass", "emulator.py", "Emulator.__init__")
+    site = place("removal", "self.defaults = defaults  ->  pass", "storage/memory.py", "MemoryStorage.__init__")
     assert mutation_run.hunt(site, RULES).outcome == mutation_run.NOT_LET_IN
 
 

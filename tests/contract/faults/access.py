@@ -62,7 +62,7 @@ KEYS: Table = {
         f"{OPERATIONS} query.id.* money.402.below_1? rate.query foreign.query",
         responses(envelope(lambda view: view.update(code="error"))),
     ),
-    "401 of the creation": ("auth.create.*", responses(error(401, CREATE, type="invalid_request_error"))),
+    "401 of the create request": ("auth.create.*", responses(error(401, CREATE, type="invalid_request_error"))),
     "401 of the query": ("auth.query.*", responses(error(401, TASKS, message="Invalid or expired token"))),
     "401 of the balance": ("auth.credits.*", responses(error(401, CREDITS, message="Invalid or expired token"))),
     "every key is good": (f"{OPERATIONS} auth.before.*", replaced(authentication.accepts, lambda service, key: True)),
@@ -83,7 +83,7 @@ KEYS: Table = {
         wrapped(videos.create, instead_of(401, _accept_valid_body)),
     ),
     "expired keys work": ("auth.expired", part(authentication, "EXPIRED", "sk-mock-never")),
-    "access is not asked": ("auth.no_access", part(admission, "NO_ACCESS", "sk-mock-never")),
+    "keys without access work": ("auth.no_access", part(admission, "NO_ACCESS", "sk-mock-never")),
 }
 
 
@@ -170,11 +170,11 @@ LIMITS: Table = {
     "429 as 503": ("rate.create rate.query rate.shared rate.full rate.order rate.key", responses(status(429, 503))),
     "429 of the query": ("rate.query", responses(error(429, TASKS, type="rate_limit_error"))),
     "no Retry-After": ("rate.refill rate.key", responses(without("retry-after"))),
-    "creations unlimited": ("rate.create rate.order", wrapped(admission.take_token, _unlimited(CREATE))),
+    "create requests unlimited": ("rate.create rate.order", wrapped(admission.take_token, _unlimited(CREATE))),
     "balance unlimited": ("rate.shared rate.query", wrapped(admission.take_token, _unlimited(CREDITS))),
     "one bucket for all": ("rate.apart", wrapped(admission.take_token, _one_bucket())),
     "body before the limit": ("rate.order", wrapped(admission.take_token, first(_check_body_first))),
     "bucket overflows": ("rate.full", around(TokenBucket, "take", _overflow)),
-    "refusals take tokens": ("rate.refill", around(TokenBucket, "take", then(_count_rejected))),
+    "rejected requests take tokens": ("rate.refill", around(TokenBucket, "take", then(_count_rejected))),
     "limited keys pass": ("rate.key", part(admission, "RATE_LIMITED", "sk-mock-never")),
 }

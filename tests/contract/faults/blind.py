@@ -135,7 +135,7 @@ part(
     "unquote",
     lambda path: path.strip("/").partition("/")[0],
 )
-around("names fail without a word", "callback.wire.name", sender.Sender, "post", _no_reason)
+around("unknown names without a reason", "callback.wire.name", sender.Sender, "post", _no_reason)
 part("addresses unchecked", "callback.wire.rebinding", sender, "address_rejection", lambda address: None)
 
 
@@ -404,8 +404,8 @@ async def _no_wait(exchange: Any) -> None:
     pass
 
 
-wrapped("let go too early", "callback.manner.held", callbacks.record_attempt, _release_at_once)
-part("not that late", "callback.manner.again", callbacks, "LATE_DELAY", 30.0)
+wrapped("released too early", "callback.manner.held", callbacks.record_attempt, _release_at_once)
+part("half as late", "callback.manner.again", callbacks, "LATE_DELAY", 30.0)
 part("a slow duplicate", "callback.manner.duplicate", delivery, "DUPLICATE_AFTER", 5.0)
 replaced("held for ever", "callback.manner.order", callbacks._release_held, lambda *_: None)
 replaced("reply first", "callback.manner.before", app._callback_wait, lambda service, scheduler: _no_wait)
@@ -423,5 +423,5 @@ async def _at_once(receive: Any, seconds: float) -> bool:
 
 part("unbroken", "hostile.harm.body", faults, "broken", lambda exchange, start, body: (start, body))
 part("uncut", "hostile.harm.lost", faults, "_truncate", _whole)
-around("polls unharmed", "hostile.harm.polls", Scenario, "affects", lambda f, self, operation: bool(self.status))
+around("polls without faults", "hostile.harm.polls", Scenario, "affects", lambda f, self, operation: bool(self.status))
 part("no delay", "hostile.harm.slow", faults, "hold", _at_once)

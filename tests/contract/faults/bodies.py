@@ -101,7 +101,7 @@ def _needs_length(service: Any, exchange: Any) -> None:
 UNREADABLE = ids("create.body", "empty", "blank", "open", "text", "utf8", "trailing", "trailing_comma", "single_quotes")
 
 BODIES: Table = {
-    "what cannot be read is an order": (
+    "an unreadable body is an order": (
         f"{UNREADABLE} create.body.nan hostile.body.*",
         around(contract, "decode", instead_of(400, lambda content_type, body: ORDER)),
     ),

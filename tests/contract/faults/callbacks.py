@@ -158,7 +158,7 @@ CALLS: Table = {
         _first_at(lambda task: task.plan.ended_at if task.plan.failure is None else inf),
     ),
     "an event in the body": ("callback.body.*", _body(lambda view, delivery: view.update(event="done"))),
-    "attempts are told": (
+    "attempts in the body": (
         "callback.same_body",
         _body(lambda view, delivery: view.update(attempt=len(delivery.attempts))),
     ),
@@ -168,7 +168,7 @@ CALLS: Table = {
     "reported unasked": ("callback.none", wrapped(callbacks.expect, _expect_all)),
     "path dropped": ("callback.method", around(callbacks, "destination", then(_one_inbox))),
     "delivered again": ("callback.once", _again),
-    "any answer counts": ("callback.status.[345]?? callback.schedule*", _succeeds(lambda status: True)),
+    "any response is a success": ("callback.status.[345]?? callback.schedule*", _succeeds(lambda status: True)),
     "redirects count": ("callback.status.3??", _succeeds(lambda status: status < 400)),
     "304 counts": ("callback.status.304", _succeeds(lambda status: status < 300 or status == 304)),
     "4xx is over": ("callback.status.4??", _succeeds(lambda status: status < 300 or status // 100 == 4)),

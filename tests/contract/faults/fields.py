@@ -90,7 +90,7 @@ FIELDS: Table = {
         f"create.*.type_* create.*.missing create.body.* {TEXTS} idempotency.key.?[57] callback.url.refuses.*",
         responses(status(400, 422)),
     ),
-    "creation as 201": ("create.prompt.1 create.unknown_fields money.402.exact_??", responses(status(200, 201))),
+    "200 as 201": ("create.prompt.1 create.unknown_fields money.402.exact_??", responses(status(200, 201))),
     "no param": (
         "create.*.type_* create.*.missing create.aspect_ratio.square",
         responses(envelope(lambda view: view.pop("param", None))),
@@ -119,7 +119,7 @@ FIELDS: Table = {
     "true is 10": ("create.duration.type_bool", _read_as("duration", bool, lambda value: 10)),
     "1 is true": ("create.remove_watermark.type_int", _read_as("remove_watermark", int, bool)),
     "a picture alone": ("create.image_urls.text", _read_as("image_urls", str, lambda url: [url])),
-    "unknown fields refused": (
+    "unknown fields rejected": (
         "create.unknown_fields",
         edited_contract(
             lambda d: d["components"]["schemas"]["VideoGenerationRequest"].update(additionalProperties=False)

@@ -27,7 +27,7 @@ def _forgiving(request: Any) -> None:
 
 
 GENERATED: Table = {
-    "far planes refused": ("generated.create.accepted", rejected(_far_plane)),
+    "far planes rejected": ("generated.create.accepted", rejected(_far_plane)),
     "no task_info": ("generated.create.accepted", responses(created(lambda view: view.pop("task_info")))),
     "everything accepted": ("generated.create.refused", responses(_accepts_all)),
     "wrong ratios forgiven": ("generated.create.refused", repaired(_forgiving)),

@@ -118,7 +118,10 @@ LINKS: Table = {
     "file early": ("link.before", wrapped(files.download, _shown_until(0, "file_not_found"))),
     "links for ever": ("link.24h link.24h.completion", part(files, "LINK_LIFETIME", 1e9)),
     "links short": ("link.24h link.24h.completion", part(files, "LINK_LIFETIME", 3600.0)),
-    "life from creation": ("link.24h link.24h.completion", wrapped(files.download, then(_lives_from_creation))),
+    "life from the create request": (
+        "link.24h link.24h.completion",
+        wrapped(files.download, then(_lives_from_creation)),
+    ),
     "an hour of grace": (
         "link.24h link.24h.completion",
         wrapped(files.download, _shown_until(90_000, "file_expired")),
@@ -128,11 +131,11 @@ LINKS: Table = {
     "end left out": ("link.range.[!4i]*", around(byte_range, "byte_range", then(_less))),
     "open from zero": ("link.range.open", around(byte_range, "byte_range", then(_starts_at_zero))),
     "whole beyond": ("link.range.416", around(byte_range, "byte_range", _whole)),
-    "end beyond refused": ("link.range.beyond", around(byte_range, "byte_range", first(_strict_end))),
-    "unreadable refused": ("link.range.ignored", around(byte_range, "byte_range", then(_strict_range))),
+    "end beyond rejected": ("link.range.beyond", around(byte_range, "byte_range", first(_strict_end))),
+    "unreadable rejected": ("link.range.ignored", around(byte_range, "byte_range", then(_strict_range))),
     "no HEAD": ("link.head", responses(_no_head)),
     "day with hyphens": ("link.form", _result(lambda link: re.sub(r"(\d{4})/(\d\d)/(\d\d)", r"\1-\2-\3", link))),
-    "link of the day of creation": (
+    "link of the created day": (
         "link.day",
         replaced(task.result_path, _path_of_created_day),
     ),

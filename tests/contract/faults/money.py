@@ -112,7 +112,7 @@ def _show_reserved(view: Any) -> None:
 CREDIT: Table = {
     "402 as 400": ("money.402.below_1? money.402.nothing", responses(status(402, 400))),
     "402 of the query": ("money.query.402", responses(error(402, TASKS, code="insufficient_quota"))),
-    "asking costs": ("money.start", wrapped(credits.show, _charge_query)),
+    "a credits query costs": ("money.start", wrapped(credits.show, _charge_query)),
     "portrait is dearer": ("money.price.options", around(videos, "created_view", then(_portrait_dearer))),
     "balance with the reserved": (
         "money.price.1? money.completed.1? money.failed",
@@ -122,7 +122,7 @@ CREDIT: Table = {
         "money.decimals",
         around(credits, "to_credits", lambda amount, units: float(amount(units)) * 1.0000001),
     ),
-    "spent at creation": ("money.completed.* money.failed", part(Ledger, "reserve", _spend_at_once)),
+    "spent when created": ("money.completed.* money.failed", part(Ledger, "reserve", _spend_at_once)),
     "never charged": (
         "money.completed.* money.sum money.decimals callback.billing",
         part(Ledger, "charge", lambda ledger, units: ledger.release(units)),
@@ -135,13 +135,13 @@ CREDIT: Table = {
     "returned twice": ("money.sum money.failed money.cancelled", around(Ledger, "release", then(_return_twice))),
     "half returned": ("money.failed money.moderated", around(Ledger, "release", _return_half)),
     "cancelling costs": ("money.cancelled", wrapped(tasks.settle, _charge_cancelled)),
-    "refusals cost": ("money.refusals", wrapped(videos._read, _charge_rejected)),
-    "refused and yet made": (
+    "rejected requests cost": ("money.refusals", wrapped(videos._read, _charge_rejected)),
+    "rejected and yet created": (
         "money.refusals callback.refused_creation",
         wrapped(videos.create, _create_anyway),
     ),
     "moderation costs": ("money.refusals.moderation", wrapped(admission.rejection, first(_reserve_for_moderation))),
-    "spends what it has not": (
+    "spends more than it has": (
         "money.402.nothing money.402.below_1? money.402.reserved money.402.key",
         part(Ledger, "affords", lambda ledger, price: True),
     ),
@@ -150,7 +150,7 @@ CREDIT: Table = {
     "one price to afford": ("money.402.below_15", part(Ledger, "affords", lambda ledger, _: ledger.remaining >= 57600)),
     "spends what is reserved": ("money.402.reserved", part(Ledger, "affords", _affords_reserved)),
     "balance before fields": ("money.402.order", wrapped(videos.create, first(_balance_first))),
-    "poor keys spend": ("money.402.key", part(authentication, "NO_CREDIT", "sk-mock-never")),
+    "keys without credit spend": ("money.402.key", part(authentication, "NO_CREDIT", "sk-mock-never")),
 }
 
 
@@ -200,7 +200,7 @@ REPLAYS: Table = {
     "forgotten at the end": ("idempotency.replay.later", wrapped(videos._replay, _replay_while_unended)),
     "any body": ("idempotency.conflict", wrapped(videos._replay, _replay_any_body)),
     "accounts share keys": ("idempotency.accounts", wrapped(videos._replay, _replay_of_all_accounts)),
-    "refusals remembered": ("idempotency.refusal", wrapped(videos.create, _replays_errors())),
+    "errors remembered": ("idempotency.refusal", wrapped(videos.create, _replays_errors())),
     "16 letters count": (
         "idempotency.other",
         wrapped(videos._idempotency_key, lambda key, exchange: key(exchange)[:16]),

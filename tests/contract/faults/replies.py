@@ -105,7 +105,7 @@ CREATIONS: Table = {
         "creation.created.now creation.id creation.queried",
         responses(created(lambda view: view.update(created=view["created"] * 1000))),
     ),
-    "created stands": ("creation.created.clock", responses(created(_first_created()))),
+    "created is constant": ("creation.created.clock", responses(created(_first_created()))),
     "not there yet": ("creation.queried", wrapped(tasks.query, then(_not_at_once))),
     "keys unsorted": ("creation.key_order", responses(task(lambda view: view.update(created=view.pop("created"))))),
     "scenario misnamed": ("creation.scenario_header", responses(_scenario_named)),
@@ -167,7 +167,7 @@ LIVES: Table = {
     "starts late": ("life.moments", part(lifecycle, "status", _status(0.5))),
     "ends late": ("life.end.exact", part(lifecycle, "status", _status(0, ends_after=True))),
     "no queue": ("life.order life.moments life.first_poll", part(lifecycle, "status", _status(-60))),
-    "progress stands": ("life.progress.*", part(lifecycle, "progress", lambda plan, now: 0)),
+    "progress is constant": ("life.progress.*", part(lifecycle, "progress", lambda plan, now: 0)),
     "progress falls": ("life.progress.rises", responses(task(_falls))),
     "101 percent": (
         "life.shape life.progress.bounds life.followed",
@@ -189,7 +189,7 @@ LIVES: Table = {
         "life.final life.failed.* life.results.stay",
         wrapped(tasks.query, then(_forgotten)),
     ),
-    "reading is work": ("life.reading", responses(task(_counting("progress")))),
+    "reading changes progress": ("life.reading", responses(task(_counting("progress")))),
     "first poll": (
         "life.first_poll",
         responses(task(when(lambda view: view["status"] == "pending", status="processing", progress=1))),
