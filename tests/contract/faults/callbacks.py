@@ -1,4 +1,4 @@
-"""Faults in callbacks: which addresses are taken, when they are called, and with what."""
+"""Faults in callbacks: which addresses are accepted, when attempts are made, and with which body."""
 
 import json
 import re
@@ -23,7 +23,7 @@ LITERAL = re.compile(r"https://[\d.]+/")
 
 
 def _networks(old: str, *instead: str) -> Plant:
-    """Other internal networks in the place of one."""
+    """Other internal networks replace one."""
     rows = [row for row in callback_url._INTERNAL_V4 if str(row[0]) != old]
     rows += [(IPv4Network(each), "private") for each in instead]
     return part(callback_url, "_INTERNAL_V4", tuple(rows))
@@ -149,8 +149,8 @@ def _again(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "next_attempt_at", next_attempt_at)
 
 
-CALLS: Table = {
-    # it takes ten real seconds, so it begins first
+DELIVERIES: Table = {
+    # this one takes ten real seconds, so it begins first
     "2 s are too long": ("callback.timeout", part(scheduler, "TIMEOUT", 2.0)),
     "half a second late": ("callback.moment callback.schedule*", _first_at(lambda task: task.plan.ended_at + 0.5)),
     "failures unreported": (

@@ -1,4 +1,4 @@
-"""Faults that only show for requests nobody wrote by hand, or that break the link between operations."""
+"""Faults that only show for generated requests, or that break the link between operations."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def _far_plane(request: Any) -> bool:
 
 
 def _forgiving(request: Any) -> None:
-    """Drops a ratio that is no text: rules send wrong texts, and only some wrong types."""
+    """Drops a ratio that is an array or an object: rules send wrong texts, and only some wrong types."""
     if isinstance(request.get("aspect_ratio"), (list, dict)):
         del request["aspect_ratio"]
 

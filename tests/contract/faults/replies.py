@@ -85,7 +85,7 @@ def _task_info(**values: Any) -> Any:
     return responses(created(lambda view: view["task_info"].update(values)))
 
 
-CREATIONS: Table = {
+CREATED: Table = {
     "price off": (
         "creation.usage money.price.1?",
         responses(created(lambda view: view["usage"].update(credits_reserved=8.63))),
