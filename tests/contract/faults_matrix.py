@@ -30,11 +30,12 @@ SLOWEST = "callback.timeout"
 
 @dataclass(frozen=True)
 class Kill:
-    """What came of a fault.
+    """The result of one fault.
 
-    red: the ids of its own rules that turned red, with what they said. kept: those that did not. tripped: those of the
-    red ones that met an answer which they cannot read, instead of stating their claim. other: a rule that is not its
-    own and turned red, asked for only where all its own were kept.
+    red: the ids of its own rules that turned red, with what they said.
+    kept: the ids of those that stayed green.
+    tripped: the red ones that met a response which they cannot read, instead of stating their claim.
+    other: a rule that is not its own and turned red; tried only where all its own stayed green.
     """
 
     name: str
@@ -56,9 +57,9 @@ def rules() -> dict[str, Rule]:
 
 
 def hunt(number: int) -> Kill:
-    """Plants one fault and runs its own rules; where none of them turns red, the others until one does.
+    """Plants one fault and runs its own rules; where none of them turns red, it runs the others until one does.
 
-    Raises LookupError where the fault names a rule that there is not.
+    Raises LookupError where the fault names an unknown rule.
     """
     fault, known, began = FAULTS[number], rules(), time.monotonic()
     own = fault.own(known)
@@ -82,7 +83,7 @@ def _first_red(session: VerifySession, others: Sequence[Rule]) -> str | None:
 
 
 def hunt_all(numbers: Sequence[int], at_once: int) -> Iterator[Kill]:
-    """One outcome for each, in their order."""
+    """The result of each fault, in the order of `numbers`."""
     # spawned, because a fork would inherit threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=context) as pool:
@@ -90,13 +91,13 @@ def hunt_all(numbers: Sequence[int], at_once: int) -> Iterator[Kill]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 where every fault was caught by its rules, every rule catches one, and all of it in time; else 1."""
+    """Exit code 0 where its rules catch every fault, every rule catches one, and the time is kept; else 1."""
     parser = argparse.ArgumentParser(prog="kill-matrix", description=__doc__)
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="faults with such a name, or a rule of such an id"
     )
     parser.add_argument("--jobs", type=int, default=4, metavar="N", help="processes at once (4)")
-    parser.add_argument("--reasons", action="store_true", help="what each rule said of each fault")
+    parser.add_argument("--reasons", action="store_true", help="print what each rule said of each fault")
     options = parser.parse_args(arguments)
     known = rules()
     numbers = [n for n, fault in enumerate(FAULTS) if _fits([fault.name, *fault.own(known)], options.only)]
@@ -124,7 +125,7 @@ def uncovered(kills: Sequence[Kill], wanted: Sequence[str]) -> list[str]:
 
 
 def fault_lines(kill: Kill, reasons: bool) -> str:
-    """A fault and what its rules made of it: a line, with reasons one for each red rule too."""
+    """A line for a fault and its red rules. reasons: one more line for each red rule."""
     lines = [f"{'killed' if kill.killed else 'SURVIVED':8} {kill.name:38} {' '.join(kill.red)}".rstrip()]
     lines += [f"    kept by {id}" for id in kill.kept]
     lines += [f"    weak: {id} did not state its claim: {kill.red[id]}" for id in kill.tripped]
@@ -136,7 +137,7 @@ def fault_lines(kill: Kill, reasons: bool) -> str:
 
 
 def rule_lines(kills: Sequence[Kill], wanted: Sequence[str]) -> str:
-    """The same the other way round: a line for each rule with the faults that turned it red."""
+    """A line for each rule with the faults that turned it red."""
     lines = ["", "rule: faults that turned it red"]
     for id in wanted:
         names = [kill.name + (" (weak)" if id in kill.tripped else "") for kill in kills if id in kill.red]
@@ -145,7 +146,7 @@ def rule_lines(kills: Sequence[Kill], wanted: Sequence[str]) -> str:
 
 
 def summary(kills: Sequence[Kill], wanted: Sequence[str], seconds: float) -> str:
-    """Rules and kills by area, and the shares."""
+    """Rules by area, and the totals."""
     missing = set(uncovered(kills, wanted))
     all_rules = Counter(id.partition(".")[0] for id in wanted)
     covered = Counter(id.partition(".")[0] for id in wanted if id not in missing)

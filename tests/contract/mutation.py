@@ -42,7 +42,7 @@ _PAIRS: Final = (
 )
 _SWAPPED: Final = {**dict(_PAIRS), **{other: one for one, other in _PAIRS}}
 _PROSE: Final = re.compile(r"[A-Za-z]{2,}[,;:]? [A-Za-z]{2,}")
-"""Two words: a text that a person reads. Those that are documented stand in the contract file."""
+"""Two words: a text that a person reads. The documented texts are in the contract file."""
 
 
 def _comparison(node: ast.AST) -> Iterator[ast.AST]:
@@ -76,7 +76,7 @@ def _condition(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _has_opposite(test: ast.AST) -> bool:
-    """Whether negating the test is what another kind of change does already."""
+    """Whether another kind of change negates this test already."""
     is_compared = isinstance(test, ast.Compare) and len(test.ops) == 1 and type(test.ops[0]) in _OPPOSITES
     return is_compared or isinstance(test, (ast.UnaryOp, ast.Constant))
 
@@ -157,15 +157,15 @@ KINDS: Final[dict[str, Callable[[ast.AST], Iterator[ast.AST]]]] = {
 """By name: what a node can be changed to."""
 
 UNCHANGED: Final = "unchanged"
-"""The kind of a change that is none: what the suite says of it is a false alarm."""
+"""The kind of a site that changes nothing: a red rule is a false alarm."""
 
 
 @dataclass(frozen=True)
 class Site:
     """A place and a kind of change.
 
-    name: hexadecimal, drawn from what stands there, so that code elsewhere may change.
-    node: its number in the walk through its file's tree.
+    name: hexadecimal; follows from the code of the place, so that other code may change.
+    node: its number in the walk through the tree of its file.
     """
 
     name: str
@@ -185,7 +185,7 @@ def _with(node: Any, **fields: Any) -> Any:
 
 @cache
 def sites(file: str, seed: int) -> tuple[Site, ...]:
-    """Every place of a file that is in scope. The names depend on the seed, and their order is the draw."""
+    """Every place of a file that is in scope. The names depend on the seed; their order is the random order."""
     found: list[Site] = []
     seen: Counter[str] = Counter()
     for number, (node, place) in enumerate(_walk(_tree(file), "")):
@@ -201,13 +201,13 @@ def sites(file: str, seed: int) -> tuple[Site, ...]:
 
 
 def sample(seed: int, count: int, files: Sequence[str] = ()) -> list[Site]:
-    """`count` places of all files, each as likely as any other; of these, those in `files` if there are any."""
+    """`count` random places of all files, all equally likely; where `files` names any, those of them in these files."""
     drawn = sorted((site for file in SCOPES for site in sites(file, seed)), key=lambda site: site.name)
     return [site for site in drawn[:count] if not files or site.file in files]
 
 
 def mutant(site: Site) -> tuple[ast.Module, str]:
-    """The file's tree with the change, and what was changed into what."""
+    """The tree of the file with the change, and the code before and after it."""
     tree = _tree(site.file)
     if site.kind == UNCHANGED:
         return tree, UNCHANGED
@@ -242,7 +242,7 @@ _DECLARED: Final = ("annotation", "returns", "decorator_list", "bases", "keyword
 
 
 def _walk(node: ast.AST, place: str) -> Iterator[tuple[ast.AST, str]]:
-    """Each node whose change can be seen in what the program does, with the name of its class and function."""
+    """Each node whose change can be visible in what the program does, with the name of its class and function."""
     if _is_silent(node):
         return
     yield node, place
@@ -257,7 +257,7 @@ def _walk(node: ast.AST, place: str) -> Iterator[tuple[ast.AST, str]]:
 
 
 def _is_silent(node: ast.AST) -> bool:
-    """Docstrings, texts for people, type aliases, slots, assertions, what only a type checker or a person reads."""
+    """Docstrings, texts for people, type aliases, slots, assertions: all that only a type checker or a person reads."""
     match node:
         case ast.Expr(value=ast.Constant()) | ast.Assert() | ast.Import() | ast.ImportFrom():
             return True
@@ -271,6 +271,9 @@ def _is_silent(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id="print" | "cast")) | ast.Expr(value=ast.Call(func=ast.Name(id="print"))):
             return True
         case ast.Assign(targets=[ast.Name(id="__slots__")]):
+            return True
+        # the routes of the control API
+        case ast.Call(func=ast.Name(id="Mount")):
             return True
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Subscript() | ast.BinOp(op=ast.BitOr())):
             return name[:1].isupper() and not name.isupper()

@@ -1,4 +1,4 @@
-"""Runs the suite against one blind change after the other, each in a process of its own, and tells which it sees."""
+"""Runs the suite against one blind change after the other, each in its own process, and says which ones it sees."""
 
 import argparse
 import ast
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from sora_mock.verify.rule import Rule
 
 LONGEST: Final = 180.0
-"""Real seconds for one change; a server that does not answer by then is caught."""
+"""Real seconds for one change; a server that does not respond by then counts as caught."""
 
 BROAD: Final = (
     *("auth.key.works", "creation.shape", "creation.queried", "money.completed.10", "callback.body.completed"),
     *("link.video", "life.progress.bounds", "idempotency.replay", "callback.schedule", "hostile.size.above"),
 )
-"""Rules that touch much, tried first."""
+"""Rules that need most of the server, tried first."""
 
 CAUGHT, NO_START, NOT_LET_IN, HUNG, SURVIVED = "caught", "no start", "not let in", "hung", "survived"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a change.
+    """The result of a change.
 
-    rule: the first that was red, twice; why: what it said. unverified: rules that told nothing.
+    rule: the first rule that was red twice. why: what it said. unverified: rules that came to no result.
     """
 
     outcome: str
@@ -59,19 +59,19 @@ class Changed(MetaPathFinder, Loader):
         self.tree = tree
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """The changed module, and no other."""
+        """The changed module; None for every other one."""
         is_meant = fullname == self.name
         return importlib.util.spec_from_file_location(fullname, self.path, loader=self) if is_meant else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs the tree, never what is cached."""
+        """Runs the changed tree, never cached byte code."""
         exec(compile(self.tree, self.path, "exec"), module.__dict__)
 
 
 def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
-    """Runs the suite, or the rules of these patterns, against a mock with the change in this process, to the first red.
+    """Runs the suite, or the rules of these patterns, against a mock with the change, until one is red.
 
-    Nothing of the package may have been imported yet.
+    The mock runs in this process, which must not have imported the package before.
     """
     sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
     areas = SCOPES[site.file].areas
@@ -83,7 +83,7 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
     except Exception as problem:
         return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
     try:
-        # kept, because its end closes the client
+        # kept in a variable, because its end closes the client
         opened = command.opened(server.url, argparse.Namespace(seed=0, api_key_env="NO_SUCH_KEY", max_examples=10))
         session = opened.__enter__()
     except Exception as problem:
@@ -101,7 +101,7 @@ def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
 
 
 def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, bool, int, int]:
-    """Those that touch much first, then those of the areas, the others, the generated ones, the one of ten seconds."""
+    """The order of rules: `BROAD`, those of the areas, the others, generated ones, the one that takes ten seconds."""
     broad = BROAD.index(rule.id) if rule.id in BROAD else len(BROAD)
     return (
         rule.id == "callback.timeout",
@@ -127,13 +127,13 @@ def hunt(site: Site, only: Sequence[str] = ()) -> Outcome:
 
 
 def hunt_all(chosen: Sequence[Site], jobs: int) -> Iterator[tuple[Site, Outcome]]:
-    """One outcome for each, in their order."""
+    """The result of each change, in the order of `chosen`."""
     with ThreadPoolExecutor(jobs) as pool:
         yield from zip(chosen, pool.map(hunt, chosen), strict=True)
 
 
 def row(number: int, site: Site, outcome: Outcome) -> str:
-    """One line: what was changed, and what came of it."""
+    """One line: the change and its result."""
     seen = outcome.rule or (f"{outcome.unverified} unverified" if outcome.unverified else "")
     place = f"{site.file}:{site.line} {site.place}"
     change = f"{number:4} {site.name} {outcome.outcome:10} {place}  [{site.kind}]  {mutant(site)[1]}"
@@ -141,7 +141,7 @@ def row(number: int, site: Site, outcome: Outcome) -> str:
 
 
 def summary(outcomes: Sequence[tuple[Site, Outcome]], seconds: float) -> str:
-    """The share that the suite sees, by file too, and without those that do not even start."""
+    """How many changes the suite sees: by file, of all, and of those that start."""
     ends = Counter(outcome.outcome for _, outcome in outcomes)
     files = Counter(site.file for site, _ in outcomes)
     survived = Counter(site.file for site, outcome in outcomes if outcome.outcome == SURVIVED)
@@ -159,10 +159,10 @@ def summary(outcomes: Sequence[tuple[Site, Outcome]], seconds: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 whatever the share is; 2 for wrong usage."""
+    """Exit code 0 for every result; 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another draw (1)")
-    parser.add_argument("--count", type=int, default=200, metavar="N", help="changes that are drawn (200)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the random choice (1)")
+    parser.add_argument("--count", type=int, default=200, metavar="N", help="changes (200)")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="of these, those in FILE")
     parser.add_argument("--number", action="append", default=[], metavar="NAME", help="of these, the one of that name")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = {site: number for number, site in enumerate(drawn, 1)}
     chosen = [site for site in drawn if _is_wanted(site, numbers[site], options)]
     if not chosen:
-        parser.error("no change of the draw is left")
+        parser.error("no change is left")
     if options.list:
         print("\n".join(f"{numbers[s]:4} {s.name} {s.file}:{s.line} [{s.kind}]  {mutant(s)[1]}" for s in chosen))
         return 0
@@ -196,7 +196,7 @@ def _is_wanted(site: Site, number: int, options: argparse.Namespace) -> bool:
 
 def _judge_and_leave(site: dict[str, Any], *only: str) -> None:
     print(json.dumps(asdict(judge(Site(**site), only))), flush=True)
-    # not in good manners: a server that does not answer would not end either
+    # at once, because a server that does not respond would not end either
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Which code is changed blindly: the rooms that bear the contract, and the areas whose rules look at each first."""
+"""Which code is changed blindly: what bears the contract, and the areas whose rules are tried first on each file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ SOURCES: Final = Path(__file__).resolve().parents[2] / "mock_server" / "sora_moc
 
 @dataclass(frozen=True)
 class Scope:
-    """What of a file is changed.
+    """The part of a file that is changed.
 
-    areas: of rules that are tried first. only: names of its classes and functions, everything where there are none.
-    without: those that are about the mock itself, as `Class.function`.
+    areas: the areas of the rules that are tried first.
+    only: names of the classes and functions that are changed; empty changes everything.
+    without: those that concern the mock alone, as `Class.function`.
     """
 
     areas: tuple[str, ...]
@@ -21,7 +22,7 @@ class Scope:
     without: tuple[str, ...] = ()
 
     def holds(self, place: str) -> bool:
-        """Whether a change at `place`, such as `Class.function` or nothing for the module itself, is in scope."""
+        """Whether a place is in scope. place: such as `Class.function`; empty for the module itself."""
         return (not self.only or _is_within(place, self.only)) and not _is_within(place, self.without)
 
 
@@ -30,34 +31,48 @@ def _is_within(place: str, names: tuple[str, ...]) -> bool:
 
 
 SCOPES: Final[Mapping[str, Scope]] = {
-    "domain/callback_url.py": Scope(("callback",)),
+    "domain/byte_range.py": Scope(("link",)),
+    "domain/callback_url.py": Scope(("callback",), without=("is_local",)),
     "domain/contract.py": Scope(
         ("create", "hostile", "envelope", "query", "idempotency"), without=("_readable", "_expected", "_shown")
     ),
     "domain/delivery.py": Scope(("callback",)),
     "domain/errors.py": Scope(("route", "query", "envelope", "auth", "rate", "hostile"), without=("near_names",)),
+    "domain/ids.py": Scope(("creation", "link"), only=("task_suffix", "account_name")),
     "domain/ledger.py": Scope(("money",), without=("to_units",)),
     "domain/lifecycle.py": Scope(("life",)),
+    "domain/models.py": Scope(("money", "link", "create"), only=("Model",), without=("Model.with_prices",)),
     "domain/plan.py": Scope(("life", "money")),
     "domain/scenario.py": Scope(("life", "creation", "callback"), only=("Scenario",)),
     "domain/task.py": Scope(("creation", "life", "link")),
     "domain/token_bucket.py": Scope(("rate",), without=("parse_rate_limit",)),
-    "domain/ids.py": Scope(("creation", "link"), only=("task_suffix", "account_name")),
-    "storage/memory.py": Scope(("money", "callback", "foreign", "idempotency")),
-    "service/emulator.py": Scope(
-        ("money", "auth", "rate", "link", "idempotency", "create", "envelope", "foreign"),
-        without=("Emulator.first_template", "Emulator.record"),
-    ),
-    "service/selection.py": Scope(("life", "money", "creation"), without=("Selector.by_token", "Selector._parsed")),
-    "service/callbacks.py": Scope(("callback",), without=("Callbacks.receive", "Callbacks.inbox")),
-    "callbacks/scheduler.py": Scope(("callback",), without=("Worker.redeliver",)),
+    "storage/deliveries.py": Scope(("callback",)),
+    "storage/due.py": Scope(("money", "callback")),
+    "storage/facts.py": Scope(("money", "rate", "creation")),
+    "storage/memory.py": Scope(("money", "foreign", "idempotency", "link")),
+    "service/admission.py": Scope(("rate", "creation", "auth")),
+    "service/authentication.py": Scope(("auth", "money", "hostile"), without=("_has_key",)),
+    "service/callbacks.py": Scope(("callback",), without=("receive",)),
+    "service/context.py": Scope(("life", "callback"), only=("Service",)),
+    "service/credits.py": Scope(("money", "credits"), without=("set_balance", "_set_remaining", "set_rate_limit")),
+    "service/files.py": Scope(("link",)),
+    "service/selection.py": Scope(("life", "money", "creation"), without=("Selector.from_token", "Selector._parsed")),
+    "service/tasks.py": Scope(("query", "foreign", "money", "life"), without=("finish",)),
+    "service/videos.py": Scope(("creation", "create", "money", "idempotency")),
+    "callbacks/scheduler.py": Scope(("callback",), without=("Scheduler.redeliver",)),
     "callbacks/sender.py": Scope(("callback",)),
     "callbacks/resolver.py": Scope(("callback",)),
-    "runtime/protocol.py": Scope(("hostile", "route", "create"), without=("Protocol._send_later",)),
     "api/endpoint.py": Scope(("hostile", "route", "query", "create", "link")),
-    "api/files.py": Scope(("link",)),
-    "api/answers.py": Scope(("link", "hostile", "envelope")),
+    "api/errors.py": Scope(("route", "envelope", "hostile"), without=("_exists_below_v1",)),
+    "api/journal.py": Scope(
+        ("hostile", "create", "link"), without=("JournalMiddleware._record", "JournalMiddleware._record_malformed")
+    ),
+    "runtime/protocol.py": Scope(("hostile", "route", "create")),
+    "app.py": Scope(
+        ("route", "query", "link", "hostile"), only=("create_app", "_not_found", "_method_not_allowed", "_methods")
+    ),
 }
-"""Left out are rooms that steer or compose the mock (settings, the reading of scenarios and queue rules, moderation
-rules, harm to replies, shapes of other versions, the control API, journal, inboxes, clock, command line): the service
-has none of them. Within a file `without` leaves out what is only of the mock, or only words a message."""
+"""Files that steer or compose the mock are left out, because the service has none of them: settings, the reading of
+scenarios, queue rules and model tables, moderation rules, faults, shapes of other versions, the control API and its
+routes in `app.py`, journal, inboxes, clocks, command line. Within a file `without` leaves out what concerns the mock
+alone, or only words a message."""

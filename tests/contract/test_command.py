@@ -15,7 +15,7 @@ from sora_mock.app import create_app
 from sora_mock.cli import commands as cli
 from sora_mock.server import MockServer
 from sora_mock.verify import live, report, runner
-from tests.contract.faults.answering import Answer, Faulty, status
+from tests.contract.faults.responses import Faulty, Response, status
 
 KEY = "sk-the-live-key"
 
@@ -169,7 +169,7 @@ def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
 def test_what_a_target_answers_cannot_steer_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def hostile(answer: Answer) -> None:
+    def hostile(answer: Response) -> None:
         answer.status, answer.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
         answer.headers["content-length"] = str(len(answer.body))
 

@@ -11,7 +11,7 @@ from tests.contract.faults_matrix import Kill
 
 @pytest.fixture(scope="module")
 def kills() -> list[Kill]:
-    """What came of every fault."""
+    """The result of every fault."""
     return list(faults_matrix.hunt_all(range(len(FAULTS)), at_once=4))
 
 
@@ -40,7 +40,7 @@ def test_a_rule_that_only_tripped_is_not_covered() -> None:
     assert faults_matrix.uncovered([WEAK, HALF], ["auth.query.none"]) == []
 
 
-def test_a_fault_that_none_of_its_rules_catches_is_looked_for_by_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_rules_are_tried_where_none_of_its_own_catches_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     misnamed = planting.Fault("misnamed", ("auth.key.works",), access.FOREIGN["all accounts pay"][1])
     monkeypatch.setattr(faults_matrix, "FAULTS", (misnamed,))
     kill = faults_matrix.hunt(0)
@@ -55,6 +55,6 @@ def test_a_fault_that_none_of_its_rules_catches_is_looked_for_by_the_others(monk
     ],
     ids=["name that is taken", "rule that is not there"],
 )
-def test_a_mistake_in_the_tables_is_told(tables: Any, problem: str) -> None:
+def test_a_mistake_in_the_tables_raises(tables: Any, problem: str) -> None:
     with pytest.raises((ValueError, LookupError), match=problem):
         [fault.own(faults_matrix.rules()) for fault in planting.of(*tables)]

@@ -1,4 +1,4 @@
-"""The blind changes: drawn the same each time, made where behaviour is, seen by the suite where they matter."""
+"""The blind changes: the same for each seed, only where behaviour is, and seen by the suite."""
 
 import ast
 from dataclasses import replace
@@ -16,16 +16,16 @@ RULES = ("life.moments", "life.end.exact", "money.completed.10", "auth.key.works
 
 
 def place(kind: str, change: str, file: str, where: str = "") -> Site:
-    """The place of this change, whatever else it could have been changed to."""
+    """The place of this change, under a name that gives exactly this change."""
     for site in sites(file, 1):
-        # the name draws among the changes that are possible
+        # the name chooses among the possible changes
         for name in (f"{number:08x}" for number in range(4)):
             if (site.kind, site.place) == (kind, where) and mutant(replace(site, name=name))[1] == change:
                 return replace(site, name=name)
     raise AssertionError(change)
 
 
-def test_a_seed_draws_the_same_places_and_another_one_others() -> None:
+def test_a_seed_gives_the_same_places_and_another_seed_gives_others() -> None:
     assert sample(1, 30) == sample(1, 30)
     assert sample(1, 30) == sample(1, 60)[:30]
     assert {site.node for site in sample(2, 30)} != {site.node for site in sample(1, 30)}
@@ -58,7 +58,7 @@ def test_there_are_places_in_every_file_and_each_change_is_one() -> None:
         ("x = -y\n", {"sign"}),
     ],
 )
-def test_what_nobody_can_see_is_no_place(text: str, kinds: set[str]) -> None:
+def test_code_without_visible_behaviour_is_no_place(text: str, kinds: set[str]) -> None:
     nodes = [node for node, _ in mutation._walk(ast.parse(text), "")]
     assert {kind for kind, change in mutation.KINDS.items() for node in nodes if next(change(node), None)} == kinds
 
@@ -81,7 +81,7 @@ def test_a_module_that_cannot_be_imported_is_a_class_of_its_own() -> None:
 
 
 def test_a_mock_that_does_not_let_the_suite_in_is_caught_before_the_first_rule() -> None:
-    site = place("removal", "self.template = self.first_template()  ->  pass", "emulator.py", "Emulator.__init__")
+    site = place("removal", "self.defaults = defaults  ->  pass", "storage/memory.py", "MemoryStorage.__init__")
     assert mutation_run.hunt(site, RULES).outcome == mutation_run.NOT_LET_IN
 
 
@@ -90,7 +90,7 @@ def test_a_mock_that_cannot_be_steered_is_not_merely_unverified() -> None:
     assert mutation_run.hunt(site, ("life.finished",)).outcome == mutation_run.CAUGHT
 
 
-def test_the_share_counts_what_did_not_start_apart() -> None:
+def test_the_summary_counts_changes_that_did_not_start_apart() -> None:
     drawn = sample(1, 4)
     ends = (mutation_run.CAUGHT, mutation_run.NO_START, mutation_run.HUNG, mutation_run.SURVIVED)
     text = mutation_run.summary([(site, mutation_run.Outcome(end)) for site, end in zip(drawn, ends, strict=True)], 1.0)

@@ -15,7 +15,7 @@ import yaml
 
 from sora_mock.cli.commands import parsed
 from sora_mock.verify import runner
-from tests.contract.faults.answering import status
+from tests.contract.faults.responses import status
 from tests.guard.live import REAL, environment, posing
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "examples" / "nightly.yml"

@@ -16,7 +16,7 @@ from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, Check, Rule
 from sora_mock.verify.session import VerifySession
 from sora_mock.verify.target import Target
-from tests.contract.faults.planting import answers
+from tests.contract.faults.planting import responses
 
 RULES = {rule.id: rule for rule in runner.load_rules()}
 
@@ -45,7 +45,7 @@ def test_there_are_rules_of_every_area_each_with_a_claim_and_a_source() -> None:
 
 
 def test_the_way_to_change_answers_changes_none_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers(lambda answer: None)(monkeypatch)
+    responses(lambda answer: None)(monkeypatch)
     with MockServer(port=0, seed=1) as server:
         # changed answers are sent when they are whole, so that none can be cut
         others = ("callback.timeout", "hostile.harm.lost")

@@ -18,7 +18,7 @@ from sora_mock.client import AllAccounts
 from sora_mock.client.views import TaskView
 from sora_mock.domain.ledger import UNITS
 from sora_mock.server import MockServer
-from tests.contract.faults.answering import Change, Faulty
+from tests.contract.faults.responses import Change, Faulty
 
 REAL = "sk-evo-the-real-key-0123456789"
 PLACEHOLDER = {"Authorization": "Bearer contract-live"}

@@ -28,7 +28,7 @@ from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import Upstream
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
-from tests.contract.faults.answering import status
+from tests.contract.faults.responses import status
 from tests.guard.live import (
     CREATE,
     DEADLINE,

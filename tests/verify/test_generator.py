@@ -19,7 +19,7 @@ from sora_mock.verify.generator import described
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.session import VerifySession
 from sora_mock.verify.target import PLACEHOLDER
-from tests.contract.faults.answering import Answer, Change, Faulty, creation, status, task
+from tests.contract.faults.responses import Change, Faulty, Response, created, status, task
 
 RULES = {rule.id: rule for rule in runner.load_rules() if rule.area == runner.GENERATED}
 
@@ -53,19 +53,19 @@ def without_a_field(name: str) -> Callable[[Any], None]:
     return lambda body: body.pop(name)
 
 
-def lax(answer: Answer) -> None:
+def lax(answer: Response) -> None:
     if answer.status == 400 and answer.path == "/v1/videos/generations":
         answer.status, answer.json = 200, {}
 
 
-def text_balance(answer: Answer) -> None:
+def text_balance(answer: Response) -> None:
     if answer.path == "/v1/credits" and answer.status == 200:
         body = answer.json
         body["data"]["token"]["used_credits"] = "0"
         answer.json = body
 
 
-def unknown_status(answer: Answer) -> None:
+def unknown_status(answer: Response) -> None:
     if answer.path.startswith("/v1/tasks/") and answer.status in (400, 404):
         answer.status = 410
 
@@ -73,7 +73,7 @@ def unknown_status(answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("rule", "fault"),
     [
-        ("generated.create.accepted", creation(without_a_field("task_info"))),
+        ("generated.create.accepted", created(without_a_field("task_info"))),
         ("generated.create.accepted", status(200, 202)),
         ("generated.create.refused", lax),
         ("generated.create.refused", status(400, 422)),

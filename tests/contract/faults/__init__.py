@@ -6,7 +6,7 @@ from tests.contract.faults import access, blind, bodies, callbacks, fields, gene
 
 FAULTS: Final = tuple(
     planting.of(
-        callbacks.CALLS,
+        callbacks.DELIVERIES,
         callbacks.ADDRESSES,
         access.KEYS,
         access.FOREIGN,
@@ -14,7 +14,7 @@ FAULTS: Final = tuple(
         fields.FIELDS,
         bodies.BODIES,
         replies.ENVELOPES,
-        replies.CREATIONS,
+        replies.CREATED,
         replies.LIVES,
         money.CREDIT,
         money.REPLAYS,
@@ -23,4 +23,4 @@ FAULTS: Final = tuple(
         blind.BLIND,
     )
 )
-"""All of them; the one that takes longest stands first."""
+"""All faults; the one that takes longest is the first."""

@@ -1,27 +1,28 @@
-"""Faults in what is made of bytes: bodies, sizes, heads, paths and keys that no honest client sends."""
+"""Faults in how bytes are read: bodies, sizes, heads, paths and keys that no honest client sends."""
 
 import json
 from typing import Any
 
 import yaml
-from sora_mock.service.emulator import Emulator
 
-from sora_mock.api import endpoint as api
-from sora_mock.domain import contract as contract_room
+from sora_mock.api import journal
+from sora_mock.domain import contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.runtime import protocol
-from tests.contract.faults.answering import Answer, Change, status
+from sora_mock.service import authentication, videos
 from tests.contract.faults.planting import (
     Table,
-    answers,
     around,
     decoder,
     first,
     ids,
     instead_of,
     part,
+    responses,
     then,
+    wrapped,
 )
+from tests.contract.faults.responses import Change, Response, status
 
 ORDER = {"model": "sora-2-beta-max", "prompt": "x"}
 
@@ -42,7 +43,7 @@ def _replaced(body: bytes) -> Any:
 
 
 def _first_value(body: bytes) -> Any:
-    """What stands before anything else."""
+    """The first JSON value; the rest is ignored."""
     try:
         return json.JSONDecoder().raw_decode(body.decode())[0]
     except (ValueError, RecursionError):
@@ -73,64 +74,63 @@ def _crashes_deep(content_type: Any, body: bytes) -> None:
         raise RecursionError
 
 
-def _unlisted_method(answer: Answer) -> None:
-    if answer.method == "PROPFIND":
-        answer.status = 501
+def _unlisted_method(response: Response) -> None:
+    if response.method == "PROPFIND":
+        response.status = 501
 
 
 def _crash(path: str) -> Change:
-    def change(answer: Answer) -> None:
-        if not answer.path.isascii() or path in answer.path:
-            answer.status = 500
+    def change(response: Response) -> None:
+        if not response.path.isascii() or path in response.path:
+            response.status = 500
 
     return change
 
 
-def _plain_refusal(self: Any, message: str) -> None:
-    self._whole = None
+def _plain_text(self: Any, message: str) -> None:
     text = b"Invalid HTTP request received."
     self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n%s" % (len(text), text))
     self.transport.close()
 
 
-def _needs_length(self: Any, call: Any) -> None:
-    if b"transfer-encoding" in call.headers:
+def _needs_length(service: Any, exchange: Any) -> None:
+    if b"transfer-encoding" in exchange.headers:
         raise ApiError(400)
 
 
 UNREADABLE = ids("create.body", "empty", "blank", "open", "text", "utf8", "trailing", "trailing_comma", "single_quotes")
 
 BODIES: Table = {
-    "what cannot be read is an order": (
+    "an unreadable body is an order": (
         f"{UNREADABLE} create.body.nan hostile.body.*",
-        around(contract_room, "decode", instead_of(400, lambda content_type, body: ORDER)),
+        around(contract, "decode", instead_of(400, lambda content_type, body: ORDER)),
     ),
     "an empty body is an order": ("create.body.empty create.body.blank", decoder(_order_or_lax)),
     "what is no order is one": (
         ids("create.body", "number", "string", "null", "list", "list_of_order", "object"),
-        around(contract_room, "decode", then(lambda request, *args: _an_order(request))),
+        around(contract, "decode", then(lambda request, *args: _an_order(request))),
     ),
     "YAML is read": ("create.body.single_quotes create.body.trailing_comma", decoder(_yaml)),
     "what follows is not read": ("create.body.trailing hostile.body.nul", decoder(_first_value)),
     "NaN is 10": ("create.body.nan", decoder(_nan_is_ten)),
-    "any content type": ("create.content_type", part(contract_room, "_is_json", lambda content_type: True)),
+    "any content type": ("create.content_type", part(contract, "_is_json", lambda content_type: True)),
     "first name counts": ("create.duplicate_names", decoder(_first_name)),
     "lax JSON": (ids("hostile.body", "surrogate", "infinity", "utf16", "control"), decoder(_lax)),
     "latin-1": ("hostile.body.latin1", decoder(_replaced)),
     "what follows": ("hostile.body.nul", decoder(lambda body: _lax(body.rstrip(b"\x00")))),
-    "deeper": ("hostile.body.deep_list", part(contract_room, "MAX_DEPTH", 100)),
-    "less deep": ("hostile.nesting.64", part(contract_room, "MAX_DEPTH", 63)),
-    "a deep body is a crash": ("hostile.body.very_deep", around(contract_room, "decode", first(_crashes_deep))),
-    "a byte more": ("hostile.size.above", part(api, "LARGEST_BODY", 1024 * 1024 + 1)),
-    "a byte less": ("hostile.size.exact", part(api, "LARGEST_BODY", 1024 * 1024 - 1)),
-    "413 as 400": ("hostile.size.above hostile.size.8_times", answers(status(413, 400))),
-    "chunks are not read": ("hostile.chunked", around(Emulator, "create", first(_needs_length))),
-    "any head": ("hostile.header.large", part(protocol, "LARGEST_HEAD", 10**9)),
-    "plain text": ("hostile.http.* hostile.header.large", part(protocol.Protocol, "send_400_response", _plain_refusal)),
-    "501 for a method": ("hostile.method", answers(_unlisted_method)),
-    "strange paths crash": ("hostile.paths", answers(_crash("passwd"))),
+    "deeper": ("hostile.body.deep_list", part(contract, "MAX_DEPTH", 100)),
+    "less deep": ("hostile.nesting.64", part(contract, "MAX_DEPTH", 63)),
+    "a deep body is a crash": ("hostile.body.very_deep", around(contract, "decode", first(_crashes_deep))),
+    "a byte more": ("hostile.size.above", part(journal, "MAX_BODY_BYTES", 1024 * 1024 + 1)),
+    "a byte less": ("hostile.size.exact", part(journal, "MAX_BODY_BYTES", 1024 * 1024 - 1)),
+    "413 as 400": ("hostile.size.above hostile.size.8_times", responses(status(413, 400))),
+    "chunks are not read": ("hostile.chunked", wrapped(videos.create, first(_needs_length))),
+    "any head": ("hostile.header.large", part(protocol, "MAX_HEAD_BYTES", 10**9)),
+    "plain text": ("hostile.http.* hostile.header.large", part(protocol.Protocol, "send_400_response", _plain_text)),
+    "501 for a method": ("hostile.method", responses(_unlisted_method)),
+    "strange paths crash": ("hostile.paths", responses(_crash("passwd"))),
     "long keys pass": (
         "hostile.key.long",
-        around(Emulator, "accepts", lambda accepts, self, key: len(key) > 1000 or accepts(self, key)),
+        wrapped(authentication.accepts, lambda accepts, service, key: len(key) > 1000 or accepts(service, key)),
     ),
 }

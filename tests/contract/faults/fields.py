@@ -1,24 +1,24 @@
-"""Faults in which orders are taken: the fields of a creation, each at and beyond its boundaries."""
+"""Faults in which create requests are accepted: each field at and beyond its bounds."""
 
 from collections.abc import Callable
 from typing import Any
 
-from sora_mock.domain import contract as contract_room
+from sora_mock.domain import contract
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
-from tests.contract.faults.answering import creation, refusal, status
 from tests.contract.faults.planting import (
     Plant,
     Table,
-    answers,
     around,
-    contract,
+    edited_contract,
     field,
     first,
     ids,
-    refused,
+    rejected,
     repaired,
+    responses,
 )
+from tests.contract.faults.responses import created, envelope, status
 
 TEXTS = ids("create", "duration.text", "remove_watermark.text", "image_urls.text")
 ORDER = {"model": "sora-2-beta-max", "prompt": "x"}
@@ -31,7 +31,7 @@ RIGHT: dict[str, tuple[type, Any]] = {
     "image_urls": (list, []),
     "callback_url": (str, "https://hooks.example.com/"),
 }
-"""Each field's type, and a value that is right."""
+"""Each field's type, and a valid value."""
 
 
 def _types_put_right(request: Any) -> None:
@@ -41,12 +41,12 @@ def _types_put_right(request: Any) -> None:
 
 
 def _dropped(wrong: Callable[[Any], object]) -> Plant:
-    """Fields with wrong values are as good as not there."""
+    """Fields with wrong values are ignored."""
     return repaired(lambda r: [r.pop(name) for name in list(r) if wrong(r[name])])
 
 
 def _read_as(name: str, wrong: type, read: Callable[[Any], Any]) -> Plant:
-    """Values of another type are made something of."""
+    """Values of another type are converted."""
     return repaired(lambda r: r.update({name: read(r[name])}) if type(r.get(name)) is wrong else None)
 
 
@@ -66,7 +66,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _duration(wrong: Callable[[Any], object], instead: int) -> Plant:
-    """Wrong durations are put right."""
+    """Wrong durations are replaced."""
     return repaired(lambda r: r.update(duration=instead) if wrong(r.get("duration")) else None)
 
 
@@ -81,21 +81,21 @@ def _ratio_dropped(request: Any) -> None:
 
 
 def _all_mistakes(self: Any, content_type: Any, body: bytes) -> None:
-    if len(list(self._creation.iter_errors(contract_room.decode(content_type, body)))) > 1:
+    if len(list(self._create_request.iter_errors(contract.decode(content_type, body)))) > 1:
         raise ApiError(400, code="invalid_requests")
 
 
 FIELDS: Table = {
     "400 as 422": (
         f"create.*.type_* create.*.missing create.body.* {TEXTS} idempotency.key.?[57] callback.url.refuses.*",
-        answers(status(400, 422)),
+        responses(status(400, 422)),
     ),
-    "creation as 201": ("create.prompt.1 create.unknown_fields money.402.exact_??", answers(status(200, 201))),
+    "200 as 201": ("create.prompt.1 create.unknown_fields money.402.exact_??", responses(status(200, 201))),
     "no param": (
         "create.*.type_* create.*.missing create.aspect_ratio.square",
-        answers(refusal(lambda said: said.pop("param", None))),
+        responses(envelope(lambda view: view.pop("param", None))),
     ),
-    "no usage": ("creation.shape create.*.known", answers(creation(lambda said: said.pop("usage")))),
+    "no usage": ("creation.shape create.*.known", responses(created(lambda view: view.pop("usage")))),
     "all mistakes at once": ("create.refusal.first", around(Contract, "read_create_request", first(_all_mistakes))),
     "types put right": (f"create.*.type_* {TEXTS}", repaired(_types_put_right)),
     "null is nothing": ("create.[!mp]*.type_null", _dropped(lambda value: value is None)),
@@ -119,9 +119,11 @@ FIELDS: Table = {
     "true is 10": ("create.duration.type_bool", _read_as("duration", bool, lambda value: 10)),
     "1 is true": ("create.remove_watermark.type_int", _read_as("remove_watermark", int, bool)),
     "a picture alone": ("create.image_urls.text", _read_as("image_urls", str, lambda url: [url])),
-    "unknown fields refused": (
+    "unknown fields rejected": (
         "create.unknown_fields",
-        contract(lambda d: d["components"]["schemas"]["VideoGenerationRequest"].update(additionalProperties=False)),
+        edited_contract(
+            lambda d: d["components"]["schemas"]["VideoGenerationRequest"].update(additionalProperties=False)
+        ),
     ),
     "another model": ("create.model.known create.prompt.1", field("model", enum=["sora-9"])),
     "two models": ("create.model.unknown", field("model", enum=["sora-2-beta-max", "sora-9"])),
@@ -136,8 +138,8 @@ FIELDS: Table = {
     "prompt of 4998": (ids("create.prompt", 4999, 5000, "unicode"), field("prompt", maxLength=4998)),
     "prompt of 4999": ("create.prompt.5000 create.prompt.unicode", field("prompt", maxLength=4999)),
     "prompt of 5001": ("create.prompt.5001 create.prompt.unicode_5001", field("prompt", maxLength=5001)),
-    "prompt in bytes": ("create.prompt.unicode", refused(lambda r: len(r["prompt"].encode()) > 5000)),
-    "prompt in one line": ("create.prompt.control", refused(lambda r: "\n" in r["prompt"])),
+    "prompt in bytes": ("create.prompt.unicode", rejected(lambda r: len(r["prompt"].encode()) > 5000)),
+    "prompt in one line": ("create.prompt.control", rejected(lambda r: "\n" in r["prompt"])),
     "prompt optional": ("create.prompt.missing", repaired(lambda request: request.setdefault("prompt", ""))),
     "short is 10": (ids("create.duration", 1, 5, 9), _duration(lambda value: _is_int(value) and 0 < value < 10, 10)),
     "nothing is 10": ("create.duration.0", _duration(lambda value: value == 0, 10)),
