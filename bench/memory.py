@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sora_mock.api.journal import origin
+from sora_mock.api.reading import origin
 from sora_mock.config.settings import Settings
 from sora_mock.domain.exchange import Exchange
 from sora_mock.service import control, credits, tasks, videos

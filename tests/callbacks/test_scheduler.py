@@ -20,27 +20,27 @@ HOOK = "https://inbox.sora-mock.test/hook"
 
 
 def deliveries(api: Api, task_id: str | None = None) -> Any:
-    return api.control("GET", "/deliveries" + (f"?task_id={task_id}" if task_id else ""))["deliveries"]
+    return api.account.call("GET", "/deliveries" + (f"?task_id={task_id}" if task_id else ""))["deliveries"]
 
 
 def messages(api: Api, name: str = "hook") -> Any:
-    return api.control("GET", f"/inbox/{name}")["messages"]
+    return api.account.call("GET", f"/inbox/{name}")["messages"]
 
 
 def replies(api: Api, *statuses: int) -> None:
-    api.control("PUT", "/inbox/hook", {"replies": [{"status": status} for status in statuses]})
+    api.account.call("PUT", "/inbox/hook", {"replies": [{"status": status} for status in statuses]})
 
 
 def after_end(api: Api, task_id: str) -> list[float]:
     """Moments of the attempts, counted from the end of the task."""
-    ended_at = next(t["mock"]["ended_at"] for t in api.control("GET", "/tasks")["tasks"] if t["id"] == task_id)
+    ended_at = next(t["mock"]["ended_at"] for t in api.account.call("GET", "/tasks")["tasks"] if t["id"] == task_id)
     return [round(attempt["at"] - ended_at, 3) for attempt in deliveries(api, task_id)[0]["attempts"]]
 
 
 def test_attempts_land_at_0_1_3_and_7_seconds_after_the_end_and_then_the_delivery_has_failed(api: Api) -> None:
     replies(api, 500)
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(100)
+    api.account.clock.advance(100)
     assert after_end(api, task_id) == [0, 1, 3, 7]
     delivery = deliveries(api, task_id)[0]
     assert delivery["state"] == "failed"
@@ -54,7 +54,7 @@ def test_however_the_time_is_cut_the_attempts_land_at_the_same_moments(api: Api,
     replies(api, 500)
     task_id = api.new_task(callback_url=HOOK)
     for seconds in advances:
-        api.advance(seconds)
+        api.account.clock.advance(seconds)
     assert after_end(api, task_id) == [0, 1, 3, 7]
 
 
@@ -62,7 +62,7 @@ def test_however_the_time_is_cut_the_attempts_land_at_the_same_moments(api: Api,
 def test_any_2xx_is_a_success(api: Api, status: int) -> None:
     replies(api, status)
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(100)
+    api.account.clock.advance(100)
     assert deliveries(api, task_id)[0]["state"] == "succeeded"
     assert after_end(api, task_id) == [0]
 
@@ -71,24 +71,24 @@ def test_any_2xx_is_a_success(api: Api, status: int) -> None:
 def test_any_other_status_is_tried_again(api: Api, status: int) -> None:
     replies(api, status, 200)
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(100)
+    api.account.clock.advance(100)
     assert [attempt["status"] for attempt in deliveries(api, task_id)[0]["attempts"]] == [status, 200]
     assert deliveries(api, task_id)[0]["state"] == "succeeded"
 
 
 def test_nothing_is_sent_before_the_end(api: Api) -> None:
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(4.999)
+    api.account.clock.advance(4.999)
     assert messages(api) == []
     assert deliveries(api, task_id)[0]["state"] == "pending"
-    api.advance(0.001)
+    api.account.clock.advance(0.001)
     assert len(messages(api)) == 1
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "cancelled"])
 def test_the_body_is_byte_for_byte_what_the_query_answers(api: Api, outcome: str) -> None:
     task_id = api.new_task(callback_url=HOOK)
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": outcome})
+    api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": outcome})
     [message] = messages(api)
     assert message["body"] == api.request("GET", f"/v1/tasks/{task_id}").text
     assert message["json"] == api.task(task_id) == deliveries(api)[0]["body"]
@@ -96,28 +96,28 @@ def test_the_body_is_byte_for_byte_what_the_query_answers(api: Api, outcome: str
 
 
 def test_the_credits_are_settled_before_the_first_attempt(api: Api) -> None:
-    api.control("PUT", "/inbox/hook", {"replies": [{"status": 200, "delay": 0.05}]})
+    api.account.call("PUT", "/inbox/hook", {"replies": [{"status": 200, "delay": 0.05}]})
     api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.credits()["used_credits"] == 5.76
     api.new_task(callback_url=HOOK, headers={"X-Mock-Scenario": "failed"})
-    api.advance(5)
+    api.account.clock.advance(5)
     assert api.credits()["remaining_credits"] == 994.24
 
 
 def test_a_reset_clock_setting_settles_like_an_advance(api: Api) -> None:
     replies(api, 500)
     task_id = api.new_task(callback_url=HOOK)
-    now = api.control("GET", "/clock")["now"]
-    assert api.control("PATCH", "/clock", {"now": now + 50})["now"] == now + 50
+    now = api.account.call("GET", "/clock")["now"]
+    assert api.account.call("PATCH", "/clock", {"now": now + 50})["now"] == now + 50
     assert after_end(api, task_id) == [0, 1, 3, 7]
 
 
 def test_an_advance_ends_exactly_where_it_was_told_to(api: Api) -> None:
     replies(api, 500)
     api.new_task(callback_url=HOOK)
-    before = api.control("GET", "/clock")["now"]
-    assert api.advance(6.5) == before + 6.5
+    before = api.account.call("GET", "/clock")["now"]
+    assert api.account.clock.advance(6.5) == before + 6.5
 
 
 def test_redeliver_sends_once_more_and_is_no_part_of_the_schedule(api: Api) -> None:
@@ -126,25 +126,25 @@ def test_redeliver_sends_once_more_and_is_no_part_of_the_schedule(api: Api) -> N
     delivery_id = deliveries(api, task_id)[0]["id"]
     refused = api.request("POST", f"/__mock/deliveries/{delivery_id}/redeliver")
     assert refused.status_code == 409
-    api.advance(100)
-    again = api.control("POST", f"/deliveries/{delivery_id}/redeliver")
+    api.account.clock.advance(100)
+    again = api.account.call("POST", f"/deliveries/{delivery_id}/redeliver")
     assert (again["state"], len(again["attempts"])) == ("succeeded", 5)
-    api.advance(100)
+    api.account.clock.advance(100)
     assert len(messages(api)) == 5
 
 
 def test_two_accounts_share_no_inbox_and_no_deliveries(api: Api) -> None:
     other = Api(api.client, api.key + "-other")
-    other.freeze()
+    other.account.clock.freeze()
     api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert len(messages(api)) == 1
     assert messages(other) == deliveries(other) == []
 
 
 def test_a_task_without_a_callback_has_no_delivery(api: Api) -> None:
     api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     assert deliveries(api) == []
 
 
@@ -156,30 +156,30 @@ def test_deliveries_are_listed_by_task(api: Api) -> None:
 
 def test_a_reset_forgets_what_was_to_be_delivered(api: Api) -> None:
     api.new_task(callback_url=HOOK)
-    api.control("POST", "/reset")
-    api.freeze()
-    api.advance(100)
+    api.account.call("POST", "/reset")
+    api.account.clock.freeze()
+    api.account.clock.advance(100)
     assert deliveries(api) == messages(api) == []
 
 
 def test_a_request_that_moves_the_clock_sends_what_falls_due(api: Api) -> None:
     task_id = api.new_task(callback_url=HOOK)
-    api.control("PATCH", "/clock", {"per_request": 5})
+    api.account.call("PATCH", "/clock", {"per_request": 5})
     assert api.task(task_id)["status"] == "completed"
-    assert len(api.control("GET", "/inbox/hook?wait=5")["messages"]) == 1
+    assert len(api.account.call("GET", "/inbox/hook?wait=5")["messages"]) == 1
 
 
 # --- the inbox ---
 
 
 def test_waiting_for_a_message_ends_when_it_comes(api: Api) -> None:
-    api.control("PATCH", "/clock", {"frozen": False, "speed": 100})
+    api.account.call("PATCH", "/clock", {"frozen": False, "speed": 100})
     api.new_task(callback_url=HOOK)
-    assert len(api.control("GET", "/inbox/hook?wait=10&count=1")["messages"]) == 1
+    assert len(api.account.call("GET", "/inbox/hook?wait=10&count=1")["messages"]) == 1
 
 
 def test_waiting_for_what_never_comes_ends_after_the_time(api: Api) -> None:
-    assert api.control("GET", "/inbox/hook?wait=0.05&count=3")["messages"] == []
+    assert api.account.call("GET", "/inbox/hook?wait=0.05&count=3")["messages"] == []
 
 
 @pytest.mark.parametrize("query", ["wait=x", "wait=61", "count=0", "count=1001", "wait=-1"])
@@ -231,7 +231,7 @@ def test_a_callback_comes_before_the_reply_to_its_creation(api: Api) -> None:
     [message] = messages(api)
     assert message["json"]["id"] == answer.json()["id"]
     assert message["json"]["status"] == "completed"
-    request = api.control("GET", "/requests")["requests"]
+    request = api.account.call("GET", "/requests")["requests"]
     assert answer.json()["status"] == "pending"
     assert request
 
@@ -239,42 +239,42 @@ def test_a_callback_comes_before_the_reply_to_its_creation(api: Api) -> None:
 def test_a_duplicate_comes_once_and_only_after_a_success(api: Api) -> None:
     replies(api, 500, 200)
     task_id = created(api, "callback_duplicate")
-    api.advance(100)
+    api.account.clock.advance(100)
     assert after_end(api, task_id) == [0, 1, 2]
     assert messages(api)[1]["body"] == messages(api)[2]["body"]
 
 
 def test_a_late_callback_is_60_seconds_late(api: Api) -> None:
     task_id = created(api, "callback_late")
-    api.advance(1000)
+    api.account.clock.advance(1000)
     assert after_end(api, task_id) == [60]
 
 
 def test_a_callback_out_of_order_waits_for_another_task(api: Api) -> None:
     first = created(api, "callback_out_of_order")
-    api.advance(2)
+    api.account.clock.advance(2)
     second = api.new_task(callback_url=HOOK)
-    api.advance(10)
+    api.account.clock.advance(10)
     assert [message["json"]["id"] for message in messages(api)] == [second, first]
     assert after_end(api, first) == [2]
 
 
 def test_a_callback_out_of_order_without_another_task_comes_after_60_seconds(api: Api) -> None:
     task_id = created(api, "callback_out_of_order")
-    api.advance(1000)
+    api.account.clock.advance(1000)
     assert after_end(api, task_id) == [60]
 
 
 def test_an_extra_field_is_in_the_callback_and_not_in_the_query(api: Api) -> None:
     task_id = created(api, "callback_extra_field")
-    api.advance(5)
+    api.account.clock.advance(5)
     extra = set(messages(api)[0]["json"]) - set(api.task(task_id))
     assert extra == {"model_version", "queue"}
 
 
 def test_a_shape_chosen_at_creation_holds_for_the_callback_too(api: Api) -> None:
     api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "wrapped_in_data"})
-    api.advance(5)
+    api.account.clock.advance(5)
     assert set(json.loads(messages(api)[0]["body"])) == {"code", "data"}
 
 
@@ -282,7 +282,7 @@ def test_a_shape_chosen_at_creation_holds_for_the_callback_too(api: Api) -> None
 
 
 def slow(api: Api, seconds: float, status: int = 200, name: str = "hook") -> None:
-    api.control("PUT", f"/inbox/{name}", {"replies": [{"status": status, "delay": seconds}]})
+    api.account.call("PUT", f"/inbox/{name}", {"replies": [{"status": status, "delay": seconds}]})
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
@@ -294,25 +294,25 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 def test_an_advance_waits_for_attempts_that_are_under_way_already(api: Api) -> None:
     slow(api, 0.1, 500)
     task_id = created(api, "instant")
-    api.advance(60)
+    api.account.clock.advance(60)
     assert after_end(api, task_id) == [0, 1, 3, 7]
 
 
 def test_two_advances_at_once_add_up_and_keep_the_schedule(api: Api) -> None:
     slow(api, 0.2, 500)
     task_id = api.new_task(callback_url=HOOK)
-    before = api.control("GET", "/clock")["now"]
-    at_once(lambda: api.advance(20), lambda: api.advance(50))
-    assert api.control("GET", "/clock")["now"] == before + 70
+    before = api.account.call("GET", "/clock")["now"]
+    at_once(lambda: api.account.clock.advance(20), lambda: api.account.clock.advance(50))
+    assert api.account.call("GET", "/clock")["now"] == before + 70
     assert after_end(api, task_id) == [0, 1, 3, 7]
 
 
 def test_setting_the_clock_beside_an_advance_does_not_overshoot(api: Api) -> None:
     slow(api, 0.2)
     api.new_task(callback_url=HOOK)
-    before = api.control("GET", "/clock")["now"]
-    at_once(lambda: api.advance(10), lambda: api.control("PATCH", "/clock", {"now": before + 30}))
-    assert api.control("GET", "/clock")["now"] in (before + 30, before + 40)
+    before = api.account.call("GET", "/clock")["now"]
+    at_once(lambda: api.account.clock.advance(10), lambda: api.account.call("PATCH", "/clock", {"now": before + 30}))
+    assert api.account.call("GET", "/clock")["now"] in (before + 30, before + 40)
 
 
 def test_a_callback_that_waits_for_another_is_made_once_though_both_fall_due_together(api: Api) -> None:
@@ -320,16 +320,16 @@ def test_a_callback_that_waits_for_another_is_made_once_though_both_fall_due_tog
     first = api.new_task(
         callback_url="https://inbox.sora-mock.test/a", headers={"X-Mock-Scenario": "callback_out_of_order"}
     )
-    api.advance(60)
+    api.account.clock.advance(60)
     api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert len(messages(api, "a")) == 1
     assert after_end(api, first) == [60]
 
 
 def test_two_tasks_out_of_order_change_places(api: Api) -> None:
     first, second = created(api, "callback_out_of_order"), created(api, "callback_out_of_order")
-    api.advance(5)
+    api.account.clock.advance(5)
     assert [message["json"]["id"] for message in messages(api)] == [second, first]
 
 
@@ -337,7 +337,7 @@ def test_a_failed_attempt_of_another_task_lets_nothing_go(api: Api) -> None:
     first = created(api, "callback_out_of_order")
     replies(api, 500, 200)
     second = api.new_task(callback_url=HOOK)
-    api.advance(10)
+    api.account.clock.advance(10)
     assert [message["json"]["id"] for message in messages(api)] == [second, second, first]
 
 
@@ -345,12 +345,12 @@ def test_nobody_waits_for_somebody_elses_attempt(api: Api) -> None:
     slow(api, 8, name="slow")
     slow_task = api.new_task(callback_url="https://inbox.sora-mock.test/slow")
     other, quiet = api.new_task(callback_url=HOOK), api.new_task()
-    api.control("PATCH", "/clock", {"per_request": 5})
+    api.account.call("PATCH", "/clock", {"per_request": 5})
     api.task(slow_task)
-    api.control("PATCH", "/clock", {"per_request": 0})
+    api.account.call("PATCH", "/clock", {"per_request": 0})
     began = stopwatch()
-    api.control("POST", f"/tasks/{api.new_task()}/finish", {"outcome": "completed"})
-    api.control("POST", f"/deliveries/{deliveries(api, other)[0]['id']}/redeliver")
+    api.account.call("POST", f"/tasks/{api.new_task()}/finish", {"outcome": "completed"})
+    api.account.call("POST", f"/deliveries/{deliveries(api, other)[0]['id']}/redeliver")
     api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "callback_before_reply"})
     assert stopwatch() - began < 4
     assert quiet
@@ -358,24 +358,24 @@ def test_nobody_waits_for_somebody_elses_attempt(api: Api) -> None:
 
 def test_finishing_a_task_keeps_its_callback_late(api: Api) -> None:
     task_id = created(api, "callback_late")
-    api.control("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
+    api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "failed"})
     assert messages(api) == []
-    api.advance(60)
+    api.account.clock.advance(60)
     assert after_end(api, task_id) == [60]
 
 
 def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is_made_after_it(api: Api) -> None:
     told = [{"status": 500}, {"status": 500, "delay": 0.3}, {"status": 204}]
-    api.control("PUT", "/inbox/hook", {"replies": told})
+    api.account.call("PUT", "/inbox/hook", {"replies": told})
     api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     [delivery] = deliveries(api)
     with ThreadPoolExecutor() as threads:
-        other = threads.submit(api.control, "POST", f"/deliveries/{delivery['id']}/redeliver")
-        api.control("GET", "/inbox/hook?wait=10&count=2")
+        other = threads.submit(api.account.call, "POST", f"/deliveries/{delivery['id']}/redeliver")
+        api.account.call("GET", "/inbox/hook?wait=10&count=2")
         # the retry, a second later, falls into the 0.3 s that the redelivery takes
-        api.control("PATCH", "/clock", {"frozen": False, "speed": 1000})
-        assert len(api.control("GET", "/inbox/hook?wait=10&count=3")["messages"]) == 3
+        api.account.call("PATCH", "/clock", {"frozen": False, "speed": 1000})
+        assert len(api.account.call("GET", "/inbox/hook?wait=10&count=3")["messages"]) == 3
         other.result()
     [delivery] = deliveries(api)
     assert [(each["status"], each["extra"]) for each in delivery["attempts"]] == [
@@ -388,20 +388,20 @@ def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is
 
 def test_an_advance_ends_with_nothing_under_way_though_a_redelivery_comes_in_between(api: Api) -> None:
     told = [{"status": 500, "delay": delay} for delay in (0, 0.2, 0.4, 0, 0)]
-    api.control("PUT", "/inbox/hook", {"replies": told})
+    api.account.call("PUT", "/inbox/hook", {"replies": told})
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     [delivery] = deliveries(api)
     with ThreadPoolExecutor() as threads:
-        walk = threads.submit(api.advance, 20)
-        api.control("GET", "/inbox/hook?wait=10&count=2")
+        walk = threads.submit(api.account.clock.advance, 20)
+        api.account.call("GET", "/inbox/hook?wait=10&count=2")
         # the third attempt falls due while this one is under way
-        other = threads.submit(api.control, "POST", f"/deliveries/{delivery['id']}/redeliver")
+        other = threads.submit(api.account.call, "POST", f"/deliveries/{delivery['id']}/redeliver")
         walk.result()
         other.result()
     [delivery] = deliveries(api)
     made = [each for each in delivery["attempts"] if not each["extra"]]
-    ended_at = next(t["mock"]["ended_at"] for t in api.control("GET", "/tasks")["tasks"] if t["id"] == task_id)
+    ended_at = next(t["mock"]["ended_at"] for t in api.account.call("GET", "/tasks")["tasks"] if t["id"] == task_id)
     assert [(each["at"] - ended_at, each["ended_at"] - each["at"]) for each in made] == [(0, 0), (1, 0), (3, 0), (7, 0)]
     assert delivery["state"] == "failed"
 
@@ -409,19 +409,19 @@ def test_an_advance_ends_with_nothing_under_way_though_a_redelivery_comes_in_bet
 def test_a_redelivery_that_succeeds_ends_the_schedule(api: Api) -> None:
     replies(api, 500, 200, 500)
     task_id = api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     delivery = deliveries(api, task_id)[0]
     assert delivery["state"] == "pending"
-    done = api.control("POST", f"/deliveries/{delivery['id']}/redeliver")
+    done = api.account.call("POST", f"/deliveries/{delivery['id']}/redeliver")
     assert (done["state"], done["next_at"]) == ("succeeded", None)
-    api.advance(100)
+    api.account.clock.advance(100)
     assert len(messages(api)) == 2
 
 
 @pytest.mark.parametrize("path", ["a/b", "a%2Fb", "h%C3%BCk", "a%20b"])
 def test_an_inbox_is_read_under_the_name_that_it_was_written_to(api: Api, path: str) -> None:
     api.new_task(callback_url=f"https://INBOX.sora-mock.test.:8443/{path}")
-    api.advance(5)
+    api.account.clock.advance(5)
     assert len(messages(api, path)) == 1
 
 
@@ -429,9 +429,9 @@ def test_a_wait_sees_an_inbox_that_does_not_exist_yet(api: Api) -> None:
     name, fresh = api.key[-24:], Api(api.client, api.key + "-fresh")
 
     def deliver() -> None:
-        fresh.freeze()
+        fresh.account.clock.freeze()
         fresh.new_task(callback_url=f"https://inbox.sora-mock.test/{name}")
-        fresh.advance(5)
+        fresh.account.clock.advance(5)
 
     began = stopwatch()
     waited, _ = at_once(lambda: api.client.get(f"/__mock/inbox/{name}?wait=15").json()["messages"], deliver)
@@ -446,11 +446,11 @@ def accounts_in_memory(prefix: str) -> list[str]:
 
 
 def test_a_forgotten_account_is_really_gone(api: Api) -> None:
-    api.freeze()
+    api.account.clock.freeze()
     api.new_task(callback_url=HOOK)
-    api.advance(5)
+    api.account.clock.advance(5)
     assert accounts_in_memory(api.key) == [api.key]
-    api.control("POST", "/reset")
+    api.account.call("POST", "/reset")
     assert accounts_in_memory(api.key) == []
 
 
@@ -461,6 +461,6 @@ def test_accounts_that_were_forgotten_for_new_ones_do_not_pile_up(monkeypatch: p
         for number in range(12):
             account = Api(client, f"sk-piled-{number}")
             account.new_task(callback_url=HOOK)
-            account.advance(5)
+            account.account.clock.advance(5)
             assert len(messages(account)) == 1
         assert len(accounts_in_memory("sk-piled-")) <= 4

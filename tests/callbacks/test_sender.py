@@ -279,8 +279,8 @@ def test_a_route_leads_to_a_receiver_of_ones_own_and_the_delivery_says_so() -> N
             with httpx.Client(base_url=server.url) as client:
                 api = Api(client, "sk-a")
                 task_id = api.new_task(callback_url="https://hooks.example.com/a/b?c=d")
-                api.advance(5)
-                [delivery] = api.control("GET", "/deliveries")["deliveries"]
+                api.account.clock.advance(5)
+                [delivery] = api.account.call("GET", "/deliveries")["deliveries"]
                 expected = api.request("GET", f"/v1/tasks/{task_id}").content
     assert running.requests[0].startswith(b"POST /a/b?c=d HTTP/1.1\r\n")
     assert running.requests[0].endswith(expected)
@@ -307,11 +307,11 @@ def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:
     with receiver(answers(200)) as running:
         url = "http://localhost:8765/hook"
         assert api.create(callback_url=url).status_code == 400
-        api.control("PUT", "/callback-routes", {"http://localhost:8765": f"http://127.0.0.1:{running.port}"})
+        api.account.call("PUT", "/callback-routes", {"http://localhost:8765": f"http://127.0.0.1:{running.port}"})
         assert Api(api.client, "sk-somebody-else").create(callback_url=url).status_code == 400
         api.new_task(callback_url=url)
-        api.advance(5)
-        [delivery] = api.control("GET", "/deliveries")["deliveries"]
+        api.account.clock.advance(5)
+        [delivery] = api.account.call("GET", "/deliveries")["deliveries"]
     assert delivery["state"] == "succeeded"
     assert "the service would refuse it" in delivery["note"]
 
@@ -329,8 +329,8 @@ def test_an_allowed_origin_is_exact() -> None:
                 ):
                     assert api.create(callback_url=other).status_code == 400
                 api.new_task(callback_url=f"{origin}/hook")
-                api.advance(5)
-                [delivery] = api.control("GET", "/deliveries")["deliveries"]
+                api.account.clock.advance(5)
+                [delivery] = api.account.call("GET", "/deliveries")["deliveries"]
     assert delivery["state"] == "succeeded"
     assert "allowed by --allow-callback" in delivery["note"]
 
@@ -352,8 +352,8 @@ def test_a_receiver_that_hangs_delays_nobody_else() -> None:
                 for _ in range(50):
                     api.new_task(callback_url=f"{bad}/")
                 task_id = api.new_task(callback_url="https://inbox.sora-mock.test/fine")
-                assert api.control("GET", "/inbox/fine?wait=5")["messages"][0]["json"]["id"] == task_id
-                states = {each["state"] for each in api.control("GET", "/deliveries")["deliveries"]}
+                assert api.account.call("GET", "/inbox/fine?wait=5")["messages"][0]["json"]["id"] == task_id
+                states = {each["state"] for each in api.account.call("GET", "/deliveries")["deliveries"]}
     assert states == {"pending", "succeeded"}
 
 
@@ -372,7 +372,7 @@ def test_nothing_of_it_is_imported_before_the_first_callback() -> None:
 
 def test_the_log_of_an_attempt_is_json(api: Api) -> None:
     api.new_task(callback_url="https://inbox.sora-mock.test/hook")
-    api.advance(5)
-    attempt = api.control("GET", "/deliveries")["deliveries"][0]["attempts"][0]
+    api.account.clock.advance(5)
+    attempt = api.account.call("GET", "/deliveries")["deliveries"][0]["attempts"][0]
     assert {"number", "at", "status", "error", "seconds", "reply"} <= set(attempt)
     assert json.dumps(attempt)

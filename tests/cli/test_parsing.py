@@ -12,7 +12,7 @@ import click
 import pytest
 
 from sora_mock.cli import main
-from sora_mock.cli.commands import COMMANDS, server_settings, parsed
+from sora_mock.cli.commands import COMMANDS, parsed, server_settings
 from sora_mock.cli.settings_flags import typed
 from sora_mock.config.settings import SettingError
 from sora_mock.version import VERSION

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from sora_mock.domain.fault import TRANSPORT
 from sora_mock.app import create_app
 from sora_mock.cli.commands import main
 from sora_mock.client import Account
+from sora_mock.domain.fault import TRANSPORT
 from sora_mock.server import MockServer
 from tests.guard.live import CREATE, ORDER, REAL, created, guarding
 

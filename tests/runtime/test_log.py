@@ -25,7 +25,7 @@ from sora_mock.runtime.clock import stopwatch
 from sora_mock.runtime.events import EventBus
 from sora_mock.runtime.log import MAX_QUEUED_BYTES, Log
 from sora_mock.runtime.log_format import wants_colour
-from tests.test_cli import COMMAND, DEADLINE, Running, environment, serving
+from tests.cli.processes import COMMAND, DEADLINE, Running, environment, serving
 
 SERVE = ("serve", "--port", "0", "--seed", "1", "--frozen-clock")
 KEY = "sk-secret-key"

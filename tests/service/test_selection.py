@@ -19,11 +19,11 @@ def used(api: Api, **fields: Any) -> str:
 
 
 def last(api: Api) -> Any:
-    return api.control("GET", "/requests?limit=1")["requests"][0]
+    return api.account.call("GET", "/requests?limit=1")["requests"][0]
 
 
 def queue(api: Api, scenario: str, **rule: Any) -> Any:
-    return api.control("POST", "/scenarios", {"scenario": scenario, **rule})
+    return api.account.call("POST", "/scenarios", {"scenario": scenario, **rule})
 
 
 def test_the_header_is_stronger_than_the_token_and_the_token_than_the_queue(api: Api) -> None:
@@ -51,7 +51,7 @@ def test_the_journal_says_which_rule_chose_the_scenario(api: Api) -> None:
 
 def test_a_token_takes_parameters(api: Api) -> None:
     task_id = api.new_task(prompt="A cat [[mock:failed code=generation_timeout at=0.4 message='too slow']] at night")
-    api.advance(0.5 + 4.5 * 0.4)
+    api.account.clock.advance(0.5 + 4.5 * 0.4)
     assert api.task(task_id)["error"] == {"code": "generation_timeout", "message": "too slow", "type": "task_error"}
 
 
@@ -59,11 +59,11 @@ def test_the_header_takes_parameters(api: Api) -> None:
     header = {"X-Mock-Scenario": "completed generation_time=100 queue_time=50 progress=0:10,0.5:10,1:20"}
     created = api.create(headers=header).json()
     assert created["task_info"]["estimated_time"] == 100
-    api.advance(49)
+    api.account.clock.advance(49)
     assert api.task(created["id"])["status"] == "pending"
-    api.advance(1)
+    api.account.clock.advance(1)
     assert api.task(created["id"])["progress"] == 10
-    api.advance(49)
+    api.account.clock.advance(49)
     assert api.task(created["id"])["progress"] == 19
 
 
@@ -106,7 +106,7 @@ def test_a_wrong_name_or_parameter_is_a_clear_400_everywhere(api: Api, written: 
         assert error["param"] in ("X-Mock-Scenario", "prompt")
         assert said in error["message"]
         assert "X-Mock-Scenario" not in refused.headers
-    assert api.control("GET", "/tasks")["tasks"] == []
+    assert api.account.call("GET", "/tasks")["tasks"] == []
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_the_queue_refuses_what_could_never_happen(api: Api, body: Any, said: st
     refused = api.request("POST", "/__mock/scenarios", json=body)
     assert refused.status_code == 400
     assert said in refused.json()["error"]["message"]
-    assert api.control("GET", "/scenarios")["queue"] == []
+    assert api.account.call("GET", "/scenarios")["queue"] == []
 
 
 def test_a_queued_rule_waits_for_a_request_that_matches_and_the_journal_says_why(api: Api) -> None:
@@ -179,8 +179,8 @@ def test_rules_are_taken_in_their_order_and_delete_empties_the_queue(api: Api) -
     queue(api, "slow")
     queue(api, "stuck", times=None)
     assert [used(api) for _ in range(3)] == ["slow", "stuck", "stuck"]
-    assert [rule["scenario"] for rule in api.control("GET", "/scenarios")["queue"]] == ["stuck"]
-    api.control("DELETE", "/scenarios")
+    assert [rule["scenario"] for rule in api.account.call("GET", "/scenarios")["queue"]] == ["stuck"]
+    api.account.call("DELETE", "/scenarios")
     assert used(api) == "completed"
 
 
@@ -193,7 +193,7 @@ def test_two_polls_answer_503_and_the_third_the_task(api: Api) -> None:
 
 def test_a_queue_for_credits_and_files_hits_those_alone(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     link = api.task(task_id)["results"][0]
     queue(api, "internal_error", match={"operation": "credits"})
     queue(api, "edge_html_error", match={"operation": "file"})
@@ -204,7 +204,7 @@ def test_a_queue_for_credits_and_files_hits_those_alone(api: Api) -> None:
 
 def test_a_truncated_download_is_seen_by_the_client(api: Api) -> None:
     task_id = api.new_task()
-    api.advance(5)
+    api.account.clock.advance(5)
     link = api.task(task_id)["results"][0]
     with pytest.raises(httpx.RemoteProtocolError):
         api.client.get(link, headers={"X-Mock-Scenario": "truncated_body"})
@@ -221,14 +221,14 @@ def test_a_scenario_about_a_tasks_life_is_ignored_on_a_poll_and_the_journal_says
 def test_a_refused_creation_takes_nothing_from_the_queue(api: Api) -> None:
     queue(api, "stuck")
     assert api.create(duration=12).status_code == 400
-    api.control("PATCH", "/account", {"remaining_credits": 0})
+    api.account.call("PATCH", "/account", {"remaining_credits": 0})
     assert api.create().status_code == 402
-    api.control("PATCH", "/account", {"remaining_credits": 10})
+    api.account.call("PATCH", "/account", {"remaining_credits": 10})
     key = {"Idempotency-Key": "order-0000000001"}
     assert used(api, headers=key) == "stuck"
     queue(api, "slow")
     assert used(api, headers=key) == "stuck"
-    assert len(api.control("GET", "/scenarios")["queue"]) == 1
+    assert len(api.account.call("GET", "/scenarios")["queue"]) == 1
 
 
 @pytest.mark.parametrize("meaning", ["no-access", "rate-limited", "broken"])
@@ -336,7 +336,7 @@ def test_a_keyless_rule_is_queued_for_all_or_for_none() -> None:
         for _ in range(1000):
             queue(full, "stuck")
         assert client.post("/__mock/scenarios", json={"scenario": "slow"}).status_code == 409
-        assert other.control("GET", "/scenarios")["queue"] == []
+        assert other.account.call("GET", "/scenarios")["queue"] == []
 
 
 def test_a_token_spelled_in_escapes_overrides_the_key_too(client: httpx.Client) -> None:
@@ -359,7 +359,7 @@ def outcomes(clients: int, key: str, **settings: Any) -> list[Any]:
         api = Api(client, key)
         with ThreadPoolExecutor(clients) as pool:
             assert {response.status_code for response in pool.map(lambda _: api.create(), range(200))} == {200}
-        tasks = api.control("GET", "/tasks")["tasks"]
+        tasks = api.account.call("GET", "/tasks")["tasks"]
     return [task["mock"]["scenario"] for task in reversed(tasks)]
 
 
@@ -424,7 +424,7 @@ def test_a_users_own_scenario_extends_a_built_in_one(tmp_path: Path) -> None:
         assert used(api) == "flaky"
         assert used(api, prompt="forbidden") == "moderation_policy"
         assert used(api, headers={"X-Mock-Scenario": "flakier at=0.9"}) == "flakier"
-        listed = {each["name"]: each["description"] for each in api.control("GET", "/scenarios")["scenarios"]}
+        listed = {each["name"]: each["description"] for each in api.account.call("GET", "/scenarios")["scenarios"]}
         assert listed["flaky"] == "Our worst day."
 
 
