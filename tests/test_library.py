@@ -236,7 +236,7 @@ def test_a_websocket_is_closed() -> None:
         await create_app()({"type": "websocket", "path": "/v1/credits"}, receive, send)
         return sent
 
-    assert asyncio.run(story()) == [{"type": "websocket.close", "code": 1000}]
+    assert asyncio.run(story()) == [{"type": "websocket.close", "code": 1000, "reason": ""}]
 
 
 def test_an_account_before_the_start_says_what_is_missing() -> None:

@@ -1,4 +1,4 @@
-"""When callbacks are tried and what is told of them: a frozen clock and the built-in inbox."""
+"""When callback attempts are made, and what the control API shows of them: a frozen clock and the built-in inbox."""
 
 import gc
 import json

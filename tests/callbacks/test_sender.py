@@ -1,4 +1,4 @@
-"""The POST itself, over real sockets: what counts as an answer, limits, TLS, and addresses at connect time."""
+"""The POST itself, over real sockets: which responses count, limits, TLS, and addresses at connect time."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trustme
 
-from sora_mock.callbacks import resolver as resolver_room
+from sora_mock.callbacks import resolver as resolver_module
 from sora_mock.callbacks.resolver import Resolver
 from sora_mock.callbacks.sender import AttemptResult, Sender
 from sora_mock.config.loading import load
@@ -53,7 +53,7 @@ def test_credentials_in_the_address_become_basic_authorization() -> None:
     assert b"Authorization: Basic dXNlcjpwQHNz" in running.requests[0]
 
 
-def test_the_beginning_of_the_answer_is_kept() -> None:
+def test_the_beginning_of_the_response_is_kept() -> None:
     assert posted_to(answers(500, body=b"x" * 10_000))[0] == AttemptResult(500, None, b"x" * 4096)
 
 
@@ -63,7 +63,7 @@ def test_a_redirect_is_not_followed() -> None:
         assert (result.status, other.requests) == (307, [])
 
 
-def test_an_early_hint_is_no_answer() -> None:
+def test_an_early_hint_is_not_the_response() -> None:
     result, _ = posted_to(sends(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n"))
     assert result.status == 201
 
@@ -80,13 +80,15 @@ def test_an_early_hint_is_no_answer() -> None:
     ],
     ids=["closes", "other-protocol", "long-header", "endless-headers", "truncated", "long-body"],
 )  # fmt: skip
-def test_a_receiver_that_is_no_good_is_told_by_its_class(behave: Behaviour, status: int | None, error: str) -> None:
+def test_an_attempt_at_a_bad_receiver_names_the_class_of_its_error(
+    behave: Behaviour, status: int | None, error: str
+) -> None:
     result, _ = posted_to(behave)
     assert result.status == status
     assert (result.error or "").partition(":")[0] == (error or "")
 
 
-def test_nobody_listening_is_a_refused_connection() -> None:
+def test_a_port_without_a_listener_is_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert str(post(f"http://127.0.0.1:{port}/").error).startswith("refused: ")
@@ -102,7 +104,7 @@ def test_a_receiver_that_hangs_is_left_after_the_limit() -> None:
 def test_a_receiver_that_never_accepts_is_left_after_the_limit() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         port = listener.getsockname()[1]
-        # the kernel takes one or two connections for it, then nothing answers any more
+        # the kernel takes one or two connections for it, then accepts no more
         waiting = [socket.socket() for _ in range(4)]
         for each in waiting:
             each.setblocking(False)
@@ -122,7 +124,7 @@ def drips(part: bytes) -> Behaviour:
     return behave
 
 
-def test_dripping_headers_are_no_answer() -> None:
+def test_dripping_headers_are_not_a_response() -> None:
     assert str(posted_to(drips(b"H"), limit=0.2)[0].error).split(":")[0] in ("timeout", "protocol")
 
 
@@ -138,9 +140,9 @@ def test_a_status_counts_even_where_the_body_drips_for_ever() -> None:
 # --- addresses at connect time ---
 
 
-def resolves(*answers: str) -> Resolver:
+def resolves(*look_ups: str) -> Resolver:
     """A resolver whose name server gives these addresses, one set a look-up."""
-    left = list(answers)
+    left = list(look_ups)
 
     def look_up(host: str) -> list[Address]:
         return [ip_address(each) for each in (left.pop(0) if len(left) > 1 else left[0]).split()]
@@ -165,7 +167,7 @@ def test_a_literal_is_checked_too() -> None:
         assert str(post(f"https://{host}/", trusted=False).error).startswith("internal_address: ")
 
 
-def test_a_name_without_address_is_told() -> None:
+def test_a_name_without_address_is_an_error_that_says_so() -> None:
     def look_up(host: str) -> list[Address]:
         raise socket.gaierror(-2, "Name or service not known")
 
@@ -197,7 +199,7 @@ def test_a_name_server_that_hangs_delays_only_its_own() -> None:
 
 
 def test_look_ups_are_bounded_and_a_further_name_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resolver_room, "MAX_LOOKUPS", 4)
+    monkeypatch.setattr(resolver_module, "MAX_LOOKUPS", 4)
     over = threading.Event()
     running: list[str] = []
 
@@ -220,12 +222,12 @@ def test_look_ups_are_bounded_and_a_further_name_waits_for_its_turn(monkeypatch:
     asyncio.run(many())
 
 
-def test_a_flood_of_early_answers_ends_the_attempt() -> None:
+def test_a_flood_of_early_responses_ends_the_attempt() -> None:
     result, _ = posted_to(sends(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000, times=1000))
     assert str(result.error).startswith("protocol: more than 20 responses")
 
 
-def test_a_receiver_that_closes_without_an_answer_is_told_in_words() -> None:
+def test_a_receiver_that_closes_without_a_response_is_an_error_in_words() -> None:
     assert posted_to(sends(b""))[0].error == "protocol: the connection was closed before a response arrived"
 
 

@@ -33,7 +33,7 @@ def test_a_handler_gets_only_events_of_its_class() -> None:
     assert seen == []
 
 
-def test_an_event_that_nobody_subscribed_to_is_dropped() -> None:
+def test_an_event_without_a_subscriber_is_dropped() -> None:
     EventBus().publish(BUG)
 
 

@@ -26,7 +26,7 @@ HOOK = "https://inbox.sora-mock.test/hook"
         (b"Bearer " + b"x" * 1000, "x" * 1000),
     ],
 )
-def test_a_bearer_key_is_read_whatever_the_case_of_its_scheme(header: bytes, key: str) -> None:
+def test_a_bearer_key_is_read_in_any_case_of_its_scheme(header: bytes, key: str) -> None:
     assert bearer_key(header) == key
 
 

@@ -1,4 +1,4 @@
-"""The queue of due times: whatever the order of arrival, entries come out in the order of their times, each once."""
+"""The queue of due times: entries come out in the order of their times, each once, in any order of arrival."""
 
 from hypothesis import given
 from hypothesis import strategies as st

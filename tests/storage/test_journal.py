@@ -1,4 +1,4 @@
-"""The journal keeps to its bounds, whatever a client sends."""
+"""The journal keeps to its bounds."""
 
 import msgspec
 import pytest

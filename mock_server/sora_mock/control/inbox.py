@@ -8,9 +8,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.control.errors import bad_body, json_response
+from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_number, read_data, read_fields, service_of
 from sora_mock.domain.events import MessageArrived
+from sora_mock.runtime.events import TooManySubscribers
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
 from sora_mock.storage.inboxes import MAX_MESSAGES, InboxMessage, InboxReply
@@ -66,8 +67,12 @@ def _messages(service: Service, key: str | None, name: str) -> list[InboxMessage
 
 
 async def _wait_for_messages(service: Service, key: str | None, name: str, count: int, seconds: float) -> None:
+    """Returns after so many messages or seconds. Raises ControlError 503 where too many requests wait already."""
     arrived = asyncio.Event()
-    unsubscribe = service.events.subscribe(MessageArrived, lambda event: arrived.set())
+    try:
+        unsubscribe = service.events.subscribe(MessageArrived, lambda event: arrived.set())
+    except TooManySubscribers as problem:
+        raise ControlError(503, "too_many_waiting", str(problem)) from None
     try:
         async with asyncio.timeout(seconds):
             while len(_messages(service, key, name)) < count:
