@@ -29,9 +29,8 @@ PATH_HINT: Final = "the base URL may lack /v1: --env 'EVOLINK_BASE_URL={url}/v1'
 def response(contract: Contract, exchange: Exchange, error: ApiError, operation: str | None = None) -> ApiResponse:
     """The response for an error. operation: whose table of errors is used; None for no operation."""
     body = contract.error_body(operation, error)
-    effect = exchange.effect
-    if effect is not None and effect.shape == "numeric_error_code":
-        body = shaped(body, effect.shape, error.status)
+    if exchange.shape == "numeric_error_code":
+        body = shaped(body, exchange.shape, error.status)
     return ApiResponse(error.status, encode(body), error.headers)
 
 

@@ -42,7 +42,7 @@ class ExchangeMiddleware:
             if message["type"] == "http.response.start":
                 self._record(exchange)
                 start = message
-            if exchange.effect is None or not faults.changes_response(exchange.effect):
+            if exchange.fault is None and not exchange.latency:
                 await send(message)
             elif message["type"] == "http.response.body":
                 if exchange.fault == "reply_after_callback":

@@ -9,7 +9,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.fault import TRANSPORT
-from sora_mock.domain.scenario import Scenario
 
 SLOW_PIECES: Final = 10
 """Parts of a slow body."""
@@ -18,11 +17,6 @@ HTML: Final = (
     "<!DOCTYPE html>\n<html><head><title>{0} | a timeout occurred</title></head>"
     "<body><h1>Error {0}</h1><p>The web server did not answer in time.</p></body></html>\n"
 )
-
-
-def changes_response(effect: Scenario) -> bool:
-    """Whether a scenario changes how a response is sent."""
-    return bool(effect.fault or effect.latency)
 
 
 async def send_response(

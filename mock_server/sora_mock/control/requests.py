@@ -46,7 +46,7 @@ def view(exchange: Exchange) -> Fields:
             for name, value in ((n.decode("latin-1"), v.decode("latin-1")) for n, v in exchange.headers.items())
         },
         "request": _body(exchange.body or b""),
-        "response": None if exchange.media_type is not JSON else _body(exchange.response_body[:MAX_BODY_BYTES]),
+        "response": None if exchange.media_type != JSON else _body(exchange.response_body[:MAX_BODY_BYTES]),
         "seconds": round(exchange.duration, 6),
         "received_at": real_now() - (stopwatch() - exchange.started),
         "frozen": exchange.is_frozen,

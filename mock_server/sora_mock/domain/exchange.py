@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from sora_mock.domain.fault import Fault
-from sora_mock.domain.scenario import Scenario
+from sora_mock.domain.scenario import Shape
 
 JSON: Final = b"application/json"
 
@@ -22,7 +22,7 @@ class ApiResponse(msgspec.Struct, frozen=True):
     media_type: bytes = JSON
 
 
-class Exchange(msgspec.Struct, gc=False):
+class Exchange(msgspec.Struct, array_like=True, gc=False):
     """One request and its response. The middleware creates it; whoever decides something writes it down here.
 
     headers: by lower-case name, the last one where a name is repeated.
@@ -36,7 +36,9 @@ class Exchange(msgspec.Struct, gc=False):
     task_id: the task that the request creates or asks for; None for none.
     scenario, rule: name of the scenario that was chosen, and the rule that chose it; None where none was.
     unmatched: why queued rules did not match, one line each.
-    effect: the scenario that changes this response; None for most.
+    fault: how a scenario damages the response on its way; None for most.
+    latency: real seconds for which a scenario holds the response back.
+    shape: how a scenario changes the response's body; None for most.
     status: HTTP status of the response; 0 until there is one.
     response_body: empty for what is not JSON. media_type: of the response.
     duration: seconds from the request's arrival to the response, without the latency of a scenario.
@@ -59,7 +61,9 @@ class Exchange(msgspec.Struct, gc=False):
     scenario: str | None = None
     rule: str | None = None
     unmatched: Sequence[str] = ()
-    effect: Scenario | None = None
+    fault: Fault | None = None
+    latency: float = 0.0
+    shape: Shape | None = None
     status: int = 0
     response_body: bytes = b""
     media_type: bytes = JSON
@@ -67,16 +71,6 @@ class Exchange(msgspec.Struct, gc=False):
     size: int = 0
     is_unread: bool = False
     hint: str | None = None
-
-    @property
-    def fault(self) -> Fault | None:
-        """How the response is damaged on its way; None for most."""
-        return None if self.effect is None else self.effect.fault
-
-    @property
-    def latency(self) -> float:
-        """Real seconds for which a scenario holds the response back."""
-        return 0.0 if self.effect is None else self.effect.latency
 
     @property
     def sent_status(self) -> int | None:

@@ -1,5 +1,6 @@
 """HTTP/1.1 on a connection: uvicorn's protocol with bounds, and with the error envelope for malformed HTTP."""
 
+import asyncio
 from typing import Any, Final
 
 import httptools
@@ -26,6 +27,46 @@ class _Dropped(list[tuple[bytes, bytes]]):
         """Forgets the item."""
 
 
+class JoinedWrites(asyncio.Transport):
+    """A transport that writes once in a round of the event loop, when everything else of that round is done.
+
+    uvicorn writes head and body of a response one after the other. Each write wakes the client, and waking it costs
+    more than most of our own work (bench/README.md).
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._waiting: list[bytes] = []
+        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Writes with everything else of this round."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(bytes(data))
+
+    def _flush(self) -> None:
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Writes what waits, then closes."""
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Closes at once; what waits is lost."""
+        self._waiting.clear()
+        self._transport.abort()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection. Where `app.state.events` is an event bus, malformed requests are published on it."""
 
@@ -42,6 +83,10 @@ class Protocol(HttpToolsProtocol):
         """Whether a body is still to come."""
         self._last: str | None = None
         """What is wrong with the bytes behind requests that have no response yet; nothing is read after it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """A client connects."""
+        super().connection_made(JoinedWrites(transport, self.loop))
 
     def data_received(self, data: bytes) -> None:
         """Parses what arrived; bounds everything that is not a body."""

@@ -22,7 +22,7 @@ def show(service: Service, exchange: Exchange) -> ApiResponse:
         admit(service, account, exchange, now, "credits")
         settle(account, now)
         body = _view(account.facts.ledger)
-        return ApiResponse(200, encode(shaped(body, None if exchange.effect is None else exchange.effect.shape)))
+        return ApiResponse(200, encode(shaped(body, exchange.shape)))
 
 
 def _view(ledger: Ledger) -> dict[str, Any]:

@@ -126,5 +126,6 @@ class Selector:
 
     def use(self, exchange: Exchange, scenario: Scenario, rule: str) -> Scenario:
         """Writes a choice and its rule into the exchange."""
-        exchange.scenario, exchange.rule, exchange.effect = scenario.name, rule, scenario
+        exchange.scenario, exchange.rule = scenario.name, rule
+        exchange.fault, exchange.latency, exchange.shape = scenario.fault, scenario.latency, scenario.shape
         return scenario

@@ -28,9 +28,8 @@ def query(service: Service, exchange: Exchange, task_id: str) -> ApiResponse:
             raise ApiError(403)
         exchange.task_id = task_id
         body = shaped(task_view(task, now, service.settings.behaviour), task.scenario.shape)
-        effect = exchange.effect
-        if effect is not None and effect.shape != task.scenario.shape:
-            body = shaped(body, effect.shape)
+        if exchange.shape != task.scenario.shape:
+            body = shaped(body, exchange.shape)
         return ApiResponse(200, encode(body))
 
 

@@ -1,8 +1,14 @@
-"""A bounded journal: the exchanges of one account, oldest first, as they were. Keys are redacted when it is shown."""
+"""A bounded journal: the exchanges of one account, oldest first. Keys are redacted when it is shown.
+
+Each exchange is kept as one packed value. Its parts would be a dozen objects, and to free them after a thousand further
+requests costs more than to pack them now, because the processor has forgotten them by then.
+"""
 
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
+
+import msgspec
 
 from sora_mock.domain.exchange import JSON, Exchange
 
@@ -13,36 +19,37 @@ MAX_JOURNAL_BYTES: Final = 2 * 1024 * 1024
 MAX_BODY_BYTES: Final = 16 * 1024
 """Bytes that are kept of a request's body."""
 
-OBJECT_BYTES: Final = 800
-"""What an exchange counts for besides its texts."""
+OBJECT_BYTES: Final = 100
+"""What an exchange counts for besides its packed value."""
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(Exchange).decode
 
 
 class Journal:
     """Exchanges, oldest first."""
 
-    __slots__ = ("_exchanges", "_size")
+    __slots__ = ("_packed", "_size")
 
     def __init__(self) -> None:
-        self._exchanges: deque[Exchange] = deque()
+        self._packed: deque[bytes] = deque()
         self._size = 0
 
     def append(self, exchange: Exchange) -> None:
-        """Keeps a finished exchange, which nobody changes any more."""
+        """Keeps a finished exchange; later changes of it are not kept."""
         if exchange.body and len(exchange.body) > MAX_BODY_BYTES:
             exchange.body = exchange.body[:MAX_BODY_BYTES]
         if exchange.media_type is not JSON:
             exchange.response_body = b""
-        headers = exchange.headers
-        size = OBJECT_BYTES + len(exchange.path) + len(exchange.response_body) + len(exchange.body or b"")
-        size += sum(map(len, headers)) + sum(map(len, headers.values()))
-        exchange.size = size
-        self._exchanges.append(exchange)
-        self._size += size
-        while len(self._exchanges) > MAX_EXCHANGES or self._size > MAX_JOURNAL_BYTES:
-            self._size -= self._exchanges.popleft().size
+        packed = _pack(exchange)
+        exchange.size = OBJECT_BYTES + len(packed)
+        self._packed.append(packed)
+        self._size += exchange.size
+        while len(self._packed) > MAX_EXCHANGES or self._size > MAX_JOURNAL_BYTES:
+            self._size -= OBJECT_BYTES + len(self._packed.popleft())
 
     def __iter__(self) -> Iterator[Exchange]:
-        return iter(self._exchanges)
+        return map(_unpack, self._packed)
 
     def __len__(self) -> int:
-        return len(self._exchanges)
+        return len(self._packed)

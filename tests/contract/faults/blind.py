@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sora_mock import app
-from sora_mock.api import faults, journal
+from sora_mock.api import faults, reading
 from sora_mock.callbacks import resolver, sender
 from sora_mock.domain import byte_range, callback_url, delivery, lifecycle, queue_rule, token_bucket
 from sora_mock.domain import contract as domain_contract
@@ -196,7 +196,7 @@ def _not_expected(on_headers_complete: Any, self: Any) -> None:
 async def _left(read_on: Any, *args: Any) -> Any:
     try:
         return await read_on(*args)
-    except journal.ClientLeft:
+    except reading.ClientLeft:
         return b"{}", False
 
 
@@ -222,8 +222,8 @@ part(
     "send_400_response",
     lambda s, _: s.transport.close(),
 )
-part("impatient", "hostile.connection.endless", journal, "MAX_DRAINED_BYTES", 2 * 1024 * 1024)
-around("half a body is a body", "hostile.connection.gone", journal, "_read_on", _left)
+part("impatient", "hostile.connection.endless", reading, "MAX_DRAINED_BYTES", 2 * 1024 * 1024)
+around("half a body is a body", "hostile.connection.gone", reading, "_read_on", _left)
 responses("HEAD has no length", "hostile.connection.head_method", _no_length)
 
 
@@ -266,7 +266,7 @@ around("If-Range unread", "link.conditional.if_range", files, "response_for", _i
 around("one byte is no range", "link.range.edges", byte_range, "byte_range", _no_single)
 responses("Allow without HEAD", "link.method", _one_allowed)
 around("any day and account", "link.paths", files, "result_path", lambda path, task: _AnyPath(path(task)))
-part("Host unread", "link.origin", journal, "_origin_of", lambda host: None)
+part("Host unread", "link.origin", reading, "_origin_of", lambda host: None)
 part("half a second more", "link.24h.exact", files, "LINK_LIFETIME", LINK_LIFETIME + 0.5)
 part("files of failed tasks", "link.failed", files, "lifecycle", _ANY_END)
 around("watermarks changed round", "link.files", Model, "clip", _swapped_watermark)

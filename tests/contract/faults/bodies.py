@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from sora_mock.api import journal
+from sora_mock.api import reading
 from sora_mock.domain import contract
 from sora_mock.domain.errors import ApiError
 from sora_mock.runtime import protocol
@@ -121,8 +121,8 @@ BODIES: Table = {
     "deeper": ("hostile.body.deep_list", part(contract, "MAX_DEPTH", 100)),
     "less deep": ("hostile.nesting.64", part(contract, "MAX_DEPTH", 63)),
     "a deep body is a crash": ("hostile.body.very_deep", around(contract, "decode", first(_crashes_deep))),
-    "a byte more": ("hostile.size.above", part(journal, "MAX_BODY_BYTES", 1024 * 1024 + 1)),
-    "a byte less": ("hostile.size.exact", part(journal, "MAX_BODY_BYTES", 1024 * 1024 - 1)),
+    "a byte more": ("hostile.size.above", part(reading, "MAX_BODY_BYTES", 1024 * 1024 + 1)),
+    "a byte less": ("hostile.size.exact", part(reading, "MAX_BODY_BYTES", 1024 * 1024 - 1)),
     "413 as 400": ("hostile.size.above hostile.size.8_times", responses(status(413, 400))),
     "chunks are not read": ("hostile.chunked", wrapped(videos.create, first(_needs_length))),
     "any head": ("hostile.header.large", part(protocol, "MAX_HEAD_BYTES", 10**9)),
