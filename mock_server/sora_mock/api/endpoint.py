@@ -1,10 +1,9 @@
 """One operation of the service as an ASGI endpoint: the exchange in, an `ApiResponse` out."""
 
-import re
 from collections.abc import Callable
 from typing import Concatenate, Final
 
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from sora_mock.domain.exchange import ApiResponse, Exchange
@@ -42,8 +41,16 @@ class ServiceRoute(Route):
 
     def __init__(self, path: str, endpoint: Operation, *, methods: list[str]) -> None:
         super().__init__(path, endpoint, methods=methods)
-        self.methods = set(methods)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"\Z")
+        self.methods = self._methods = set(methods)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the whole path matches; its parameters are texts."""
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        found = self.path_regex.fullmatch(path) if scope["type"] == "http" else None
+        if found is None:
+            return Match.NONE, {}
+        match = Match.FULL if scope["method"] in self._methods else Match.PARTIAL
+        return match, {"endpoint": self.endpoint, "path_params": found.groupdict()}
 
 
 async def send_response(send: Send, exchange: Exchange, response: ApiResponse) -> None:

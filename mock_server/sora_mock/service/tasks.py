@@ -20,9 +20,9 @@ def query(service: Service, exchange: Exchange, task_id: str) -> ApiResponse:
     with authenticate(service, exchange) as account:
         now = arrive(service, account, exchange)
         admit(service, account, exchange, now, "query")
-        service.contract.check_task_id(task_id)
         task = service.storage.tasks.get(task_id)
         if task is None:
+            service.contract.check_task_id(task_id)
             raise ApiError(404)
         if task.account != account.facts.name:
             raise ApiError(403)
