@@ -11,6 +11,7 @@ from sora_mock.cli.exit_codes import EXIT_OK, EXIT_USAGE
 from sora_mock.cli.parsing import Command, mute
 from sora_mock.cli.settings_flags import load_settings, settings_flags, typed
 from sora_mock.config.settings import SettingError, Settings
+from sora_mock.runtime.collector import collector_paused
 from sora_mock.runtime.console import complain
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def serve(**parameters: Any) -> int:
 
 def run_server(settings: Settings) -> int:
     """Runs a server until SIGINT or SIGTERM; the exit code. Raises SettingError."""
-    # the heaviest import comes after everything that can be wrong with the settings
-    from sora_mock import server
+    with collector_paused():
+        # the heaviest import comes after everything that can be wrong with the settings
+        from sora_mock import server
 
     log = open_log(settings)
     server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
