@@ -113,7 +113,7 @@ def test_options_are_read_as_the_settings_file_is() -> None:
     assert settings.rate_limit.text == "2/hour"
     assert settings.callback_route == {"https://hooks.example.com": "http://127.0.0.1:9000"}
     assert (settings.allow_callback, settings.mock_headers) == (("http://127.0.0.1:9000",), False)
-    assert (settings.keys, settings.prices) == (("sk-a",), {10: 15_000, 15: 86_400})
+    assert (settings.keys, settings.prices) == (("sk-a",), {10: 15_000})
     assert (settings.behaviour.queue_share, settings.strict_moderation) == (0.5, True)
     assert (len(settings.moderation_rules), list(settings.scenarios)) == (1, ["flaky"])
 

@@ -1,6 +1,6 @@
 """Readers of single settings, the file, and which of flag, environment, file and default is the strongest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,16 @@ import pytest
 from sora_mock.config.loading import load
 from sora_mock.config.options import with_options
 from sora_mock.config.settings import FLAGS, SettingError, Settings
+from sora_mock.domain.models import DEFAULT_MODEL
 from sora_mock.domain.token_bucket import parse_rate_limit
+from sora_mock.service.composition import models
 
 Loader = Callable[..., Settings]
+
+
+def effective_prices(settings: Settings) -> Mapping[int, int]:
+    """Units by seconds, as the server charges them."""
+    return models(settings.prices)[DEFAULT_MODEL].prices
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def test_the_defaults_are_the_documented_ones(read: Loader) -> None:
     assert (found.control_token, found.public_url, found.cors) == (None, None, None)
     assert (found.mock_headers, found.log_format, found.quiet) == (True, "text", False)
     assert found.keys is None
-    assert found.prices == {10: 5_7600, 15: 8_6400}
+    assert effective_prices(found) == {10: 5_7600, 15: 8_6400}
 
 
 # --- readers ---
@@ -328,7 +335,7 @@ def test_bad_keys_are_refused(read: Loader, value: str) -> None:
 
 
 def test_prices_can_be_changed_one_by_one(read: Loader) -> None:
-    assert read(file="[prices]\n10 = 6").prices == {10: 6_0000, 15: 8_6400}
+    assert effective_prices(read(file="[prices]\n10 = 6")) == {10: 6_0000, 15: 8_6400}
 
 
 @pytest.mark.parametrize("line", ["12 = 5", "10 = -1", "10 = 'x'", "10 = true", "10 = []", "10 = 0.00001", "10 = nan"])

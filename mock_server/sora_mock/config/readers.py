@@ -16,14 +16,13 @@ from sora_mock.config.conversion import BadPart, convert
 from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
+from sora_mock.domain.models import DEFAULT_MODEL, read_models
 from sora_mock.domain.moderation import ModerationRule, read_moderation_rule
 from sora_mock.domain.scenario_parameters import MAX_TASK_SECONDS
 from sora_mock.domain.task import Behaviour
 from sora_mock.domain.token_bucket import RateLimit, parse_rate_limit
 from sora_mock.domain.values import number
-
-DEFAULT_PRICES: Final = {10: 57_600, 15: 86_400}
-"""Units of 1/10,000 credit, by the seconds of the video."""
+from sora_mock.runtime.package_data import model_tables
 
 
 def text(value: Any) -> str:
@@ -141,11 +140,12 @@ def table(value: Any) -> dict[str, Any]:
 
 
 def prices(value: Any) -> dict[int, int]:
-    """The default prices, changed by a table of credits by seconds."""
-    found = dict(DEFAULT_PRICES)
+    """Prices in units, by seconds: those of the model's table that the user changes."""
+    durations = read_models(model_tables())[DEFAULT_MODEL].durations
+    found = {}
     for duration, price in table(value).items():
-        if duration not in {str(known) for known in found}:
-            raise ValueError(f"unknown duration {duration}; known are {' and '.join(map(str, found))}")
+        if duration not in map(str, durations):
+            raise ValueError(f"unknown duration {duration}; known are {' and '.join(map(str, durations))}")
         try:
             found[int(duration)] = to_units(price)
         except ValueError as problem:

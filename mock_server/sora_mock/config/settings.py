@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credits: None is unlimited.
     rate_limit, control_token, public_url, cors, callback_ca: None is the default that users read in the reference.
     keys: None accepts every key that begins with `sk-`.
-    prices: by seconds of the video.
+    prices: by seconds of the video; empty for those of the model's table.
     scenarios: as the user wrote them.
     """
 
@@ -139,8 +139,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: Annotated[
         Mapping[int, int],
         Meta(description="price of a video, by its seconds"),
-        Written(read=readers.prices, allowed="credits", default="5.76 for 10, 8.64 for 15", file_only=True),
-    ] = msgspec.field(default_factory=lambda: dict(readers.DEFAULT_PRICES))
+        Written(read=readers.prices, allowed="credits", default="those of the model: docs/money.md", file_only=True),
+    ] = {}
     behaviour: Annotated[
         Behaviour,
         Meta(description="what the server does where the sources say nothing"),

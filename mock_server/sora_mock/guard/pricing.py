@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
-from sora_mock.config.settings import Settings
 from sora_mock.domain import callback_url
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.errors import ApiError
+from sora_mock.domain.models import DEFAULT_MODEL, read_models
+from sora_mock.runtime.package_data import model_tables
 
 Headers = Sequence[tuple[bytes, bytes]]
 KeyClass = Literal["live", "none", "invalid", "other"]
 Lot = Literal["free", "unread", "accept", "surprise", "refused"]
 
 CREATE_PATH: Final = "/v1/videos/generations"
-PRICES: Final = Settings().prices
+PRICES: Final = read_models(model_tables())[DEFAULT_MODEL].prices
 """By duration, in units of 1/10,000 credit (docs/fidelity.md, prices)."""
 HIGHEST: Final = max(PRICES.values())
 """What a request of our model could cost that we cannot read as the service might."""
