@@ -1,1 +1,1 @@
-"""Delivers callbacks: every attempt at its moment."""
+"""Delivers callbacks: each attempt at its time."""

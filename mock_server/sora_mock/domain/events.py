@@ -1,4 +1,4 @@
-"""What is published on the event bus. A request that was answered is published as its `Exchange`."""
+"""What is published on the event bus. A request with its response is published as its `Exchange`."""
 
 import msgspec
 

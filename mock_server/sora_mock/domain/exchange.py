@@ -23,7 +23,7 @@ class ApiResponse(msgspec.Struct, frozen=True):
 
 
 class Exchange(msgspec.Struct, array_like=True, gc=False):
-    """One request and its response. The middleware creates it; whoever decides something writes it down here.
+    """One request and its response. The middleware creates it; each part that decides something writes it here.
 
     headers: by lower-case name, the last one where a name is repeated.
     body: None where it was too large to be kept.
@@ -32,7 +32,7 @@ class Exchange(msgspec.Struct, array_like=True, gc=False):
     number: counts all requests of the server, from 1.
     account: public name of the caller's account; None for a request without an account.
     at: time of the account's clock; Unix seconds, 0 until it is known.
-    is_frozen: whether that clock stands still.
+    is_frozen: whether that clock is frozen.
     task_id: the task that the request creates or asks for; None for none.
     scenario, rule: name of the scenario that was chosen, and the rule that chose it; None where none was.
     unmatched: why queued rules did not match, one line each.

@@ -9,24 +9,24 @@ ACCOUNT_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 """The characters of an account's public name."""
 
 
-def number(seed: int, account: str, creation: int, purpose: str) -> int:
+def number(seed: int, account: str, create_number: int, purpose: str) -> int:
     """A random integer from 0 to 2**64 - 1 that depends on exactly these four values.
 
     account: public name, so that accounts get independent random choices.
-    creation: counts the account's create requests, from 0.
+    create_number: counts the account's create requests, from 0.
     purpose: what the random choice is for.
     """
-    text = f"{seed}/{account}/{creation}/{purpose}".encode()
+    text = f"{seed}/{account}/{create_number}/{purpose}".encode()
     return int.from_bytes(blake2b(text, digest_size=_BITS // 8).digest())
 
 
-def task_suffix(seed: int, account: str, creation: int, attempt: int) -> str:
+def task_suffix(seed: int, account: str, create_number: int, attempt: int) -> str:
     """The last 8 characters of a task's id, of 0-9a-z. Another `attempt` gives another suffix."""
-    text = f"{seed}/{account}/{creation}/task/{attempt}".encode()
+    text = f"{seed}/{account}/{create_number}/task/{attempt}".encode()
     return blake2b(text, digest_size=8).digest().translate(_ID_CHARACTERS).decode()
 
 
-def chance(seed: int, account: str, creation: int, purpose: str) -> float:
+def chance(seed: int, account: str, create_number: int, purpose: str) -> float:
     """A random number from 0 to below 1 that depends on exactly these four values, as `number` does."""
     return number(seed, account, creation, purpose) / float(2**_BITS)
 

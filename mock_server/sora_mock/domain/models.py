@@ -30,7 +30,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aspect_ratios: ratios that can be ordered. default_aspect_ratio: one of them.
     prices: units of 1/10,000 credit by duration.
     clips: name of the result's clip by aspect ratio, in which `{duration}` is filled in.
-    orders: every order that is possible; all tasks share these values.
+    orders: every order that is possible; all tasks refer to these values.
     """
 
     name: str

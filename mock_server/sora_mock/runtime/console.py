@@ -13,7 +13,7 @@ MAX_WAIT_SECONDS: Final = 0.5
 
 
 def complain(message: str, program: str = "sora-mock") -> None:
-    """Prints what is wrong as one line. If nobody can read it, the exit code still says it: nothing is raised."""
+    """Prints what is wrong as one line. An output without a reader raises nothing: the exit code says it too."""
     if sys.stderr is None:
         return
     line = f"{program}: {visible(message)}\n"

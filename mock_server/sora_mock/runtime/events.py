@@ -1,4 +1,4 @@
-"""One in-process event bus: whatever happens is published once, and everyone who wants to know subscribes."""
+"""One in-process event bus: each event is published once, and every part that needs it subscribes."""
 
 from collections.abc import Callable
 from typing import Any, Final, TypeVar

@@ -109,7 +109,7 @@ def _release_held(service: Service, account: MemoryAccount, finished: Delivery, 
 
 
 def body(service: Service, delivery: Delivery, now: float) -> bytes | None:
-    """The body of a callback: what a task query answers at that time. None for a task that was forgotten."""
+    """The body of a callback: what a task query shows at that time. None for a task that was forgotten."""
     task = service.storage.tasks.get(delivery.task_id)
     if task is None:
         return None
