@@ -1,4 +1,4 @@
-"""Who may use the control API: local programs and pages, and clients that send the token; no web page of another site."""
+"""Who may use the control API: local programs and pages, and clients with the token; no web page of another site."""
 
 import hmac
 from collections.abc import Mapping

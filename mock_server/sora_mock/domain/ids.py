@@ -28,7 +28,7 @@ def task_suffix(seed: int, account: str, create_number: int, attempt: int) -> st
 
 def chance(seed: int, account: str, create_number: int, purpose: str) -> float:
     """A random number from 0 to below 1 that depends on exactly these four values, as `number` does."""
-    return number(seed, account, creation, purpose) / float(2**_BITS)
+    return number(seed, account, create_number, purpose) / float(2**_BITS)
 
 
 def run_key(seed: int) -> str:
