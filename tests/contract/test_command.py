@@ -24,7 +24,7 @@ class Behind:
     """A mock that poses as the live service: no control API, and the placeholder is exchanged for the key."""
 
     def __init__(self, app: Any) -> None:
-        self.app, self.direct = app, None
+        self.app, self.state = app, app.state
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -66,7 +66,7 @@ def posing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
 
 
 def tasks(front: Any) -> int:
-    return len(front.app.emulator.store.tasks)
+    return len(front.state.service.storage.tasks)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_creations_never_cost_more_than_the_budget(posing: tuple[str, Any], budg
     assert code == (4 if most == 0 else 0)
     assert tasks(front) <= most
     assert (tasks(front) > 0) == (most > 0)
-    assert sum(task.price for task in front.app.emulator.store.tasks.values()) <= budget * 10_000
+    assert sum(task.price for task in front.state.service.storage.tasks.values()) <= budget * 10_000
 
 
 def test_a_budget_that_cannot_buy_what_only_names_is_4(posing: tuple[str, Any]) -> None:
