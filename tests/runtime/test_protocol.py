@@ -196,7 +196,7 @@ def creation(api: Api) -> bytes:
 def finished_file(api: Api) -> str:
     """The path of a result file."""
     task_id = api.new_task(prompt="A cat [[mock:instant]]")
-    return urlsplit(api.task(task_id)["results"][0]).path
+    return urlsplit(str(api.task(task_id)["results"][0])).path
 
 
 @linux

@@ -7,7 +7,7 @@ import pytest
 
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.fault import Fault
-from sora_mock.domain.shape import Shape
+from sora_mock.domain.scenario import Shape
 from sora_mock.storage.journal import MAX_BODY_BYTES, MAX_EXCHANGES, MAX_JOURNAL_BYTES, OBJECT_BYTES, Journal
 
 
