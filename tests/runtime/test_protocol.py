@@ -189,7 +189,7 @@ def request(api: Api, method: str, path: str, *headers: str, body: bytes = b"") 
     return "\r\n".join(lines).encode() + body
 
 
-def creation(api: Api) -> bytes:
+def create_request(api: Api) -> bytes:
     return request(api, "POST", "/v1/videos/generations", body=json.dumps(ORDER).encode())
 
 
@@ -203,7 +203,7 @@ def finished_file(api: Api) -> str:
 @pytest.mark.parametrize("kind", ["create", "query", "error", "malformed"])
 def test_head_and_body_of_a_response_are_one_write(api: Api, kind: str) -> None:
     sent = {
-        "create": creation(api),
+        "create": create_request(api),
         "query": request(api, "GET", "/v1/credits"),
         "error": request(api, "GET", "/v1/nothing"),
         "malformed": b"GARBAGE\r\n\r\n",
@@ -226,7 +226,7 @@ def test_pipelined_requests_get_their_responses_in_order(api: Api) -> None:
         200: request(api, "GET", "/v1/credits"),
         404: request(api, "GET", "/v1/nothing"),
         206: request(api, "GET", path, "Range: bytes=0-999"),
-        400: creation(api).replace(b"sora-2", b"sora-0"),
+        400: create_request(api).replace(b"sora-2", b"sora-0"),
     }
     order = [200, 404, 206, 400, 206, 200, 400, 404] * 8
     with connected(api) as connection:
@@ -241,7 +241,7 @@ def test_pipelined_requests_get_their_responses_in_order(api: Api) -> None:
 def test_a_response_that_takes_longer_holds_up_those_behind_it(api: Api) -> None:
     slow = request(api, "GET", "/v1/credits", "X-Mock-Scenario: slow_headers latency=0.1")
     with connected(api) as connection:
-        connection.sendall(slow + creation(api) + request(api, "GET", "/v1/nothing", "Connection: close"))
+        connection.sendall(slow + create_request(api) + request(api, "GET", "/v1/nothing", "Connection: close"))
         found = statuses_and_bodies(read_all(connection))
     assert [status for status, _ in found] == [200, 200, 404]
     assert b"remaining_credits" in found[0][1]
@@ -249,7 +249,7 @@ def test_a_response_that_takes_longer_holds_up_those_behind_it(api: Api) -> None
 
 def test_a_malformed_request_comes_after_the_responses_before_it(api: Api) -> None:
     with connected(api) as connection:
-        connection.sendall(request(api, "GET", "/v1/credits") + creation(api) + b"GARBAGE\r\n\r\n")
+        connection.sendall(request(api, "GET", "/v1/credits") + create_request(api) + b"GARBAGE\r\n\r\n")
         found = statuses_and_bodies(read_all(connection))
     assert [status for status, _ in found] == [200, 200, 400]
 
