@@ -177,7 +177,7 @@ def test_yaml_can_be_read(block: Block) -> None:
     assert yaml.safe_load(block.code)
 
 
-def test_no_block_is_of_a_language_that_nobody_executes() -> None:
+def test_no_block_is_of_a_language_that_is_never_executed() -> None:
     known = {"sh", "python", "toml", "ini"} | SHOWN
     assert [f"{block.page.name}:{block.line}" for block in BLOCKS if block.language not in known] == []
 

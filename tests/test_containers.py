@@ -20,7 +20,7 @@ import yaml
 from sora_mock import Account, MockServer
 from sora_mock.config.loading import load
 from sora_mock.config.settings import FLAGS, Settings
-from tests.callbacks.receiver import answers, receiver
+from tests.callbacks.receiver import receiver, responds
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKEN = "a-token-of-this-test"
@@ -204,7 +204,7 @@ def test_the_application_of_compose_starts_as_its_dockerfile_says(tmp_path: Path
 
 def test_a_route_may_lead_to_another_container_by_name(tmp_path: Path) -> None:
     """Names of services resolve to internal addresses, which callbacks reach only by a route."""
-    with receiver(answers(204)) as app:
+    with receiver(responds(204)) as app:
         route = f"https://app.example.com=http://localhost:{app.port}"
         variables = {
             "SORA_MOCK_CALLBACK_ROUTE": route,

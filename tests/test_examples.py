@@ -67,15 +67,15 @@ class Client:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         command = [*self.command, *(arguments or ('A "cat" \\ playing', str(self.video)))]
-        told = environment(self.account, **variables)
-        return subprocess.run(command, env=told, capture_output=True, text=True, check=False, timeout=60)
+        env = environment(self.account, **variables)
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
     @contextmanager
     def called_back(self) -> Iterator[subprocess.Popen[str]]:
         """Runs it with a receiver of its own on a free port, to which callbacks are sent once it says which."""
-        told = environment(self.account, CALLBACK_URL=f"{HOOKS}/done", CALLBACK_PORT="0")
+        env = environment(self.account, CALLBACK_URL=f"{HOOKS}/done", CALLBACK_PORT="0")
         command = [*self.command, "A cat", str(self.video)]
-        with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             try:
                 port = re.search(r"received on port (\d+)", process.stderr.readline())
@@ -88,7 +88,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[MockServer]:
-    """A server whose tasks end a moment after their creation."""
+    """A server whose tasks end shortly after their create request."""
     with MockServer(generation_time=0.2, seed=1) as running:
         yield running
 
@@ -127,7 +127,7 @@ def test_a_video_is_made_and_saved(client: Client) -> None:
         ("model_access_denied", FAILED, "model_access_denied: "),
     ],
 )
-def test_what_fails_is_told_and_costs_nothing(client: Client, scenario: str, code: int, said: str) -> None:
+def test_a_failure_is_reported_and_costs_nothing(client: Client, scenario: str, code: int, said: str) -> None:
     client.account.scenario(scenario)
     done = client.run()
     assert done.returncode == code, done.stderr
@@ -137,7 +137,7 @@ def test_what_fails_is_told_and_costs_nothing(client: Client, scenario: str, cod
     assert client.account.credits == 1000
 
 
-def test_an_empty_account_is_told(client: Client) -> None:
+def test_an_empty_account_is_reported(client: Client) -> None:
     client.account.credits = 3
     done = client.run()
     assert done.returncode == NO_CREDITS, done.stderr
@@ -145,7 +145,7 @@ def test_an_empty_account_is_told(client: Client) -> None:
     assert not client.account.tasks
 
 
-def test_too_many_requests_are_waited_for_as_the_answer_says(client: Client) -> None:
+def test_too_many_requests_are_waited_for_as_the_response_says(client: Client) -> None:
     client.account.rate_limit = "1/second"
     done = client.run()
     assert done.returncode == SAVED, done.stderr
@@ -158,7 +158,7 @@ def test_too_many_requests_are_waited_for_as_the_answer_says(client: Client) -> 
 @pytest.mark.parametrize(
     "scenario", ["response_lost", "service_unavailable", "truncated_body", "malformed_json", "empty_body"]
 )
-def test_an_order_that_got_no_answer_is_repeated_and_paid_once(client: Client, scenario: str) -> None:
+def test_an_order_that_got_no_response_is_repeated_and_paid_once(client: Client, scenario: str) -> None:
     client.account.scenario(scenario)
     done = client.run()
     assert done.returncode == SAVED, done.stderr
@@ -169,7 +169,7 @@ def test_an_order_that_got_no_answer_is_repeated_and_paid_once(client: Client, s
 
 
 @pytest.mark.parametrize("scenario", ["moderation_celebrity", "failed_generation_timeout"])
-def test_the_reason_is_told_where_the_credits_are_not_to_be_had(client: Client, scenario: str) -> None:
+def test_the_reason_is_reported_where_the_credits_are_not_to_be_had(client: Client, scenario: str) -> None:
     client.account.scenario(scenario)
     client.account.scenario("service_unavailable", times=None, match={"operation": "credits"})
     done = client.run()
@@ -179,19 +179,19 @@ def test_the_reason_is_told_where_the_credits_are_not_to_be_had(client: Client, 
     assert len([record for record in client.account.requests if record["path"] == "/v1/credits"]) == 1
 
 
-def test_an_order_is_fetched_once_more_under_the_key_that_was_told(client: Client) -> None:
+def test_an_order_is_fetched_once_more_under_the_key_that_was_printed(client: Client) -> None:
     first = client.run()
-    told = re.search("IDEMPOTENCY_KEY=(.*)", first.stderr)
-    assert told is not None, first.stderr
+    printed = re.search("IDEMPOTENCY_KEY=(.*)", first.stderr)
+    assert printed is not None, first.stderr
     client.video.unlink()
-    done = client.run(IDEMPOTENCY_KEY=told[1])
+    done = client.run(IDEMPOTENCY_KEY=printed[1])
     assert done.returncode == SAVED, done.stderr
     assert saved(client)
     assert len(client.account.tasks) == 1
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404])
-def test_a_poll_that_is_refused_is_told_with_the_task_and_is_no_empty_account(client: Client, status: int) -> None:
+def test_a_poll_that_is_rejected_is_reported_with_the_task_and_is_no_empty_account(client: Client, status: int) -> None:
     client.account.scenario("completed", status=status, match={"operation": "query"})
     done = client.run()
     assert done.returncode == FAILED, done.stderr
@@ -206,7 +206,7 @@ def test_an_address_may_end_in_a_slash(client: Client) -> None:
     assert not [record for record in client.account.requests if "//" in record["path"]]
 
 
-def test_polls_outlive_answers_that_cannot_be_read(client: Client) -> None:
+def test_polls_outlive_responses_that_cannot_be_read(client: Client) -> None:
     for scenario in ("truncated_body", "malformed_json", "empty_body", "edge_html_error"):
         client.account.scenario(scenario, match={"operation": "query"})
     done = client.run()
@@ -230,7 +230,7 @@ def test_a_download_without_a_video_is_no_success(client: Client) -> None:
     assert list(client.video.parent.iterdir()) == []
 
 
-def test_a_video_that_cannot_be_fetched_is_told_by_the_id_of_its_task(client: Client) -> None:
+def test_a_video_that_cannot_be_fetched_is_reported_with_the_id_of_its_task(client: Client) -> None:
     client.account.scenario("model_access_denied", times=None, match={"operation": "file"})
     done = client.run()
     assert done.returncode == FAILED, done.stderr
@@ -241,20 +241,20 @@ def test_a_video_that_cannot_be_fetched_is_told_by_the_id_of_its_task(client: Cl
 
 @contextmanager
 def refusing(status: int, body: bytes = b"", retry_after: str | None = None, times: int = 1000) -> Iterator[str]:
-    """The url of a service that has one answer for everything, so many times; then it is 400."""
-    answers = chain(repeat(status, times), repeat(400))
+    """The url of a service that has one status for everything, so many times; then it is 400."""
+    statuses = chain(repeat(status, times), repeat(400))
 
     class Refusing(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+        def respond(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(next(answers))
+            self.send_response(next(statuses))
             self.send_header("Content-Length", str(len(body)))
             if retry_after is not None:
                 self.send_header("Retry-After", retry_after)
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = answer  # noqa: N815 # names of the library
+        do_GET = do_POST = respond  # noqa: N815 # names of the library
 
         def log_message(self, *ignored: object) -> None:
             pass
@@ -313,7 +313,7 @@ class TestRetryAfter:
         assert 0.001 <= min(pauses(done)) <= max(pauses(done)) < 0.0021  # several videos spread a little
 
 
-def test_a_message_is_told_whole_however_it_is_written(client: Client) -> None:
+def test_a_message_is_printed_whole_however_it_is_written(client: Client) -> None:
     done = client.run("A cat" * 1200, str(client.video))
     assert done.returncode == FAILED
     assert "at most 5000 characters, got 6000" in done.stderr
@@ -361,7 +361,7 @@ def test_polls_outlive_a_fault_and_a_status_that_is_new(client: Client) -> None:
     assert saved(client)
 
 
-def test_a_page_instead_of_an_answer_is_no_traceback(client: Client) -> None:
+def test_a_page_instead_of_json_is_no_traceback(client: Client) -> None:
     client.account.scenario("edge_html_error", times=None)
     done = client.run(POLL_SECONDS="0.01")
     assert done.returncode == FAILED
@@ -464,7 +464,7 @@ class TestTheNameThatTheShellIsGiven:
         assert part.read_bytes()[4:8] == b"ftyp"
 
 
-def test_videos_do_not_share_a_file(account: Account, tmp_path: Path) -> None:
+def test_each_video_has_its_own_file(account: Account, tmp_path: Path) -> None:
     client = Client("video_aiohttp.py", account, tmp_path)
     done = client.run("A cat", str(client.video), "A dog", f"{tmp_path}/./clip.mp4")
     assert (done.returncode, done.stderr.count("\n")) == (USAGE, 1)
@@ -481,7 +481,7 @@ def test_several_videos_are_made_at_once(account: Account, tmp_path: Path) -> No
 
 
 def test_the_key_stays_with_the_service(client: Client) -> None:
-    """The link of a result is on another host than the API, which has to be told nothing."""
+    """The link of a result is on another host than the API, which must get no key."""
     assert client.run().returncode == SAVED
     (download,) = [record for record in client.account.requests if record["path"].startswith("/files/")]
     assert "authorization" not in {name.lower() for name in download.get("headers", {})}
@@ -498,10 +498,10 @@ def test_what_the_page_says_works(block: str, tmp_path: Path) -> None:
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     with socket.create_server(("", 0)) as free:
         port = free.getsockname()[1]
-    told = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "POLL_SECONDS": "0.05"}
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "POLL_SECONDS": "0.05"}
     script = block.replace("8000", str(port)).replace("--generation-time 1 ", "--generation-time 0.2 --seed 1 ")
     done = subprocess.run(
-        ["sh", "-ec", script], cwd=folder, env=told, capture_output=True, text=True, check=False, timeout=120
+        ["sh", "-ec", script], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     expected = "passed" if "pytest" in block else f"ended with {MODERATED}" if "moderation" in block else "cat.mp4"
@@ -531,8 +531,8 @@ def test_the_application_is_tested_beside_a_plugin_that_warns(tmp_path: Path) ->
     (tmp_path / "old_plugin.py").write_text(warns)
     flags = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "old_plugin", "-k", "kept"]
     command = [sys.executable, "-m", "pytest", *flags, "examples/app"]
-    told = os.environ | {"PYTHONPATH": str(tmp_path)}
+    env = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        command, cwd=EXAMPLES.parent, env=told, capture_output=True, text=True, check=False, timeout=120
+        command, cwd=EXAMPLES.parent, env=env, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr

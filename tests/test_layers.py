@@ -57,7 +57,7 @@ MODULES = {module_of(path): path for path in FILES}
 
 
 def imports(path: Path) -> Iterator[tuple[ast.stmt, str]]:
-    """Each import of a module of this package, wherever it stands: at the top, in a function, under TYPE_CHECKING."""
+    """Each import of a module of this package, wherever it is: at the top, in a function, under TYPE_CHECKING."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: a relative import"
@@ -130,7 +130,7 @@ def test_no_class_has_many_methods() -> None:
     assert {f"{name}.{node.name}" for name, node in classes() if methods(node) > MAX_METHODS} == set()
 
 
-def test_no_public_class_name_stands_twice_outside_the_client() -> None:
+def test_no_public_class_name_is_used_twice_outside_the_client() -> None:
     names = Counter(
         node.name for name, node in classes() if not node.name.startswith("_") and name.split(".")[0] != "client"
     )
@@ -161,7 +161,7 @@ def test_an_import_inside_a_function_has_its_reason_beside_it() -> None:
 WORLD = {"time", "random", "secrets", "uuid", "os", "io", "pathlib", "socket", "asyncio", "sys", "threading"}
 
 
-def test_the_domain_does_not_touch_the_world() -> None:
+def test_the_domain_imports_nothing_of_the_world() -> None:
     for path in (SOURCES / "domain").glob("*.py"):
         source = path.read_text(encoding="utf-8")
         for node in ast.walk(ast.parse(source)):

@@ -273,9 +273,9 @@ def in_process(**options: Any) -> httpx.AsyncClient:
 
 
 async def new_task(client: httpx.AsyncClient, **fields: Any) -> str:
-    answer = await client.post("/v1/videos/generations", json={**ORDER, **fields})
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["id"])
+    response = await client.post("/v1/videos/generations", json={**ORDER, **fields})
+    assert response.status_code == 200, response.text
+    return str(response.json()["id"])
 
 
 def test_a_task_its_video_and_the_control_api_work_in_process() -> None:
@@ -318,7 +318,7 @@ def test_a_reset_connection_raises_in_process(scenario: str) -> None:
     asyncio.run(story())
 
 
-def test_two_applications_share_nothing() -> None:
+def test_two_applications_have_nothing_in_common() -> None:
     async def story() -> None:
         async with in_process() as one, in_process() as other:
             await new_task(one)

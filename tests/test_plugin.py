@@ -104,7 +104,7 @@ def test_a_suite_that_does_not_use_the_fixture_sees_nothing_of_the_plugin(suite:
 # one server, an account for each test
 
 
-def test_tests_share_a_server_and_do_not_see_each_other(suite: Suite) -> None:
+def test_tests_use_one_server_and_do_not_see_each_other(suite: Suite) -> None:
     suite.write("""
         urls = set()
 
@@ -152,9 +152,9 @@ def test_an_async_test_uses_the_fixture_as_it_is(suite: Suite) -> None:
         async def test_it(sora_mock, anyio_backend):
             sora_mock.clock.freeze()
             async with httpx.AsyncClient(base_url=sora_mock.url, headers=sora_mock.headers) as client:
-                answer = await client.post("/v1/videos/generations", json={"model": "sora-2-beta-max", "prompt": "A"})
+                response = await client.post("/v1/videos/generations", json={"model": "sora-2-beta-max", "prompt": "A"})
                 sora_mock.clock.advance(5)
-                task = await client.get("/v1/tasks/" + answer.json()["id"])
+                task = await client.get("/v1/tasks/" + response.json()["id"])
             assert task.json()["status"] == "completed"
     """)
     assert suite.run().counts == "1 passed"

@@ -94,6 +94,8 @@ def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> 
     )
     # A path with a slash at its end is an unknown route of the service. Starlette would redirect it with 307.
     app.router.redirect_slashes = False
+    # Starlette builds the middleware with the first request. The journal has to know a malformed one that comes before.
+    app.middleware_stack = app.build_middleware_stack()
     app.state.service, app.state.scheduler = service, scheduler
     app.state.events, app.state.seed = service.events, service.seed
     return app

@@ -77,7 +77,7 @@ def row(response: httpx.Response) -> Row:
 
 
 def assert_bad_request(response: httpx.Response, param: str | None = None) -> str:
-    """The documented 400 of a creation, the field in `param`; returns its message."""
+    """The documented 400 of a create request, the field in `param`; returns its message."""
     found = error(response)
     assert (response.status_code, found["code"], found["type"]) == (400, "invalid_request", "invalid_request_error")
     if param is not None:
@@ -86,7 +86,7 @@ def assert_bad_request(response: httpx.Response, param: str | None = None) -> st
 
 
 def post(api: Api, body: bytes, content_type: str | None = "application/json", **headers: str) -> httpx.Response:
-    """A creation with exactly these bytes."""
+    """A create request with exactly these bytes."""
     if content_type is not None:
         headers["content-type"] = content_type
     return api.request("POST", CREATE, content=body, headers=headers)
@@ -108,10 +108,10 @@ def keys_in_order(value: Any) -> bool:
     return not isinstance(value, list) or all(map(keys_in_order, value))
 
 
-# --- the reply to a creation ---
+# --- the response to a create request ---
 
 
-def test_a_creation_answers_the_published_fields(api: Api) -> None:
+def test_a_create_request_returns_the_published_fields(api: Api) -> None:
     task = api.create(duration=15).json()
     assert task == {
         "created": task["created"],
@@ -126,7 +126,7 @@ def test_a_creation_answers_the_published_fields(api: Api) -> None:
     }
 
 
-def test_the_id_holds_the_moment_of_creation_and_eight_characters(api: Api) -> None:
+def test_the_id_holds_the_time_of_creation_and_eight_characters(api: Api) -> None:
     task = api.create().json()
     prefix, created, suffix = task["id"].rsplit("-", 2)
     assert (prefix, created) == ("task-unified", str(task["created"]))
@@ -139,7 +139,7 @@ def test_created_is_the_whole_second_of_the_accounts_clock(api: Api) -> None:
     assert api.create().json()["created"] == int(now)
 
 
-def test_two_creations_in_one_moment_have_different_ids(api: Api) -> None:
+def test_two_create_requests_at_one_time_have_different_ids(api: Api) -> None:
     assert len({api.new_task() for _ in range(20)}) == 20
 
 
@@ -156,15 +156,15 @@ def test_estimated_time_is_the_generation_time() -> None:
         assert api.create().json()["task_info"]["estimated_time"] == 300
 
 
-def test_a_drawn_generation_time_stays_in_its_range() -> None:
+def test_a_random_generation_time_stays_in_its_range() -> None:
     with serving(generation_time=(60.0, 180.0)) as api:
-        drawn = {api.create().json()["task_info"]["estimated_time"] for _ in range(40)}
-    assert min(drawn) >= 60
-    assert max(drawn) <= 180
-    assert len(drawn) > 10
+        chosen = {api.create().json()["task_info"]["estimated_time"] for _ in range(40)}
+    assert min(chosen) >= 60
+    assert max(chosen) <= 180
+    assert len(chosen) > 10
 
 
-def test_the_first_json_of_a_creation_has_its_keys_in_alphabetical_order(api: Api) -> None:
+def test_the_first_json_of_a_task_has_its_keys_in_alphabetical_order(api: Api) -> None:
     assert keys_in_order(api.create().json())
 
 
@@ -181,24 +181,24 @@ def test_credits_have_their_keys_in_alphabetical_order(api: Api) -> None:
     assert keys_in_order(api.request("GET", CREDITS).json())
 
 
-# --- X-Mock-Scenario on answers ---
+# --- X-Mock-Scenario on responses ---
 
 
-def test_a_creation_tells_its_scenario(api: Api) -> None:
+def test_a_create_request_names_its_scenario(api: Api) -> None:
     assert api.create().headers["x-mock-scenario"] == "completed"
 
 
-def test_a_chosen_scenario_is_told(api: Api) -> None:
+def test_a_chosen_scenario_is_named(api: Api) -> None:
     assert api.create(headers={"X-Mock-Scenario": "completed"}).headers["x-mock-scenario"] == "completed"
 
 
-def test_a_scenario_in_the_prompt_is_told(api: Api) -> None:
+def test_a_scenario_in_the_prompt_is_named(api: Api) -> None:
     assert api.create(prompt="A cat [[mock:completed]]").headers["x-mock-scenario"] == "completed"
 
 
-def test_answers_before_the_choice_tell_no_scenario(api: Api) -> None:
+def test_responses_before_the_choice_name_no_scenario(api: Api) -> None:
     api.account.credits = 0
-    answers = [
+    responses = [
         api.create(),
         api.create(duration=11),
         post(api, b"{"),
@@ -207,8 +207,8 @@ def test_answers_before_the_choice_tell_no_scenario(api: Api) -> None:
         post(api, padded(MIB + 1)),
         api.request("GET", CREATE),
     ]
-    assert [answer.status_code for answer in answers] == [402, 400, 400, 401, 400, 413, 405]
-    assert not any("x-mock-scenario" in answer.headers for answer in answers)
+    assert [each.status_code for each in responses] == [402, 400, 400, 401, 400, 413, 405]
+    assert not any("x-mock-scenario" in each.headers for each in responses)
 
 
 def test_a_query_tells_no_scenario(api: Api) -> None:
@@ -235,11 +235,11 @@ def test_the_scenario_of_the_settings_is_the_default() -> None:
     "header",
     ["", "Bearer", "Bearer wrong", "Bearer pk-abc", "Basic c2stYWJj", "sk-abc", "Bearer xsk-abc"],
 )
-def test_a_creation_without_a_good_key_is_401(api: Api, header: str) -> None:
+def test_a_create_request_without_a_good_key_is_401(api: Api, header: str) -> None:
     assert row(api.create(headers={"Authorization": header})) == CREATE_401
 
 
-def test_a_creation_without_the_header_is_401(api: Api) -> None:
+def test_a_create_request_without_the_header_is_401(api: Api) -> None:
     assert row(api.client.post(CREATE, json=ORDER)) == CREATE_401
 
 
@@ -286,7 +286,7 @@ def test_another_accounts_task_is_403(api: Api, other: Api) -> None:
     assert "param" not in error(response)
 
 
-def test_a_creation_that_the_balance_does_not_cover_is_402(api: Api) -> None:
+def test_a_create_request_that_the_balance_does_not_cover_is_402(api: Api) -> None:
     api.account.credits = 5.75
     assert row(api.create()) == CREATE_402
 
@@ -305,7 +305,9 @@ def test_a_creation_that_the_balance_does_not_cover_is_402(api: Api) -> None:
         ("sk-mock-broken", CREATE_500),
     ],
 )
-def test_a_key_with_a_meaning_refuses_a_creation(client: httpx.Client, key: str, suffix: str, expected: Row) -> None:
+def test_a_key_with_a_meaning_rejects_a_create_request(
+    client: httpx.Client, key: str, suffix: str, expected: Row
+) -> None:
     assert row(Api(client, key + suffix).create()) == expected
 
 
@@ -321,7 +323,7 @@ def test_a_key_with_a_meaning_refuses_a_query_in_its_own_words(client: httpx.Cli
     ("key", "expected"),
     [("sk-mock-expired-c", QUERY_401), ("sk-mock-rate-limited-c", QUERY_429), ("sk-mock-broken-c", QUERY_500)],
 )
-def test_credits_answer_errors_as_the_query_does(client: httpx.Client, key: str, expected: Row) -> None:
+def test_credits_have_the_same_errors_as_the_query(client: httpx.Client, key: str, expected: Row) -> None:
     status, code, message, kind = row(Api(client, key).request("GET", CREDITS))
     assert (status, code, kind) == (expected[0], expected[1], expected[3])
     # the words of a 500 name what could not be read
@@ -553,14 +555,14 @@ def test_a_body_that_is_no_object_is_400(api: Api, body: Any) -> None:
     assert "object" in assert_bad_request(post(api, json.dumps(body).encode()))
 
 
-def test_a_refused_creation_makes_no_task_and_takes_no_credit(api: Api) -> None:
+def test_a_rejected_create_request_makes_no_task_and_takes_no_credit(api: Api) -> None:
     api.create(duration=11)
     assert api.account.tasks == []
     assert api.account.reserved_credits == 0
 
 
 @pytest.mark.parametrize("size", [5000])
-def test_a_prompt_of_5000_characters_is_accepted_whatever_they_are(api: Api, size: int) -> None:
+def test_a_prompt_of_5000_characters_is_accepted_for_all_characters(api: Api, size: int) -> None:
     assert api.create(prompt="a" * size).status_code == 200
     assert api.create(prompt="é" * size).status_code == 200
     assert api.create(prompt="\U0001f408" * size).status_code == 200
@@ -786,7 +788,7 @@ def test_a_scenario_in_the_header_of_a_poll_is_ignored_and_the_journal_says_so(a
 IDEMPOTENT = {"Idempotency-Key": "order-2025-09-06-0001"}
 
 
-def test_a_repeated_creation_answers_the_first_reply_again(api: Api) -> None:
+def test_a_repeated_create_request_gets_the_first_response_again(api: Api) -> None:
     first = api.create(headers=IDEMPOTENT)
     api.account.clock.advance(60)
     second = api.create(headers=IDEMPOTENT)
@@ -816,7 +818,7 @@ def test_another_key_makes_another_task(api: Api) -> None:
     assert api.new_task(headers={"Idempotency-Key": "order-2025-09-06-0002"}) != first
 
 
-def test_refused_creations_are_not_remembered(api: Api) -> None:
+def test_rejected_create_requests_are_not_remembered(api: Api) -> None:
     api.account.credits = 0
     assert api.create(headers=IDEMPOTENT).status_code == 402
     assert api.create(duration=11, headers=IDEMPOTENT).status_code == 400
@@ -872,7 +874,7 @@ def test_every_second_of_a_tasks_life() -> None:
     assert len({task["results"][0] for task in seen[100:]}) == 1
 
 
-def test_a_task_is_over_at_its_own_end_and_not_a_moment_before(api: Api) -> None:
+def test_a_task_is_over_at_its_own_end_and_not_before(api: Api) -> None:
     task_id = api.new_task()
     now = api.account.clock.now
     api.account.clock.now = now + 5 - 0.001
@@ -1068,7 +1070,7 @@ def test_prices_come_from_the_configuration() -> None:
 # --- the rate limit ---
 
 
-def test_beyond_the_rate_limit_each_operation_answers_its_own_429(api: Api) -> None:
+def test_beyond_the_rate_limit_each_operation_has_its_own_429(api: Api) -> None:
     task_id = api.new_task()
     api.account.rate_limit = "2/minute"
     assert api.task(task_id)
@@ -1120,7 +1122,7 @@ def test_files_and_the_control_api_are_free(api: Api) -> None:
     assert api.client.get(url).status_code == 200
 
 
-def test_a_rate_limited_creation_takes_no_credit(api: Api) -> None:
+def test_a_rate_limited_create_request_takes_no_credit(api: Api) -> None:
     api.account.rate_limit = "1/hour"
     api.new_task()
     api.create()

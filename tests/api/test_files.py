@@ -90,7 +90,7 @@ def test_a_query_string_does_not_break_a_link(api: Api, url: str) -> None:
     assert api.client.get(url + "?download=1").status_code == 200
 
 
-def test_head_answers_the_headers_alone(api: Api, url: str, video: bytes) -> None:
+def test_head_gets_the_headers_alone(api: Api, url: str, video: bytes) -> None:
     whole, head = api.client.get(url), api.client.head(url)
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-type", "content-length", "etag", "accept-ranges"):
@@ -122,9 +122,7 @@ def test_a_link_can_only_be_read(api: Api, url: str, method: str) -> None:
         ("bytes=-999999999", 0, None),
     ],
 )
-def test_a_range_is_answered_with_206(
-    api: Api, url: str, video: bytes, asked: str, first: int, last: int | None
-) -> None:
+def test_a_range_gets_206(api: Api, url: str, video: bytes, asked: str, first: int, last: int | None) -> None:
     response = api.client.get(url, headers={"Range": asked})
     start = first % len(video)
     end = len(video) - 1 if last is None else last
@@ -181,25 +179,25 @@ def test_an_entity_tag_is_quoted_and_stays(api: Api, url: str) -> None:
 
 
 @pytest.mark.parametrize("condition", ["{tag}", "W/{tag}", '"x", {tag}', "*"])
-def test_a_known_entity_tag_is_answered_with_304(api: Api, url: str, condition: str) -> None:
+def test_a_known_entity_tag_gets_304(api: Api, url: str, condition: str) -> None:
     tag = api.client.get(url).headers["etag"]
     response = api.client.get(url, headers={"If-None-Match": condition.format(tag=tag)})
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers["etag"] == tag
 
 
-def test_another_entity_tag_is_answered_with_the_whole(api: Api, url: str, video: bytes) -> None:
+def test_another_entity_tag_gets_the_whole(api: Api, url: str, video: bytes) -> None:
     response = api.client.get(url, headers={"If-None-Match": '"other"'})
     assert (response.status_code, response.content) == (200, video)
 
 
-def test_if_range_with_the_tag_answers_the_part(api: Api, url: str) -> None:
+def test_if_range_with_the_tag_gets_the_part(api: Api, url: str) -> None:
     tag = api.client.get(url).headers["etag"]
     assert api.client.get(url, headers={"Range": "bytes=0-9", "If-Range": tag}).status_code == 206
 
 
 @pytest.mark.parametrize("condition", ['"other"', "Wed, 21 Oct 2015 07:28:00 GMT"])
-def test_if_range_with_anything_else_answers_the_whole(api: Api, url: str, video: bytes, condition: str) -> None:
+def test_if_range_with_anything_else_gets_the_whole(api: Api, url: str, video: bytes, condition: str) -> None:
     response = api.client.get(url, headers={"Range": "bytes=0-9", "If-Range": condition})
     assert (response.status_code, response.content) == (200, video)
 
@@ -271,7 +269,7 @@ def test_there_is_nothing_else_under_files(api: Api, path: str) -> None:
     assert refusal(response)
 
 
-def test_a_missing_file_is_told_to_head_without_a_body(api: Api, url: str) -> None:
+def test_head_of_a_missing_file_gets_404_without_a_body(api: Api, url: str) -> None:
     response = api.client.head(changed(url, -1, "0" * 32 + ".mp4"))
     assert (response.status_code, response.content) == (404, b"")
 

@@ -24,7 +24,7 @@ BODY = json.dumps(ORDER).encode()
 
 
 class Reply:
-    """One answer as it came: status, headers by lower-case name, body."""
+    """One response as it came: status, headers by lower-case name, body."""
 
     def __init__(self, raw: bytes) -> None:
         head, _, self.body = raw.partition(b"\r\n\r\n")
@@ -57,7 +57,7 @@ def connected(server: MockServer, receive_buffer: int | None = None) -> Iterator
 
 
 def read_reply(connection: socket.socket, *, head_only: bool = False, at_once: int = 65536) -> bytes:
-    """The bytes of exactly one answer, by its content-length."""
+    """The bytes of exactly one response, by its content-length."""
     raw = b""
     while b"\r\n\r\n" not in raw:
         chunk = connection.recv(at_once)
@@ -73,7 +73,7 @@ def read_reply(connection: socket.socket, *, head_only: bool = False, at_once: i
 
 
 def talk(server: MockServer, *parts: bytes, head_only: bool = False) -> Reply:
-    """Sends the parts and reads one answer."""
+    """Sends the parts and reads one response."""
     with connected(server) as connection:
         for part in parts:
             connection.sendall(part)
@@ -86,7 +86,7 @@ def request(method: str, path: str, *headers: bytes, body: bytes = b"") -> bytes
     return f"{method} {path} HTTP/1.1\r\n".encode() + HOST + KEY + lines + length + b"\r\n" + body
 
 
-def creation(body: bytes, *headers: bytes) -> bytes:
+def create_request(body: bytes, *headers: bytes) -> bytes:
     return request("POST", "/v1/videos/generations", *headers, body=body)
 
 
@@ -96,10 +96,10 @@ def chunked(*chunks: bytes) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _it_lives_on(server: MockServer) -> Iterator[None]:
-    """After each abuse the server answers an ordinary request."""
+    """After each abuse the server responds to an ordinary request."""
     yield
     assert talk(server, request("GET", "/v1/credits")).status == 200
-    assert talk(server, creation(BODY)).status in (200, 402)
+    assert talk(server, create_request(BODY)).status in (200, 402)
 
 
 # --- what is not HTTP ---
@@ -147,7 +147,7 @@ def test_malformed_http_is_400_in_the_envelope_and_ends_the_connection(server: M
         assert connection.recv(1) == b""
 
 
-def test_malformed_http_after_a_good_request_gets_both_answers(server: MockServer) -> None:
+def test_malformed_http_after_a_good_request_gets_both_responses(server: MockServer) -> None:
     with connected(server) as connection:
         connection.sendall(request("GET", "/v1/credits"))
         assert Reply(read_reply(connection)).status == 200
@@ -169,7 +169,7 @@ def test_a_head_of_16_kib_is_accepted(server: MockServer) -> None:
 
 
 def test_a_large_body_is_no_large_head(server: MockServer) -> None:
-    assert talk(server, creation(BODY + b" " * 200_000)).status in (200, 402)
+    assert talk(server, create_request(BODY + b" " * 200_000)).status in (200, 402)
 
 
 def test_an_endless_path_is_refused(server: MockServer) -> None:
@@ -252,7 +252,7 @@ def test_a_path_cannot_break_the_envelope(server: MockServer) -> None:
     assert "set-cookie" not in reply.headers
 
 
-def test_http_1_0_without_a_host_is_answered_and_closed(server: MockServer) -> None:
+def test_http_1_0_without_a_host_gets_a_response_and_is_closed(server: MockServer) -> None:
     with connected(server) as connection:
         connection.sendall(b"GET /v1/credits HTTP/1.0\r\n" + KEY + b"\r\n")
         assert Reply(read_reply(connection)).status == 200
@@ -296,21 +296,21 @@ def test_an_upgrade_is_not_followed(server: MockServer) -> None:
 
 
 def test_a_body_over_one_mib_is_413_that_the_client_sees(server: MockServer) -> None:
-    reply = talk(server, creation(b" " * (3 * MIB)))
+    reply = talk(server, create_request(b" " * (3 * MIB)))
     assert reply.status == 413
     assert reply.error["type"] == "invalid_request_error"
 
 
 def test_after_a_413_the_connection_is_usable(server: MockServer) -> None:
     with connected(server) as connection:
-        connection.sendall(creation(b" " * (2 * MIB)))
+        connection.sendall(create_request(b" " * (2 * MIB)))
         assert Reply(read_reply(connection)).status == 413
         connection.sendall(request("GET", "/v1/credits"))
         assert Reply(read_reply(connection)).status == 200
 
 
 def test_a_body_of_just_under_8_mib_is_read_to_its_end(server: MockServer) -> None:
-    assert talk(server, creation(b" " * (8 * MIB))).status == 413
+    assert talk(server, create_request(b" " * (8 * MIB))).status == 413
 
 
 def test_a_body_beyond_8_mib_is_cut_off(server: MockServer) -> None:
@@ -360,7 +360,7 @@ def test_a_body_that_is_cut_off_is_nobodys_task(server: MockServer, api: Api) ->
     assert api.account.tasks == []
 
 
-def test_a_connection_that_is_reset_in_mid_body_harms_nobody(server: MockServer) -> None:
+def test_a_connection_that_is_reset_in_mid_body_disturbs_no_other_client(server: MockServer) -> None:
     with connected(server) as connection:
         connection.sendall(request("POST", "/v1/videos/generations", b"Content-Length: 1000") + b"{")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -402,7 +402,7 @@ def test_a_body_that_waits_for_100_continue_gets_it(server: MockServer) -> None:
     ids=lambda body: f"{body[:12]!r}-{len(body)}",
 )
 def test_a_poisonous_body_is_400_in_the_envelope(server: MockServer, body: bytes) -> None:
-    reply = talk(server, creation(body))
+    reply = talk(server, create_request(body))
     assert reply.status == 400
     assert reply.error["code"] == "invalid_request"
 
@@ -426,7 +426,7 @@ def test_a_poisonous_body_can_be_shown_in_the_journal(server: MockServer, api: A
 # --- many at once ---
 
 
-def test_pipelined_requests_are_answered_in_order(server: MockServer) -> None:
+def test_pipelined_requests_get_responses_in_order(server: MockServer) -> None:
     with connected(server) as connection:
         paths = ["/v1/credits", "/v1/nothing", "/v1/tasks/abc", "/v1/credits"]
         last = request("GET", "/v1/tasks/task-unified-x", b"Connection: close")
@@ -453,9 +453,9 @@ def test_many_pipelined_requests_are_no_large_head(server: MockServer) -> None:
     assert raw.count(b"HTTP/1.1 404 ") == count
 
 
-def test_a_pipelined_creation_with_a_body_does_not_leak_into_the_next(server: MockServer) -> None:
+def test_a_pipelined_create_request_with_a_body_does_not_leak_into_the_next(server: MockServer) -> None:
     with connected(server) as connection:
-        connection.sendall(creation(b"{broken") + request("GET", "/v1/credits", b"Connection: close"))
+        connection.sendall(create_request(b"{broken") + request("GET", "/v1/credits", b"Connection: close"))
         raw = b""
         while chunk := connection.recv(65536):
             raw += chunk
@@ -471,7 +471,7 @@ def test_two_clients_at_once_do_not_wait_for_each_other(server: MockServer) -> N
         assert Reply(read_reply(slow)).status in (200, 402)
 
 
-def test_two_hundred_silent_connections_hinder_nobody(server: MockServer) -> None:
+def test_two_hundred_silent_connections_hinder_no_other_client(server: MockServer) -> None:
     parts = urlsplit(server.url)
     silent = [socket.create_connection((parts.hostname, parts.port), DEADLINE) for _ in range(200)]
     try:
@@ -481,7 +481,7 @@ def test_two_hundred_silent_connections_hinder_nobody(server: MockServer) -> Non
             connection.close()
 
 
-def test_a_slow_reader_of_a_video_hinders_nobody_and_gets_all_of_it(server: MockServer, api: Api) -> None:
+def test_a_slow_reader_of_a_video_hinders_no_other_client_and_gets_all_of_it(server: MockServer, api: Api) -> None:
     task_id = api.new_task(duration=15)
     api.account.clock.advance(5)
     path = urlsplit(api.task(task_id)["results"][0]).path
@@ -493,7 +493,7 @@ def test_a_slow_reader_of_a_video_hinders_nobody_and_gets_all_of_it(server: Mock
     assert reply.body == api.client.get(path).content
 
 
-def test_a_reader_who_leaves_in_mid_video_harms_nobody(server: MockServer, api: Api) -> None:
+def test_a_reader_who_leaves_in_mid_video_disturbs_no_other_client(server: MockServer, api: Api) -> None:
     task_id = api.new_task(duration=15)
     api.account.clock.advance(5)
     path = urlsplit(api.task(task_id)["results"][0]).path
@@ -516,13 +516,13 @@ def exchange(server: MockServer, *pieces: bytes) -> bytes:
         for piece in pieces:
             connection.sendall(piece)
         # no half-close: the server takes the end of what it reads for a client that has gone
-        answer = b""
+        received = b""
         while part := connection.recv(65536):
-            answer += part
-    return answer
+            received += part
+    return received
 
 
-def upgraded_creation() -> bytes:
+def upgraded_create_request() -> bytes:
     head = b"POST /v1/videos/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\n" + UPGRADE
     return head + b"Content-Length: %d\r\n\r\n" % len(ORDER_BYTES)
 
@@ -530,23 +530,27 @@ def upgraded_creation() -> bytes:
 @pytest.mark.parametrize("split", [False, True])
 def test_a_wish_to_upgrade_is_ignored_and_the_body_is_read(server: MockServer, split: bool) -> None:
     follower = b"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\nConnection: close\r\n\r\n"
-    pieces = (upgraded_creation(), ORDER_BYTES, follower) if split else (upgraded_creation() + ORDER_BYTES + follower,)
-    answer = exchange(server, *pieces)
-    assert answer.count(b"HTTP/1.1 200 OK") == 2
-    assert b'"status":"pending"' in answer
+    pieces = (
+        (upgraded_create_request(), ORDER_BYTES, follower)
+        if split
+        else (upgraded_create_request() + ORDER_BYTES + follower,)
+    )
+    received = exchange(server, *pieces)
+    assert received.count(b"HTTP/1.1 200 OK") == 2
+    assert b'"status":"pending"' in received
 
 
 @pytest.mark.parametrize("path", ["/v1/credits", "/__mock/clock"])
-def test_a_good_request_is_answered_before_the_garbage_behind_it(server: MockServer, path: str) -> None:
+def test_a_good_request_gets_its_response_before_the_garbage_behind_it(server: MockServer, path: str) -> None:
     get = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer sk-garbage\r\n\r\n".encode()
-    answer = exchange(server, get + b"\x16\x03\x01 garbage\r\n\r\n")
-    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"200", b"400"]
+    received = exchange(server, get + b"\x16\x03\x01 garbage\r\n\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"200", b"400"]
 
 
-def test_a_pipelined_request_behind_an_upgrade_is_answered(server: MockServer) -> None:
+def test_a_pipelined_request_behind_an_upgrade_gets_a_response(server: MockServer) -> None:
     get = b"GET /v1/credits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-upgrade\r\n"
-    answer = exchange(server, get + UPGRADE + b"\r\n" + get + b"Connection: close\r\n\r\n")
-    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    received = exchange(server, get + UPGRADE + b"\r\n" + get + b"Connection: close\r\n\r\n")
+    assert received.count(b"HTTP/1.1 200 OK") == 2
 
 
 def test_an_endless_trailer_is_cut_off(server: MockServer) -> None:

@@ -25,7 +25,7 @@ Check = Callable[[Api, str], None]
 
 
 def life(api: Api, name: str) -> list[dict[str, Any]]:
-    """The creation's reply and a poll at every tenth of the five seconds that a task takes."""
+    """The first response and a poll at every tenth of the five seconds that a task takes."""
     seen = [api.create(headers={"X-Mock-Scenario": name}).json()]
     for _ in range(10):
         seen.append(api.task(seen[0]["id"]))
@@ -68,8 +68,8 @@ def starts_processing(api: Api, name: str) -> None:
     assert seen[-1]["status"] == "completed"
 
 
-def fails(code: str, message: str | None = None, share: tuple[float, float] = (0, 100)) -> Check:
-    """Fails with that code, the last progress before the end within `share`, and the credits come back."""
+def fails(code: str, message: str | None = None, progress: tuple[float, float] = (0, 100)) -> Check:
+    """Fails with that code, the last progress before the end within `progress`, and the credits come back."""
 
     def check(api: Api, name: str) -> None:
         created = api.create(headers={"X-Mock-Scenario": name}).json()
@@ -77,7 +77,7 @@ def fails(code: str, message: str | None = None, share: tuple[float, float] = (0
         before = plan["ended_at"] - plan["created_at"] - 0.001
         api.account.clock.advance(max(0, before))
         assert api.task(created["id"])["status"] in ("pending", "processing")
-        assert share[0] <= api.task(created["id"])["progress"] <= share[1]
+        assert progress[0] <= api.task(created["id"])["progress"] <= progress[1]
         api.account.clock.advance(0.002)
         failed = api.task(created["id"])
         assert (failed["status"], failed["progress"], failed["error"]["code"]) == ("failed", 0, code)
@@ -102,7 +102,7 @@ def cancelled_as_status(api: Api, name: str) -> None:
 
 
 def refuses(status: int, code: str | None, elsewhere: str | None = None, message: str | None = None) -> Check:
-    """Answers that status and code on a creation, the other code on a poll, and makes no task."""
+    """Rejects a create request with that status and code, a poll with the other code, and makes no task."""
 
     def check(api: Api, name: str) -> None:
         header = {"X-Mock-Scenario": name}
@@ -207,7 +207,7 @@ EXPECTED: dict[str, Check] = {
     "instant": completes_at_once,
     "stuck": never_ends,
     "completed_first_reply_processing": starts_processing,
-    "failed": fails("unknown_error", share=(99, 99)),
+    "failed": fails("unknown_error", progress=(99, 99)),
     **{f"failed_{code}": fails(code) for code in CODES},
     "failed_without_error_object": fails_silently,
     "cancelled": fails("request_cancelled"),
@@ -232,7 +232,7 @@ EXPECTED: dict[str, Check] = {
     "bad_gateway": refuses(502, "upstream_error", "upstream_error"),
     "service_unavailable": refuses(503, "service_unavailable", "service_unavailable"),
     "edge_html_error": refuses(524, None),
-    **{f"callback_{manner}": completes for manner in ("duplicate", "late", "out_of_order", "extra_field")},
+    **{f"callback_{kind}": completes for kind in ("duplicate", "late", "out_of_order", "extra_field")},
     "callback_before_reply": completes_at_once,
     "connection_reset": resets(0),
     "response_lost": resets(1),
@@ -258,7 +258,7 @@ def test_the_thirteen_documented_failure_codes_have_a_scenario_each() -> None:
 
 
 def paid_after_a_lost_reply(api: Api, **headers: str) -> Any:
-    """A client loses the reply to its creation and sends it again, as clients do."""
+    """A client loses the response to its create request and sends it again, as clients do."""
     api.account.scenario("response_lost")
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         api.create(headers=headers)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 Behaviour = Callable[[socket.socket, bytes], None]
 
 
-def answers(status: int, headers: str = "", body: bytes = b"thanks") -> Behaviour:
-    """Reads the request and answers it."""
+def responds(status: int, headers: str = "", body: bytes = b"thanks") -> Behaviour:
+    """Reads the request and responds to it."""
 
     def behave(connection: socket.socket, request: bytes) -> None:
         head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n{headers}\r\n"

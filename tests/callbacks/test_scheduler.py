@@ -32,7 +32,7 @@ def replies(api: Api, *statuses: int) -> None:
 
 
 def after_end(api: Api, task_id: str) -> list[float]:
-    """Moments of the attempts, counted from the end of the task."""
+    """Times of the attempts, counted from the end of the task."""
     ended_at = next(t["mock"]["ended_at"] for t in api.account.call("GET", "/tasks")["tasks"] if t["id"] == task_id)
     return [round(attempt["at"] - ended_at, 3) for attempt in deliveries(api, task_id)[0]["attempts"]]
 
@@ -50,7 +50,7 @@ def test_attempts_land_at_0_1_3_and_7_seconds_after_the_end_and_then_the_deliver
 
 
 @pytest.mark.parametrize("advances", [[5, 1, 2, 4], [4, 1, 0.5, 0.5, 1, 1, 3, 1], [12], [5] + [0.25] * 28])
-def test_however_the_time_is_cut_the_attempts_land_at_the_same_moments(api: Api, advances: list[float]) -> None:
+def test_however_the_time_is_cut_the_attempts_land_at_the_same_times(api: Api, advances: list[float]) -> None:
     replies(api, 500)
     task_id = api.new_task(callback_url=HOOK)
     for seconds in advances:
@@ -86,7 +86,7 @@ def test_nothing_is_sent_before_the_end(api: Api) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["completed", "failed", "cancelled"])
-def test_the_body_is_byte_for_byte_what_the_query_answers(api: Api, outcome: str) -> None:
+def test_the_body_is_byte_for_byte_that_of_the_query(api: Api, outcome: str) -> None:
     task_id = api.new_task(callback_url=HOOK)
     api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": outcome})
     [message] = messages(api)
@@ -113,7 +113,7 @@ def test_a_reset_clock_setting_settles_like_an_advance(api: Api) -> None:
     assert after_end(api, task_id) == [0, 1, 3, 7]
 
 
-def test_an_advance_ends_exactly_where_it_was_told_to(api: Api) -> None:
+def test_an_advance_ends_exactly_at_the_given_time(api: Api) -> None:
     replies(api, 500)
     api.new_task(callback_url=HOOK)
     before = api.account.call("GET", "/clock")["now"]
@@ -133,7 +133,7 @@ def test_redeliver_sends_once_more_and_is_no_part_of_the_schedule(api: Api) -> N
     assert len(messages(api)) == 5
 
 
-def test_two_accounts_share_no_inbox_and_no_deliveries(api: Api) -> None:
+def test_two_accounts_have_no_inbox_and_no_deliveries_in_common(api: Api) -> None:
     other = Api(api.client, api.key + "-other")
     other.account.clock.freeze()
     api.new_task(callback_url=HOOK)
@@ -226,13 +226,13 @@ def created(api: Api, scenario: str) -> str:
     return api.new_task(callback_url=HOOK, headers={"X-Mock-Scenario": scenario})
 
 
-def test_a_callback_comes_before_the_reply_to_its_creation(api: Api) -> None:
-    answer = api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "callback_before_reply"})
+def test_a_callback_comes_before_the_response_to_its_create_request(api: Api) -> None:
+    response = api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "callback_before_reply"})
     [message] = messages(api)
-    assert message["json"]["id"] == answer.json()["id"]
+    assert message["json"]["id"] == response.json()["id"]
     assert message["json"]["status"] == "completed"
     request = api.account.call("GET", "/requests")["requests"]
-    assert answer.json()["status"] == "pending"
+    assert response.json()["status"] == "pending"
     assert request
 
 
@@ -272,7 +272,7 @@ def test_an_extra_field_is_in_the_callback_and_not_in_the_query(api: Api) -> Non
     assert extra == {"model_version", "queue"}
 
 
-def test_a_shape_chosen_at_creation_holds_for_the_callback_too(api: Api) -> None:
+def test_a_shape_chosen_with_the_create_request_holds_for_the_callback_too(api: Api) -> None:
     api.create(callback_url=HOOK, headers={"X-Mock-Scenario": "wrapped_in_data"})
     api.account.clock.advance(5)
     assert set(json.loads(messages(api)[0]["body"])) == {"code", "data"}
@@ -341,7 +341,7 @@ def test_a_failed_attempt_of_another_task_lets_nothing_go(api: Api) -> None:
     assert [message["json"]["id"] for message in messages(api)] == [second, second, first]
 
 
-def test_nobody_waits_for_somebody_elses_attempt(api: Api) -> None:
+def test_no_account_waits_for_the_attempt_of_another_one(api: Api) -> None:
     slow(api, 8, name="slow")
     slow_task = api.new_task(callback_url="https://inbox.sora-mock.test/slow")
     other, quiet = api.new_task(callback_url=HOOK), api.new_task()
@@ -365,8 +365,8 @@ def test_finishing_a_task_keeps_its_callback_late(api: Api) -> None:
 
 
 def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is_made_after_it(api: Api) -> None:
-    told = [{"status": 500}, {"status": 500, "delay": 0.3}, {"status": 204}]
-    api.account.call("PUT", "/inbox/hook", {"replies": told})
+    planned = [{"status": 500}, {"status": 500, "delay": 0.3}, {"status": 204}]
+    api.account.call("PUT", "/inbox/hook", {"replies": planned})
     api.new_task(callback_url=HOOK)
     api.account.clock.advance(5)
     [delivery] = deliveries(api)
@@ -387,8 +387,8 @@ def test_an_attempt_that_falls_due_while_another_of_its_delivery_is_under_way_is
 
 
 def test_an_advance_ends_with_nothing_under_way_though_a_redelivery_comes_in_between(api: Api) -> None:
-    told = [{"status": 500, "delay": delay} for delay in (0, 0.2, 0.4, 0, 0)]
-    api.account.call("PUT", "/inbox/hook", {"replies": told})
+    planned = [{"status": 500, "delay": delay} for delay in (0, 0.2, 0.4, 0, 0)]
+    api.account.call("PUT", "/inbox/hook", {"replies": planned})
     task_id = api.new_task(callback_url=HOOK)
     api.account.clock.advance(5)
     [delivery] = deliveries(api)

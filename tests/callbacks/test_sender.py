@@ -20,7 +20,7 @@ from sora_mock.config.settings import SettingError
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
-from tests.callbacks.receiver import Behaviour, Receiver, answers, hangs, receiver, sends
+from tests.callbacks.receiver import Behaviour, Receiver, hangs, receiver, responds, sends
 from tests.conftest import Api
 
 HERE: list[Address] = [ip_address("127.0.0.1")]
@@ -36,7 +36,7 @@ def posted_to(behave: Behaviour, *, limit: float = 5.0) -> tuple[AttemptResult, 
 
 
 def test_a_callback_is_a_post_of_json_with_host_length_and_agent() -> None:
-    result, running = posted_to(answers(204))
+    result, running = posted_to(responds(204))
     head, _, body = running.requests[0].partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert lines[0] == "POST /hook?x=1 HTTP/1.1"
@@ -48,18 +48,18 @@ def test_a_callback_is_a_post_of_json_with_host_length_and_agent() -> None:
 
 
 def test_credentials_in_the_address_become_basic_authorization() -> None:
-    with receiver(answers(200)) as running:
+    with receiver(responds(200)) as running:
         post(f"http://user:p%40ss@127.0.0.1:{running.port}/")
     assert b"Authorization: Basic dXNlcjpwQHNz" in running.requests[0]
 
 
 def test_the_beginning_of_the_response_is_kept() -> None:
-    assert posted_to(answers(500, body=b"x" * 10_000))[0] == AttemptResult(500, None, b"x" * 4096)
+    assert posted_to(responds(500, body=b"x" * 10_000))[0] == AttemptResult(500, None, b"x" * 4096)
 
 
 def test_a_redirect_is_not_followed() -> None:
-    with receiver(answers(200)) as other:
-        result, _ = posted_to(answers(307, f"location: http://127.0.0.1:{other.port}/\r\n"))
+    with receiver(responds(200)) as other:
+        result, _ = posted_to(responds(307, f"location: http://127.0.0.1:{other.port}/\r\n"))
         assert (result.status, other.requests) == (307, [])
 
 
@@ -76,7 +76,7 @@ def test_an_early_hint_is_not_the_response() -> None:
         (sends(b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000), None, "protocol"),
         (sends(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n", times=100_000), None, "protocol"),
         (sends(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort"), 200, None),
-        (answers(200, body=b"z" * 5_000_000), 200, None),
+        (responds(200, body=b"z" * 5_000_000), 200, None),
     ],
     ids=["closes", "other-protocol", "long-header", "endless-headers", "truncated", "long-body"],
 )  # fmt: skip
@@ -185,7 +185,7 @@ def test_a_name_server_that_hangs_delays_only_its_own() -> None:
 
     async def both() -> list[AttemptResult]:
         sender = Sender(resolver=Resolver(look_up))
-        with receiver(answers(200)) as running:
+        with receiver(responds(200)) as running:
             slow = [
                 sender.post(f"http://hanging{n}.example:{running.port}/", b"", trusted=True, limit=1) for n in range(20)
             ]
@@ -255,7 +255,7 @@ def test_tls_bears_the_name_while_the_connection_goes_to_the_checked_address(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
     sender = Sender(pem(authority, tmp_path), Resolver(lambda host: HERE))
-    with receiver(answers(200), server_context(authority, "hooks.example.com")) as running:
+    with receiver(responds(200), server_context(authority, "hooks.example.com")) as running:
         good = post(f"https://hooks.example.com:{running.port}/", sender=sender)
         wrong = post(f"https://other.example.com:{running.port}/", sender=sender)
     assert (good.status, good.error) == (200, None)
@@ -266,7 +266,7 @@ def test_tls_bears_the_name_while_the_connection_goes_to_the_checked_address(
 
 def test_an_unknown_authority_is_a_failed_attempt_with_a_readable_error(authority: trustme.CA) -> None:
     sender = Sender(None, Resolver(lambda host: HERE))
-    with receiver(answers(200), server_context(authority, "hooks.example.com")) as running:
+    with receiver(responds(200), server_context(authority, "hooks.example.com")) as running:
         error = post(f"https://hooks.example.com:{running.port}/", sender=sender).error
     assert "unable to get local issuer certificate" in str(error)
 
@@ -275,7 +275,7 @@ def test_an_unknown_authority_is_a_failed_attempt_with_a_readable_error(authorit
 
 
 def test_a_route_leads_to_a_receiver_of_ones_own_and_the_delivery_says_so() -> None:
-    with receiver(answers(200)) as running:
+    with receiver(responds(200)) as running:
         route = {"https://hooks.example.com": f"http://127.0.0.1:{running.port}"}
         with MockServer(port=0, frozen_clock=True, callback_route=route) as server:
             with httpx.Client(base_url=server.url) as client:
@@ -306,7 +306,7 @@ def test_a_file_without_certificates_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:
-    with receiver(answers(200)) as running:
+    with receiver(responds(200)) as running:
         url = "http://localhost:8765/hook"
         assert api.create(callback_url=url).status_code == 400
         api.account.call("PUT", "/callback-routes", {"http://localhost:8765": f"http://127.0.0.1:{running.port}"})
@@ -319,7 +319,7 @@ def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:
 
 
 def test_an_allowed_origin_is_exact() -> None:
-    with receiver(answers(200)) as running:
+    with receiver(responds(200)) as running:
         origin = f"http://127.0.0.1:{running.port}"
         with MockServer(port=0, frozen_clock=True, allow_callback=(origin,)) as server:
             with httpx.Client(base_url=server.url) as client:
@@ -340,12 +340,12 @@ def test_an_allowed_origin_is_exact() -> None:
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    assert posted_to(answers(200))[0].status == 200
+    assert posted_to(responds(200))[0].status == 200
 
 
-def test_a_receiver_that_hangs_delays_nobody_else() -> None:
+def test_a_receiver_that_hangs_delays_no_other_receiver() -> None:
     running: list[Receiver] = []
-    with receiver(hangs(running)) as hanging, receiver(answers(200)) as good:
+    with receiver(hangs(running)) as hanging, receiver(responds(200)) as good:
         running.append(hanging)
         bad, fine = f"http://127.0.0.1:{hanging.port}", f"http://127.0.0.1:{good.port}"
         with MockServer(port=0, generation_time=(0.05, 0.05), allow_callback=(bad, fine)) as server:

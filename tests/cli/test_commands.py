@@ -95,7 +95,7 @@ def test_a_signal_ends_it_with_0_within_2_seconds(tmp_path: Path, number: signal
 )
 def test_open_connections_do_not_hold_up_the_end(tmp_path: Path, sent: bytes) -> None:
     with serving(tmp_path, "--port", "0", "--seed", "1") as running, running.connect(sent):
-        # an answered request shows that the connection before it was accepted
+        # a request with a response shows that the connection before it was accepted
         running.get("/__mock/health")
         assert running.stop(signal.SIGTERM, 2)[:2] == (0, "")
 
@@ -220,7 +220,7 @@ def test_wait_uses_the_token_of_the_environment(tmp_path: Path) -> None:
         assert run(tmp_path, "wait", server.url, SORA_MOCK_CONTROL_TOKEN="secret").returncode == 0
 
 
-def test_wait_ends_with_5_where_nobody_listens(tmp_path: Path, free: int) -> None:
+def test_wait_ends_with_5_where_no_server_listens(tmp_path: Path, free: int) -> None:
     done = run(tmp_path, "wait", f"http://127.0.0.1:{free}", "--timeout", "0.3")
     assert (done.returncode, done.stdout) == (5, "")
     assert len(done.stderr.splitlines()) == 1
@@ -296,7 +296,7 @@ def test_help_of_serve_lists_every_flag(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["0", "x", "-1", "nan", "1e9"])
-def test_a_bad_time_to_wait_is_told_in_words(seconds: str) -> None:
+def test_a_bad_time_to_wait_is_named_in_words(seconds: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sora_mock", "wait", f"--timeout={seconds}"],
         capture_output=True,

@@ -24,6 +24,9 @@ from tests.contract.faults import FAULTS
 LONGEST = 180.0
 """Real seconds that the whole matrix may take."""
 
+PATIENCE = 180.0
+"""Real seconds that one rule may take: generated requests end with them, and the machine may be busy."""
+
 SLOWEST = "callback.timeout"
 """The rule that waits ten real seconds: it is tried last where any rule would do."""
 
@@ -67,7 +70,7 @@ def hunt(number: int) -> Kill:
     with pytest.MonkeyPatch.context() as patch:
         fault.plant(patch)
         with MockServer(port=0, seed=1) as server:
-            session = VerifySession(server.url, probe.connect(), Contract(data.contract_document()), True, 0, 60.0)
+            session = VerifySession(server.url, probe.connect(), Contract(data.contract_document()), True, 0, PATIENCE)
             with session.http:
                 results = [runner.check(session, known[id]) for id in own]
                 red = {each.rule.id: each.reason for each in results if each.outcome == runner.FAILED}

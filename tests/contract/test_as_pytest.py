@@ -29,7 +29,7 @@ def test_rules_are_tests_with_their_ids_and_evidence_is_kept(tmp_path: Path) -> 
     assert json.loads(path.read_text()).keys() == ids
 
 
-def test_on_a_live_target_what_cannot_be_checked_is_skipped_and_the_purse_holds(tmp_path: Path) -> None:
+def test_on_a_live_target_what_cannot_be_checked_is_skipped_and_the_budget_holds(tmp_path: Path) -> None:
     with posing_app() as (url, front):
         flags = ("--only", "money.*", "--max-credits", "6", "--ledger", str(tmp_path / "ledger.jsonl"))
         done = run("--base-url", url, *flags, "--record", str(tmp_path / "recording.jsonl"), key=REAL)

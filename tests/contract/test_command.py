@@ -24,7 +24,7 @@ class Behind:
     """A mock that poses as the live service: no control API, and the placeholder is exchanged for the key."""
 
     def __init__(self, app: Any) -> None:
-        self.app, self.direct = app, None
+        self.app, self.state = app, app.state
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -66,7 +66,7 @@ def posing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
 
 
 def tasks(front: Any) -> int:
-    return len(front.app.emulator.store.tasks)
+    return len(front.state.service.storage.tasks)
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +104,13 @@ def test_without_a_budget_no_task_is_made_and_what_was_not_checked_is_not_green(
 
 
 @pytest.mark.parametrize(("budget", "most"), [(5.75, 0), (6, 1), (12, 2), (50, 8)])
-def test_creations_never_cost_more_than_the_budget(posing: tuple[str, Any], budget: float, most: int) -> None:
+def test_create_requests_never_cost_more_than_the_budget(posing: tuple[str, Any], budget: float, most: int) -> None:
     address, front = posing
     code = cli.main(["verify", address, "--max-credits", str(budget)])
     assert code == (4 if most == 0 else 0)
     assert tasks(front) <= most
     assert (tasks(front) > 0) == (most > 0)
-    assert sum(task.price for task in front.app.emulator.store.tasks.values()) <= budget * 10_000
+    assert sum(task.price for task in front.state.service.storage.tasks.values()) <= budget * 10_000
 
 
 def test_a_budget_that_cannot_buy_what_only_names_is_4(posing: tuple[str, Any]) -> None:
@@ -166,12 +166,12 @@ def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
     assert f"got '{value}'" in capsys.readouterr().err
 
 
-def test_what_a_target_answers_cannot_steer_the_terminal(
+def test_the_response_of_a_target_cannot_steer_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def hostile(answer: Response) -> None:
-        answer.status, answer.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
-        answer.headers["content-length"] = str(len(answer.body))
+    def hostile(response: Response) -> None:
+        response.status, response.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
+        response.headers["content-length"] = str(len(response.body))
 
     monkeypatch.setattr("sora_mock.server.create_app", lambda settings: Faulty(create_app(settings), hostile))
     with MockServer(port=0, seed=1) as server:
@@ -182,7 +182,7 @@ def test_what_a_target_answers_cannot_steer_the_terminal(
     assert not any(line.startswith("::") for line in printed.splitlines())
 
 
-def test_a_surprise_purse_above_the_budget_is_2(posing: tuple[str, Any]) -> None:
+def test_a_budget_for_rejections_above_the_whole_is_2(posing: tuple[str, Any]) -> None:
     assert cli.main(["verify", posing[0], "--max-credits", "6", "--surprise-credits", "7"]) == 2
 
 

@@ -69,7 +69,7 @@ def test_the_budget_of_the_week_buys_every_curated_rule_that_can_be_bought() -> 
     assert [each.rule.id for each in others if "credits" in each.reason and not each.rule.needs] == []
 
 
-def test_reports_are_uploaded_whatever_happens() -> None:
+def test_reports_are_always_uploaded() -> None:
     upload = next(step for step in steps() if "upload-artifact" in step.get("uses", ""))
     assert upload["if"] == "always()"
     assert "evidence.json" in upload["with"]["path"]

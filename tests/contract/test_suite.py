@@ -44,10 +44,10 @@ def test_there_are_rules_of_every_area_each_with_a_claim_and_a_source() -> None:
     assert all(rule.claim and rule.source for rule in RULES.values())
 
 
-def test_the_way_to_change_answers_changes_none_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    responses(lambda answer: None)(monkeypatch)
+def test_the_way_to_change_responses_changes_none_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    responses(lambda response: None)(monkeypatch)
     with MockServer(port=0, seed=1) as server:
-        # changed answers are sent when they are whole, so that none can be cut
+        # changed responses are sent when they are whole, so that none can be cut
         others = ("callback.timeout", "hostile.harm.lost")
         assert broken(server.url, [rule for rule in RULES.values() if rule.id not in others]) == []
 
@@ -66,7 +66,7 @@ def _reads_another_status(target: Target) -> None:
 
 
 @pytest.mark.parametrize(("check", "tripped"), [(_reads_a_list, True), (_reads_another_status, False)])
-def test_a_rule_that_cannot_read_an_answer_is_told_from_one_that_is_broken(check: Check, tripped: bool) -> None:
+def test_a_rule_that_cannot_read_a_response_differs_from_one_that_is_broken(check: Check, tripped: bool) -> None:
     rule = Rule("some.rule", "claim", "source", 0, frozenset(), False, check)
     session = VerifySession("http://127.0.0.1:1", probe.connect(), Contract(data.contract_document()), False, 0, 60.0)
     with session.http:

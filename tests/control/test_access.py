@@ -189,14 +189,14 @@ def test_any_other_call_of_a_browser_is_let_in(client: httpx.Client, site: str) 
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_beyond_loopback_nothing_answers_without_a_token(closed: httpx.Client, method: str, path: str) -> None:
+def test_beyond_loopback_every_path_needs_a_token(closed: httpx.Client, method: str, path: str) -> None:
     assert_refused(closed.request(method, path))
     assert_refused(closed.request(method, path, headers=TOKEN))
     assert_refused(closed.request(method, path, headers={"X-Mock-Token": ""}))
     assert_refused(closed.request(method, path, headers={"Authorization": "Bearer sk-a"}))
 
 
-def test_beyond_loopback_health_answers(closed: httpx.Client) -> None:
+def test_beyond_loopback_health_responds(closed: httpx.Client) -> None:
     assert closed.get("/__mock/health").json()["status"] == "ok"
 
 
@@ -205,7 +205,7 @@ def test_only_health_itself_is_open(closed: httpx.Client, path: str) -> None:
     assert closed.get(path).status_code in (403, 404)
 
 
-def test_beyond_loopback_the_emulated_service_answers(closed: httpx.Client) -> None:
+def test_beyond_loopback_the_emulated_service_responds(closed: httpx.Client) -> None:
     assert Api(closed, "sk-a").create().status_code == 200
 
 

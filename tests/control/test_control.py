@@ -14,7 +14,7 @@ from sora_mock.version import VERSION
 from tests.conftest import ORDER, Api
 
 MIB = 1024 * 1024
-LAST_MOMENT = 9_999_999_999
+LAST_TIME = 9_999_999_999
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def refused(response: httpx.Response, status: int) -> Any:
 # --- health, routes, keys ---
 
 
-def test_health_answers_status_and_version(client: httpx.Client) -> None:
+def test_health_shows_status_and_version(client: httpx.Client) -> None:
     response = client.get("/__mock/health")
     assert response.headers["content-type"] == "application/json"
     assert response.json() == {"status": "ok", "version": VERSION}
@@ -166,7 +166,7 @@ def test_a_near_name_is_suggested(api: Api) -> None:
 # --- clock ---
 
 
-def test_the_clock_answers_now_speed_and_frozen(api: Api) -> None:
+def test_the_clock_shows_now_speed_and_frozen(api: Api) -> None:
     clock = api.account.call("GET", "/clock")
     assert isinstance(clock["now"], float)
     assert (clock["speed"], clock["frozen"]) == (1.0, True)
@@ -180,7 +180,7 @@ def test_the_clock_of_a_new_account_shows_unix_seconds_and_runs(own: httpx.Clien
     assert 1_700_000_000 < first["now"] < second["now"]
 
 
-def test_a_frozen_clock_stands_still(api: Api) -> None:
+def test_a_frozen_clock_does_not_move(api: Api) -> None:
     assert api.account.call("GET", "/clock")["now"] == api.account.call("GET", "/clock")["now"]
 
 
@@ -193,7 +193,7 @@ def test_freezing_does_not_move_the_clock(own: httpx.Client) -> None:
     assert before <= frozen <= thawed <= after < before + 10
 
 
-def test_every_change_answers_the_clock(api: Api) -> None:
+def test_every_change_returns_the_clock(api: Api) -> None:
     now = api.account.call("GET", "/clock")["now"]
     for method, path, body in (
         ("PATCH", "/clock", {"speed": 2}),
@@ -226,7 +226,7 @@ def test_the_clock_can_be_set_forwards(api: Api) -> None:
     assert api.account.call("PATCH", "/clock", {"now": now + 1000.5})["now"] == now + 1000.5
 
 
-def test_the_clock_can_be_set_to_its_own_moment(api: Api) -> None:
+def test_the_clock_can_be_set_to_its_own_time(api: Api) -> None:
     now = api.account.call("GET", "/clock")["now"]
     assert api.account.call("PATCH", "/clock", {"now": now})["now"] == now
 
@@ -315,8 +315,8 @@ def test_a_number_beyond_all_bounds_is_400(api: Api, method: str, path: str, nam
 
 
 def test_the_clock_ends_where_ids_would_need_eleven_digits(api: Api) -> None:
-    api.account.clock.advance(LAST_MOMENT)
-    assert api.account.call("GET", "/clock")["now"] <= LAST_MOMENT
+    api.account.clock.advance(LAST_TIME)
+    assert api.account.call("GET", "/clock")["now"] <= LAST_TIME
     assert len(api.new_task().split("-")[2]) == 10
 
 
@@ -361,7 +361,7 @@ def test_per_request_0_ends_it(api: Api) -> None:
 # --- account ---
 
 
-def test_an_account_answers_its_four_fields(api: Api) -> None:
+def test_an_account_shows_its_four_fields(api: Api) -> None:
     assert api.account.call("GET", "/account") == {
         "remaining_credits": 1000,
         "reserved_credits": 0,
@@ -370,15 +370,15 @@ def test_an_account_answers_its_four_fields(api: Api) -> None:
     }
 
 
-def test_a_change_of_the_account_answers_the_account(api: Api) -> None:
-    answer = api.account.call("PATCH", "/account", {"remaining_credits": 12.5, "rate_limit": "60/minute"})
-    assert answer == {
+def test_a_change_of_the_account_returns_the_account(api: Api) -> None:
+    response = api.account.call("PATCH", "/account", {"remaining_credits": 12.5, "rate_limit": "60/minute"})
+    assert response == {
         "remaining_credits": 12.5,
         "reserved_credits": 0,
         "used_credits": 0,
         "rate_limit": "60/minute",
     }
-    assert answer == api.account.call("GET", "/account")
+    assert response == api.account.call("GET", "/account")
 
 
 def test_an_account_can_be_unlimited_and_limited_again(api: Api) -> None:
@@ -461,9 +461,9 @@ def test_a_listed_task_shows_what_the_query_shows(api: Api) -> None:
 
 def test_finish_completes_a_task_at_once(api: Api) -> None:
     task_id = api.new_task()
-    answer = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
-    assert (answer["id"], answer["status"], answer["progress"]) == (task_id, "completed", 100)
-    assert answer.items() >= api.task(task_id).items()
+    response = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "completed"})
+    assert (response["id"], response["status"], response["progress"]) == (task_id, "completed", 100)
+    assert response.items() >= api.task(task_id).items()
 
 
 @pytest.mark.parametrize(
@@ -476,8 +476,8 @@ def test_finish_completes_a_task_at_once(api: Api) -> None:
 )
 def test_finish_fails_a_task_with_a_code(api: Api, body: dict[str, str], code: str) -> None:
     task_id = api.new_task()
-    answer = api.account.call("POST", f"/tasks/{task_id}/finish", body)
-    assert (answer["status"], answer["error"]["code"]) == ("failed", code)
+    response = api.account.call("POST", f"/tasks/{task_id}/finish", body)
+    assert (response["status"], response["error"]["code"]) == ("failed", code)
     assert api.task(task_id)["error"]["message"]
 
 
@@ -512,8 +512,8 @@ def test_finish_takes_a_message_of_its_own(api: Api) -> None:
 )
 def test_finish_knows_every_documented_failure_code(api: Api, code: str) -> None:
     task_id = api.new_task()
-    answer = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "failed", "code": code})
-    assert answer["error"]["code"] == code
+    response = api.account.call("POST", f"/tasks/{task_id}/finish", {"outcome": "failed", "code": code})
+    assert response["error"]["code"] == code
 
 
 def test_a_task_can_be_finished_while_it_is_processing(api: Api) -> None:
@@ -776,7 +776,7 @@ def test_keyless_tasks_are_those_of_all_accounts_newest_first(own: httpx.Client)
     assert [task["id"] for task in keyless(own, "GET", "/tasks")["tasks"]] == created[::-1]
 
 
-def test_a_keyless_clock_cannot_be_set_before_any_accounts_moment(own: httpx.Client) -> None:
+def test_a_keyless_clock_cannot_be_set_before_the_time_of_any_account(own: httpx.Client) -> None:
     keyless(own, "PATCH", "/clock", {"frozen": True})
     ahead = Api(own, "sk-a").account.clock.advance(1000)
     refused(own.patch("/__mock/clock", json={"now": ahead - 1}), 400)
@@ -784,7 +784,7 @@ def test_a_keyless_clock_cannot_be_set_before_any_accounts_moment(own: httpx.Cli
     assert Api(own, "sk-b").account.call("GET", "/clock")["now"] == ahead
 
 
-def test_the_no_credit_key_stays_poor_whatever_new_accounts_begin_with(own: httpx.Client) -> None:
+def test_the_no_credit_key_stays_poor_when_new_accounts_begin_with_credits(own: httpx.Client) -> None:
     keyless(own, "PATCH", "/account", {"remaining_credits": 7})
     assert Api(own, "sk-mock-no-credit").create().status_code == 402
 
@@ -841,7 +841,7 @@ def test_a_reset_keeps_the_settings_of_the_start() -> None:
         assert keyless(client, "GET", "/account")["remaining_credits"] == 7
 
 
-def test_a_reset_account_repeats_its_draws(api: Api) -> None:
+def test_a_reset_account_repeats_its_random_choices(api: Api) -> None:
     first = [api.new_task()[-8:] for _ in range(3)]
     api.account.reset()
     assert [api.new_task()[-8:] for _ in range(3)] == first

@@ -90,7 +90,7 @@ def test_the_order_is_what_the_request_asks_for(request_fields: dict[str, Any], 
     assert read_model("small", TABLE).order(request_fields) == order
 
 
-def test_equal_requests_share_one_order() -> None:
+def test_equal_requests_have_one_order() -> None:
     model, request = read_model("small", TABLE), {"duration": 4, "remove_watermark": True}
     assert model.order(request) is model.order({**request, "aspect_ratio": "1:1"})
 
@@ -122,7 +122,7 @@ def test_every_order_of_a_shipped_model_has_a_price_and_a_clip(name: str, asked:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_no_two_orders_of_a_shipped_model_share_a_clip(name: str) -> None:
+def test_no_two_orders_of_a_shipped_model_have_the_same_clip(name: str) -> None:
     model: Model = SHIPPED[name]
     assert len({model.clip(order) for order in model.orders.values()}) == len(model.orders)
     assert model.default_duration in model.durations

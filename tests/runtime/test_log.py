@@ -74,7 +74,7 @@ def test_a_create_request_is_a_line_with_time_status_duration_path_scenario_and_
     assert re.fullmatch(shape, line)
 
 
-def test_the_time_of_a_line_is_real_time_whatever_the_clock_of_the_account_shows(tmp_path: Path) -> None:
+def test_the_time_of_a_line_is_real_time_and_not_that_of_the_account(tmp_path: Path) -> None:
     before = datetime.now(UTC)
     with serving(tmp_path, *SERVE, "--log-format", "json") as running:
         assert ask(running, "/__mock/clock/advance", {"seconds": 86_400}) == 200
@@ -310,7 +310,7 @@ def written(*events: Any, requests: bool = True, colour: bool = False) -> str:
 
 def test_a_file_that_does_not_wait_gets_every_line() -> None:
     reader, writer = os.pipe()
-    # as a program of Node's leaves a file that it shares
+    # as a program of Node leaves a file that another process uses too
     os.set_blocking(writer, False)
     with logging_to(writer) as log:
         for number in range(3000):

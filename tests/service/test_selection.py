@@ -110,7 +110,7 @@ def test_a_wrong_name_or_parameter_is_a_clear_400_everywhere(api: Api, written: 
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "retry_after"),
     [
         ("rate_limited", "60"),
         ("rate_limited retry_after=0", "0"),
@@ -119,13 +119,13 @@ def test_a_wrong_name_or_parameter_is_a_clear_400_everywhere(api: Api, written: 
         ("service_unavailable retry_after=3", "3"),
     ],
 )
-def test_how_long_a_refusal_tells_to_wait_is_a_parameter(api: Api, written: str, told: str | None) -> None:
-    assert api.create(headers={"X-Mock-Scenario": written}).headers.get("Retry-After") == told
+def test_retry_after_of_a_rejection_is_a_parameter(api: Api, written: str, retry_after: str | None) -> None:
+    assert api.create(headers={"X-Mock-Scenario": written}).headers.get("Retry-After") == retry_after
     polled = api.request("GET", "/v1/credits", headers={"X-Mock-Scenario": written})
-    assert polled.headers.get("Retry-After") == told
+    assert polled.headers.get("Retry-After") == retry_after
 
 
-def test_a_token_that_is_never_closed_is_told(api: Api) -> None:
+def test_a_token_that_is_never_closed_is_reported(api: Api) -> None:
     assert "unknown scenario 'stuk'" in api.create(prompt="A cat [[mock:stuk").json()["error"]["message"]
 
 
@@ -184,7 +184,7 @@ def test_rules_are_taken_in_their_order_and_delete_empties_the_queue(api: Api) -
     assert used(api) == "completed"
 
 
-def test_two_polls_answer_503_and_the_third_the_task(api: Api) -> None:
+def test_two_polls_get_503_and_the_third_the_task(api: Api) -> None:
     task_id = api.new_task()
     queue(api, "service_unavailable", times=2, match={"operation": "query"})
     statuses = [api.request("GET", f"/v1/tasks/{task_id}").status_code for _ in range(3)]
@@ -218,7 +218,7 @@ def test_a_scenario_about_a_tasks_life_is_ignored_on_a_poll_and_the_journal_says
     assert last(api)["rule"].startswith("ignored: failed does not change the response of operation query")
 
 
-def test_a_refused_creation_takes_nothing_from_the_queue(api: Api) -> None:
+def test_a_rejected_create_request_takes_nothing_from_the_queue(api: Api) -> None:
     queue(api, "stuck")
     assert api.create(duration=12).status_code == 400
     api.account.call("PATCH", "/account", {"remaining_credits": 0})
@@ -309,7 +309,7 @@ def test_a_queue_time_longer_than_the_servers_generation_time_is_refused(api: Ap
         ("moderation_nudity_input status=403", "content_policy_violation"),
     ],
 )
-def test_a_status_answers_with_the_code_of_that_status(api: Api, written: str, code: str) -> None:
+def test_a_status_comes_with_the_code_of_that_status(api: Api, written: str, code: str) -> None:
     assert api.create(headers={"X-Mock-Scenario": written}).json()["error"]["code"] == code
 
 
@@ -345,13 +345,13 @@ def test_a_token_spelled_in_escapes_overrides_the_key_too(client: httpx.Client) 
     assert api.request("POST", "/v1/videos/generations", content=body).headers["X-Mock-Scenario"] == "slow"
 
 
-def test_the_first_reply_and_a_poll_at_the_same_moment_agree(api: Api) -> None:
+def test_the_first_response_and_a_poll_at_the_same_time_agree(api: Api) -> None:
     created = api.create(headers={"X-Mock-Scenario": "completed queue_time=0 progress=50,99"}).json()
     assert created["progress"] == api.task(created["id"])["progress"] == 50
 
 
 def outcomes(clients: int, key: str, **settings: Any) -> list[Any]:
-    """Scenario by number of the creation, from 200 creations sent by that many clients at once."""
+    """Scenario by number of the create request, from 200 sent by that many clients at once."""
     with (
         MockServer(port=0, seed=42, credits="unlimited", **settings) as server,
         httpx.Client(base_url=server.url) as client,

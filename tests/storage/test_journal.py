@@ -1,9 +1,13 @@
-"""The journal keeps to its bounds."""
+"""The journal keeps exchanges as they were, within its bounds."""
+
+from typing import get_args
 
 import msgspec
 import pytest
 
 from sora_mock.domain.exchange import Exchange
+from sora_mock.domain.fault import Fault
+from sora_mock.domain.scenario import Shape
 from sora_mock.storage.journal import MAX_BODY_BYTES, MAX_EXCHANGES, MAX_JOURNAL_BYTES, OBJECT_BYTES, Journal
 
 
@@ -73,3 +77,68 @@ def test_only_a_response_of_json_is_kept() -> None:
     journal.append(Exchange("GET", "/files/x", {}, status=200, response_body=b"film", media_type=b"video/mp4"))
     [exchange] = journal
     assert exchange.response_body == b""
+
+
+FULL = Exchange(
+    "POST",
+    "/v1/videos/generations\u00e9",
+    {b"authorization": b"Bearer sk-a", b"x-bytes": bytes(range(256)), b"": b""},
+    b'{"prompt": "\xff\x00"}',
+    "http://localhost:4010",
+    started=12_345.678901234567,
+    number=2**53,
+    account="ABCDEFGHIJKLMNOPQR",
+    at=1_795_341_600.1234567,
+    is_frozen=True,
+    task_id="task-unified-1795341600-abcdefgh",
+    scenario="slow_headers",
+    rule="queue rule 1",
+    unmatched=["queue rule 1: duration is 10, not 15", "\u732b"],
+    fault="slow_body",
+    latency=0.1,
+    shape="numeric_error_code",
+    status=200,
+    response_body=b'{"id": 1}',
+    duration=0.000123456789,
+    is_unread=True,
+    hint="keys begin with sk-",
+)
+
+
+def test_the_example_gives_every_field_another_value_than_its_default() -> None:
+    # the size is known when the exchange is kept; a response that is not JSON has a test of its own
+    special = {"size", "media_type"}
+    fields = [each for each in msgspec.structs.fields(Exchange) if not each.required and each.name not in special]
+    assert [each.name for each in fields if getattr(FULL, each.name) == each.default] == []
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        FULL,
+        Exchange("-", "-", {}, status=400, response_body=b"{}"),
+        Exchange("POST", "/", {}, None, status=413, response_body=b"{}", is_unread=True),
+        *(msgspec.structs.replace(FULL, fault=fault) for fault in get_args(Fault)),
+        *(msgspec.structs.replace(FULL, shape=shape) for shape in get_args(Shape)),
+    ],
+    ids=lambda exchange: f"{exchange.method} {exchange.status} {exchange.fault} {exchange.shape}",
+)
+def test_a_kept_exchange_equals_the_one_that_was_appended(exchange: Exchange) -> None:
+    journal = Journal()
+    appended = msgspec.structs.replace(exchange)
+    journal.append(appended)
+    for _ in range(2):
+        [kept] = journal
+        # the journal packs an exchange before it knows its size
+        assert msgspec.structs.asdict(kept) == {**msgspec.structs.asdict(exchange), "unmatched": [*exchange.unmatched]}
+        assert kept is not appended
+    assert appended.size > OBJECT_BYTES + len(exchange.path) + len(exchange.response_body)
+
+
+def test_a_change_of_an_exchange_after_it_was_appended_is_not_kept() -> None:
+    journal = Journal()
+    exchange = msgspec.structs.replace(FULL)
+    journal.append(exchange)
+    exchange.status, exchange.response_body = 500, b"changed"
+    [kept] = journal
+    assert (kept.status, kept.response_body) == (FULL.status, FULL.response_body)

@@ -92,10 +92,8 @@ def test_a_planted_fault_is_found(rule: str, fault: Change, monkeypatch: pytest.
 class Seen:
     """A service that keeps every request; the placeholder key is an account's."""
 
-    direct = None
-
     def __init__(self, app: Any) -> None:
-        self.app = app
+        self.app, self.state = app, app.state
         self.requests: list[tuple[str, str, bytes]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -162,7 +160,7 @@ def test_on_a_live_target_without_a_surprise_purse_no_bad_creation_is_sent(seen:
     assert (chosen, others[0].outcome) == ([], runner.UNVERIFIED)
     # and should one be asked for all the same
     assert check(url, "generated.create.refused", control=False).outcome in (runner.UNVERIFIED, runner.PASSED)
-    assert front.app.emulator.store.tasks == {}
+    assert front.state.service.storage.tasks == {}
 
 
 def test_generated_creations_are_bought_last_and_get_what_is_left() -> None:

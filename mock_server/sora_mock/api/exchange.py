@@ -40,6 +40,8 @@ class ExchangeMiddleware:
         async def respond(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
+                # also for an endpoint that sends its response itself: a status means that the response has begun
+                exchange.status = message["status"]
                 self._record(exchange)
                 start = message
             if exchange.fault is None and not exchange.latency:

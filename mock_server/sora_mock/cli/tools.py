@@ -55,6 +55,7 @@ def verify(**parameters: Any) -> int:
     # the suite imports schemathesis; argparse holds its options as a value with attributes
     from argparse import Namespace
 
+    # see above
     from sora_mock.verify.command import run
 
     return run(Namespace(**parameters))
@@ -70,6 +71,7 @@ def drift(**parameters: Any) -> int:
     # the comparison imports httpx; argparse holds its options as a value with attributes
     from argparse import Namespace
 
+    # see above
     from sora_mock.drift.command import run
 
     return run(Namespace(**parameters))
