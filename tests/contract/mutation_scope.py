@@ -64,8 +64,8 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "callbacks/resolver.py": Scope(("callback",)),
     "api/endpoint.py": Scope(("hostile", "route", "query", "create", "link")),
     "api/errors.py": Scope(("route", "envelope", "hostile"), without=("_exists_below_v1",)),
-    "api/journal.py": Scope(
-        ("hostile", "create", "link"), without=("JournalMiddleware._record", "JournalMiddleware._record_malformed")
+    "api/exchange.py": Scope(
+        ("hostile", "create", "link"), without=("ExchangeMiddleware._record", "ExchangeMiddleware._record_malformed")
     ),
     "runtime/protocol.py": Scope(("hostile", "route", "create")),
     "app.py": Scope(

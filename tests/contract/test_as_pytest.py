@@ -29,7 +29,7 @@ def test_rules_are_tests_with_their_ids_and_evidence_is_kept(tmp_path: Path) -> 
     assert json.loads(path.read_text()).keys() == ids
 
 
-def test_on_a_live_target_what_cannot_be_checked_is_skipped_and_the_purse_holds(tmp_path: Path) -> None:
+def test_on_a_live_target_what_cannot_be_checked_is_skipped_and_the_budget_holds(tmp_path: Path) -> None:
     with posing_app() as (url, front):
         flags = ("--only", "money.*", "--max-credits", "6", "--ledger", str(tmp_path / "ledger.jsonl"))
         done = run("--base-url", url, *flags, "--record", str(tmp_path / "recording.jsonl"), key=REAL)
@@ -47,7 +47,7 @@ def test_no_key_and_no_target_end_with_verifys_codes() -> None:
     down = run("--base-url", "http://127.0.0.1:1")
     assert (without_key.returncode, down.returncode) == (2, 5)
     assert "EVOLINK_API_KEY is not set" in without_key.stdout + without_key.stderr
-    assert "does not answer" in down.stdout + down.stderr
+    assert "does not respond" in down.stdout + down.stderr
 
 
 def test_rules_that_are_not_there_or_cannot_be_bought_end_with_verifys_codes() -> None:

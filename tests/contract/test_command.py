@@ -24,7 +24,7 @@ class Behind:
     """A mock that poses as the live service: no control API, and the placeholder is exchanged for the key."""
 
     def __init__(self, app: Any) -> None:
-        self.app, self.direct = app, None
+        self.app = app
         self.bodies: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -66,7 +66,7 @@ def posing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
 
 
 def tasks(front: Any) -> int:
-    return len(front.app.emulator.store.tasks)
+    return len(front.app.state.service.storage.tasks)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_creations_never_cost_more_than_the_budget(posing: tuple[str, Any], budg
     assert code == (4 if most == 0 else 0)
     assert tasks(front) <= most
     assert (tasks(front) > 0) == (most > 0)
-    assert sum(task.price for task in front.app.emulator.store.tasks.values()) <= budget * 10_000
+    assert sum(task.price for task in front.app.state.service.storage.tasks.values()) <= budget * 10_000
 
 
 def test_a_budget_that_cannot_buy_what_only_names_is_4(posing: tuple[str, Any]) -> None:
@@ -126,7 +126,7 @@ def test_no_key_for_the_live_service_is_2(posing: tuple[str, Any], monkeypatch: 
 
 def test_a_target_that_is_down_is_5(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", "http://127.0.0.1:1"]) == 5
-    assert "does not answer" in capsys.readouterr().err
+    assert "does not respond" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "ftp://x", "http://", "http://a:b", "http://u:p@x"])
@@ -141,7 +141,7 @@ def test_a_pattern_that_fits_nothing_is_2(url: str) -> None:
 def test_a_mock_that_does_not_let_the_suite_in_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     with MockServer(port=0, keys=("sk-only",)) as server:
         assert cli.main(["verify", server.url]) == 2
-    assert "does not let the suite in" in capsys.readouterr().err
+    assert "does not let the suite use its control API" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["junit", "json", "html", "evidence"])
@@ -182,7 +182,7 @@ def test_what_a_target_answers_cannot_steer_the_terminal(
     assert not any(line.startswith("::") for line in printed.splitlines())
 
 
-def test_a_surprise_purse_above_the_budget_is_2(posing: tuple[str, Any]) -> None:
+def test_a_rejection_budget_above_the_budget_is_2(posing: tuple[str, Any]) -> None:
     assert cli.main(["verify", posing[0], "--max-credits", "6", "--surprise-credits", "7"]) == 2
 
 

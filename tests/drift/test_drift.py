@@ -177,7 +177,7 @@ def test_a_mock_that_dies_during_the_replay_is_5(
         """A mock whose connections break from the fifth request on."""
 
         def __init__(self, app: Any) -> None:
-            self.app, self.direct, self.left = app, None, 5
+            self.app, self.left = app, 5
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
             self.left -= not scope["path"].startswith("/__mock")

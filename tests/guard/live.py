@@ -30,8 +30,6 @@ DEADLINE = 30.0
 class Posing:
     """A mock whose control API is hidden. before: is called with each request. change: what answers are changed by."""
 
-    direct = None
-
     def __init__(self, mock: Any, change: Change | None) -> None:
         self.mock, self.app = mock, mock if change is None else Faulty(mock, change)
         self.before: Callable[[Any], None] = lambda scope: None
@@ -45,7 +43,7 @@ class Posing:
     @property
     def spent(self) -> float:
         """Credits of all tasks that were ever made."""
-        return float(sum(task.price for task in self.mock.emulator.store.tasks.values())) / UNITS
+        return float(sum(task.price for task in self.mock.state.service.storage.tasks.values())) / UNITS
 
 
 @contextmanager
