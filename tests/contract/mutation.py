@@ -202,8 +202,8 @@ def sites(file: str, seed: int) -> tuple[Site, ...]:
 
 def sample(seed: int, count: int, files: Sequence[str] = ()) -> list[Site]:
     """`count` random places of all files, all equally likely; where `files` names any, those of them in these files."""
-    drawn = sorted((site for file in SCOPES for site in sites(file, seed)), key=lambda site: site.name)
-    return [site for site in drawn[:count] if not files or site.file in files]
+    selected = sorted((site for file in SCOPES for site in sites(file, seed)), key=lambda site: site.name)
+    return [site for site in selected[:count] if not files or site.file in files]
 
 
 def mutant(site: Site) -> tuple[ast.Module, str]:

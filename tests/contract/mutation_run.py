@@ -173,9 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _judge_and_leave(*json.loads(options.judge))
     if any(file not in SCOPES for file in options.only):
         parser.error(f"--only: expected one of {', '.join(SCOPES)}")
-    drawn = sample(options.seed, options.count)
-    numbers = {site: number for number, site in enumerate(drawn, 1)}
-    chosen = [site for site in drawn if _is_wanted(site, numbers[site], options)]
+    selected = sample(options.seed, options.count)
+    numbers = {site: number for number, site in enumerate(selected, 1)}
+    chosen = [site for site in selected if _is_wanted(site, numbers[site], options)]
     if not chosen:
         parser.error("no change is left")
     if options.list:

@@ -91,8 +91,10 @@ def test_a_mock_that_cannot_be_steered_is_not_merely_unverified() -> None:
 
 
 def test_the_summary_counts_changes_that_did_not_start_apart() -> None:
-    drawn = sample(1, 4)
+    selected = sample(1, 4)
     ends = (mutation_run.CAUGHT, mutation_run.NO_START, mutation_run.HUNG, mutation_run.SURVIVED)
-    text = mutation_run.summary([(site, mutation_run.Outcome(end)) for site, end in zip(drawn, ends, strict=True)], 1.0)
+    text = mutation_run.summary(
+        [(site, mutation_run.Outcome(end)) for site, end in zip(selected, ends, strict=True)], 1.0
+    )
     assert "3 of 4 caught (75.0 %)" in text
     assert "without those that do not start 2 of 3 (66.7 %)" in text

@@ -69,14 +69,14 @@ def test_the_budget_of_the_week_buys_every_curated_rule_that_can_be_bought() -> 
     assert [each.rule.id for each in others if "credits" in each.reason and not each.rule.needs] == []
 
 
-def test_reports_are_uploaded_whatever_happens() -> None:
+def test_reports_are_always_uploaded() -> None:
     upload = next(step for step in steps() if "upload-artifact" in step.get("uses", ""))
     assert upload["if"] == "always()"
     assert "evidence.json" in upload["with"]["path"]
 
 
 def script(name: str) -> str:
-    """The shell of a step, the expressions of the workflow language put in."""
+    """The shell of a step, with the expressions of the workflow language replaced."""
     step = next(step for step in steps() if name in (step.get("id"), step.get("name")))
     return str(step["run"])
 
@@ -89,7 +89,7 @@ def play(folder: Path, target: str, *names: str) -> dict[str, str]:
     outputs = {}
     for name in names:
         output = folder / f"{name}.output"
-        output.touch()
+        output.write_text("")
         more = {"TARGET": target, "BUDGET": "20.16", "EVOLINK_API_KEY": REAL, "GITHUB_OUTPUT": str(output)}
         more |= {"GITHUB_REPOSITORY": "team/app", "RUN": "https://ci.example/1"}
         more["PATH"] = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"

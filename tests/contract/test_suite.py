@@ -66,7 +66,7 @@ def _reads_another_status(target: Target) -> None:
 
 
 @pytest.mark.parametrize(("check", "tripped"), [(_reads_a_list, True), (_reads_another_status, False)])
-def test_a_rule_that_cannot_read_an_answer_is_told_from_one_that_is_broken(check: Check, tripped: bool) -> None:
+def test_a_rule_that_cannot_read_a_response_is_marked_apart_from_a_broken_one(check: Check, tripped: bool) -> None:
     rule = Rule("some.rule", "claim", "source", 0, frozenset(), False, check)
     session = VerifySession("http://127.0.0.1:1", probe.connect(), Contract(data.contract_document()), False, 0, 60.0)
     with session.http:

@@ -165,7 +165,7 @@ def test_a_planted_difference_is_found(
     assert all(row.startswith(severity) for row in rows)
     assert any(f"  {what}  " in row for row in rows), out
     others = [row for row in out.splitlines()[1:-1] if row not in rows]
-    # without the recorded link nobody knows which file of the mock it was
+    # without the recorded link, the replay cannot find the file of the mock
     assert all("GET /files/" in row and name in ("null", "element") for row in others), out
     assert code == (1 if severity == "failure" else 0)
 
