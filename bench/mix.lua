@@ -1,5 +1,5 @@
--- Requests for wrk: creates and polls in turn (mix), or one kind alone (create, poll). Polls draw one of the ids that
--- this thread's creations were answered with. Prints one line: requests, microseconds, replies other than 200, errors.
+-- Requests for wrk: create requests and polls in turn (mix), or one kind alone (create, poll). Each poll reads a random
+-- task that this thread created. Prints one line: requests, microseconds, responses other than 200, errors.
 local order = '{"model":"sora-2-beta-max","prompt":"A cat playing piano on a rainy street at night"}'
 local first_polls = 100 -- ids that `poll` collects before it begins to poll
 

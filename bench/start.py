@@ -40,7 +40,7 @@ def unwanted() -> list[str]:
     """Which of UNWANTED the mock has imported when it is ready."""
     traced = (sys.executable, "-X", "importtime", *SERVE[1:])
     with tempfile.TemporaryFile("w+") as trace, running(traced, trace.fileno()):
-        # opened anew: the child and we share the position of `trace`
+        # opened again: the child process and `trace` use one file position
         lines = Path(f"/proc/self/fd/{trace.fileno()}").read_text().splitlines()
     imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     return [name for name in UNWANTED if any(each == name or each.startswith(f"{name}.") for each in imported)]

@@ -1,4 +1,4 @@
-"""Requests a second of sora-mock as a share of what a bare ASGI application reaches under the same uvicorn."""
+"""Requests a second of sora-mock compared with a bare ASGI application under the same uvicorn."""
 
 import argparse
 import os

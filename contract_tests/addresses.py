@@ -1,4 +1,4 @@
-"""Which hosts a callback may name, swept: both ends of every internal network, and every spelling of an address."""
+"""The hosts that a callback may have: both ends of every internal network, and every spelling of an address."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -33,7 +33,7 @@ RESERVED_V6 = ("2001::/23", "2001:db8::/32", "3fff::/20")
 
 
 def accepts(target: Target, *urls: str) -> None:
-    """Raises Broken for the first address that is not taken."""
+    """Raises Broken for the first address that is not accepted."""
     for url in urls:
         reply = target.create(callback_url=url)
         if reply.status != 200:
@@ -41,7 +41,7 @@ def accepts(target: Target, *urls: str) -> None:
 
 
 def refuses(target: Target, *urls: str) -> None:
-    """Raises Broken for the first address that is not answered 400 about callback_url."""
+    """Raises Broken for the first address that does not get a 400 about callback_url."""
     for url in urls:
         reply = target.create(callback_url=url)
         if reply.status != 400:
@@ -61,7 +61,7 @@ def v4_is_internal(address: IPv4Address) -> bool:
     needs={"mock"},
 )
 def v4(target: Target) -> None:
-    """16 networks."""
+    """All 16 networks."""
     for network in map(IPv4Network, INTERNAL_V4):
         refuses(target, f"https://{network[0]}/", f"https://{network[-1]}/")
         for number in (int(network[0]) - 1, int(network[-1]) + 1):
@@ -93,7 +93,7 @@ def v6(target: Target) -> None:
     needs={"mock"},
 )
 def reason(target: Target) -> None:
-    """The address and its kind stand at the end of the message; of a name that it is internal."""
+    """The message ends with the address and its kind, or says that a name is internal."""
     for host, kind in KINDS.items():
         error = target.create(callback_url=f"https://{host}/").error(400, "invalid_request", None, None, "callback_url")
         true(f"message for {host}", error["message"].endswith(f" is {kind}"), error, f"... is {kind}")
@@ -176,11 +176,11 @@ def names(target: Target) -> None:
 @rule(
     id="callback.address.form",
     claim="a URL whose host or port cannot be read is refused; credentials and any readable port are accepted",
-    source=f"{SOURCE}; interface.md, callback URLs",
+    source=f"{SOURCE}; docs/callbacks.md, the rules",
     needs={"mock"},
 )
 def form(target: Target) -> None:
-    """What stands between https:// and the path."""
+    """The part between https:// and the path."""
     refuses(target, "https:///hook", "https://hooks.example.com:65536/", "https://hooks.example.com:99999/")
     refuses(target, "https://[2606:4700::1111/", "https://[8.8.8.8]/", "https://a..b.example/", "https://.example/")
     # a label that is too long once it is written in letters of a host name

@@ -1,4 +1,4 @@
-"""Who may call: a key on every operation, and the key before anything else."""
+"""Authentication: every operation needs a key, and the key is checked first."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ TASK = "/v1/tasks/task-unified-1757169743-7cvnl5zw"
 CREATION_MESSAGE = "Invalid or expired token"
 QUERY_MESSAGE = "Authentication required"
 SOURCES = {
-    "create": "published contract, responses 401 of the creation",
-    "query": "service-facts, errors of the task query (D)",
-    "credits": "service-facts, errors of the task query (D); for credits an assumption",
+    "create": "published contract, responses 401 of the create request",
+    "query": "service documentation, errors of the task query (D)",
+    "credits": "service documentation, errors of the task query (D); for credits an assumption",
 }
 
-# broken JSON: a body that nobody could price, so that a service without a check of keys costs nothing
+# broken JSON, so that a service that does not check keys still charges nothing
 REQUESTS: dict[str, Callable[..., TargetResponse]] = {
     "create": lambda target, **more: target.send("POST", CREATE, content=b"{", **more),
     "query": lambda target, **more: target.get(TASK, **more),
@@ -23,14 +23,14 @@ REQUESTS: dict[str, Callable[..., TargetResponse]] = {
 }
 WRONG: dict[str, tuple[str, str | None]] = {
     "none": ("no key at all", None),
-    "wrong": ("a key that nobody was given", f"Bearer {WRONG_KEY}"),
+    "wrong": ("an unknown key", f"Bearer {WRONG_KEY}"),
     "empty": ("an empty key", "Bearer"),
     "basic": ("another scheme", "Basic d3Jvbmc6a2V5"),
     "bare": ("a key without a scheme", WRONG_KEY),
     "good_basic": ("the right key under another scheme", "Basic {key}"),
     "good_bare": ("the right key without a scheme", "{key}"),
 }
-"""What is claimed of each, and the header Authorization."""
+"""The claim about each key, and the header Authorization."""
 
 
 def _declare(operation: str, case: str) -> None:
@@ -38,7 +38,7 @@ def _declare(operation: str, case: str) -> None:
 
     @rule(
         id=f"auth.{operation}.{case}",
-        claim=f"{operation}: {claim} is answered 401 unauthorized",
+        claim=f"{operation}: {claim} gets 401 unauthorized",
         source=SOURCES[operation],
     )
     def check(target: Target) -> None:
@@ -84,12 +84,12 @@ def scheme_case(target: Target) -> None:
 
 @rule(
     id="auth.expired",
-    claim="an expired key is answered 401 on every operation",
-    source="published contract, responses 401 of the creation",
+    claim="an expired key gets 401 on every operation",
+    source="published contract, responses 401 of the create request",
     needs={"mock", "keys"},
 )
 def expired(target: Target) -> None:
-    """On creation, query and credits."""
+    """On create request, query and credits."""
     for operation, send in REQUESTS.items():
         _is_unauthorized(send(target, key="sk-mock-expired-verify"), operation)
     target.send("POST", CREATE, key="sk-mock-expired-verify", body=ORDER).error(401, "unauthorized")
@@ -97,12 +97,12 @@ def expired(target: Target) -> None:
 
 @rule(
     id="auth.no_access",
-    claim="a key without access to the model is answered 403 model_access_denied, and pays nothing",
-    source="published contract, responses 403 of the creation",
+    claim="a key without access to the model gets 403 model_access_denied, and pays nothing",
+    source="published contract, responses 403 of the create request",
     needs={"mock", "keys"},
 )
 def no_access(target: Target) -> None:
-    """Only the creation is refused."""
+    """Only the create request is refused."""
     key = target.other_key("x").replace("sk-verify-", "sk-mock-no-access-")
     before = target.balance(key)
     message = "Token does not have access to model: sora-2-beta-max"
@@ -112,7 +112,7 @@ def no_access(target: Target) -> None:
 
 @rule(
     id="auth.key.works",
-    claim="the right key is let in",
+    claim="the right key is accepted",
     source="published contract, securitySchemes",
 )
 def key_works(target: Target) -> None:
@@ -122,7 +122,7 @@ def key_works(target: Target) -> None:
 
 @rule(
     id="auth.scheme.spaces",
-    claim="between the scheme and the key may stand several spaces",
+    claim="several spaces are allowed between the scheme and the key",
     source="RFC 9110, 11.4; published contract, securitySchemes",
     needs={"mock"},
 )

@@ -1,8 +1,8 @@
-"""Callbacks: which addresses are taken, when they are called, with what, and how often."""
+"""Callbacks: which addresses are accepted; when, with what body and how often the service sends them."""
 
 from typing import Any
 
-from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.rule import REJECTION_BUDGET, equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 
 PROSE = "published contract, prose of callback_url"
@@ -50,7 +50,7 @@ REFUSED = {
 
 
 def _accepts(name: str, url: str) -> None:
-    # mocks only: a stranger's webhook is never called from the live service
+    # mocks only: the live service must never send a callback to a third party
     @rule(id=f"callback.url.accepts.{name}", claim=f"{url[:60]} is accepted", source=PROSE, needs={"mock"})
     def check(target: Target) -> None:
         target.create(callback_url=url).must_be(200)
@@ -59,9 +59,9 @@ def _accepts(name: str, url: str) -> None:
 def _refuses(name: str, url: str) -> None:
     @rule(
         id=f"callback.url.refuses.{name}",
-        claim=f"{url[:60]!r} is answered 400 invalid_request",
+        claim=f"{url[:60]!r} gets 400 invalid_request",
         source=PROSE,
-        needs={"surprise"},
+        needs={REJECTION_BUDGET},
     )
     def check(target: Target) -> None:
         error = target.create(callback_url=url).error(400, "invalid_request", "invalid_request_error")
@@ -76,13 +76,13 @@ for _name, _url in REFUSED.items():
 
 
 def messages(target: Target, name: str = "hook") -> list[Any]:
-    """What the inbox has got."""
+    """The messages in the inbox."""
     found: list[Any] = target.control("GET", f"/inbox/{name}")["messages"]
     return found
 
 
 def replies(target: Target, *statuses: int) -> None:
-    """What the inbox answers, the last one for ever."""
+    """Sets the statuses of the inbox's replies. The last one repeats."""
     target.control("PUT", "/inbox/hook", {"replies": [{"status": status} for status in statuses]})
 
 
@@ -93,7 +93,7 @@ def ages(target: Target) -> list[float]:
 
 
 def _reported(target: Target, statuses: list[int], wanted: list[float], state: str) -> None:
-    """Raises Broken unless a receiver that answers so gets attempts of these ages, and they come to this."""
+    """Raises Broken unless these replies lead to attempts at these ages and to this state of the delivery."""
     replies(target, *statuses)
     target.created(callback_url=HOOK)
     target.advance(GENERATION + 3600)
@@ -101,7 +101,7 @@ def _reported(target: Target, statuses: list[int], wanted: list[float], state: s
     equal("state", target.control("GET", "/deliveries")["deliveries"][0]["state"], state)
 
 
-@rule(id="callback.moment", claim="the callback comes when the task ends, and not before", source=PROSE, needs=RECEIVER)
+@rule(id="callback.moment", claim="the callback is sent when the task ends, not before", source=PROSE, needs=RECEIVER)
 def moment(target: Target) -> None:
     """Nothing at 19.9 s, one at 20."""
     target.created(callback_url=HOOK)
@@ -114,7 +114,7 @@ def moment(target: Target) -> None:
 def _body(name: str, scenario: str, **override: Any) -> None:
     @rule(
         id=f"callback.body.{name}",
-        claim=f"the callback of a task that is {name} is what the query says, byte for byte",
+        claim=f"the callback of a task that is {name} is the response to the query, byte for byte",
         source=f"{PROSE}: body as in the task query",
         needs=RECEIVER,
     )
@@ -135,7 +135,7 @@ _body("moderated", "moderation_celebrity")
 
 @rule(id="callback.cancelled", claim="a cancelled task is reported at once", source=PROSE, needs=RECEIVER)
 def cancelled(target: Target) -> None:
-    """Five seconds after its creation."""
+    """Five seconds after its create request."""
     task_id = target.created(callback_url=HOOK)["id"]
     target.advance(5)
     target.control("POST", f"/tasks/{task_id}/finish", {"outcome": "cancelled"})
@@ -147,7 +147,7 @@ def cancelled(target: Target) -> None:
 
 @rule(id="callback.none", claim="a task without callback_url is not reported", source=PROSE, needs=RECEIVER)
 def none(target: Target) -> None:
-    """And none is expected."""
+    """No delivery exists."""
     target.created()
     target.advance(GENERATION * 2)
     equal("deliveries", target.control("GET", "/deliveries")["deliveries"], [])
@@ -160,7 +160,7 @@ def none(target: Target) -> None:
     needs=RECEIVER | {"ledger"},
 )
 def billing(target: Target) -> None:
-    """At the callback's moment nothing is reserved."""
+    """When the callback arrives, nothing is reserved."""
     target.created(callback_url=HOOK)
     target.advance(GENERATION)
     equal("messages", len(messages(target)), 1)
@@ -175,11 +175,11 @@ def billing(target: Target) -> None:
     needs=RECEIVER,
 )
 def schedule(target: Target) -> None:
-    """A receiver that always answers 500."""
+    """The receiver always responds with 500."""
     _reported(target, [500], [0, 1, 3, 7], "failed")
 
 
-@rule(id="callback.schedule.steps", claim="each retry comes at its moment, not before", source=PROSE, needs=RECEIVER)
+@rule(id="callback.schedule.steps", claim="each retry is sent when it is due, not before", source=PROSE, needs=RECEIVER)
 def schedule_steps(target: Target) -> None:
     """A tenth of a second before and at each."""
     replies(target, 503)
@@ -189,10 +189,10 @@ def schedule_steps(target: Target) -> None:
         target.advance(pause - 0.1)
         equal("attempts before", len(messages(target)), count)
         target.advance(0.1)
-        equal("attempts at the moment", len(messages(target)), count + 1)
+        equal("attempts when due", len(messages(target)), count + 1)
 
 
-@rule(id="callback.same_body", claim="every attempt says the same", source=PROSE, needs=RECEIVER)
+@rule(id="callback.same_body", claim="every attempt has the same body", source=PROSE, needs=RECEIVER)
 def same_body(target: Target) -> None:
     """Four times."""
     replies(target, 500)
@@ -276,7 +276,7 @@ def path(target: Target) -> None:
     equal("messages", len(messages(target, "deep-name")), 1)
 
 
-@rule(id="callback.refused_creation", claim="a refused creation is never reported", source=PROSE, needs=RECEIVER)
+@rule(id="callback.refused_creation", claim="a refused create request is never reported", source=PROSE, needs=RECEIVER)
 def refused_creation(target: Target) -> None:
     """No task, no callback."""
     target.create(callback_url=HOOK, duration=11).error(400, "invalid_request")

@@ -1,4 +1,4 @@
-"""What a mock is told to do, and in which order of strength: header, token, key, queue. For mocks only."""
+"""The choice of a scenario on a mock: the header comes first, then token, key and queue."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from contract_tests.callbacks import HOOK, messages
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule
 from sora_mock.verify.target import CREATE, CREDITS, GENERATION, ORDER, Target
 
-SOURCE = "interface.md, choosing what happens"
+SOURCE = "docs/scenarios.md"
 TASK = "/v1/tasks/task-unified-1000000000-00000000"
 HEADER = "X-Mock-Scenario"
 
 
 def used(target: Target, **more: Any) -> str | None:
-    """The scenario that a new creation says it used."""
+    """The scenario that the response to a new create request names."""
     reply = target.create(**more)
     reply.must_be(200)
     return reply.headers.get("x-mock-scenario")
@@ -20,12 +20,12 @@ def used(target: Target, **more: Any) -> str | None:
 
 @rule(
     id="creation.choice.strength",
-    claim="of the ways to choose a scenario the header is stronger than the token, the token than the queue",
+    claim="the header of a request overrides the token of its prompt, and the token overrides the queue",
     source=SOURCE,
     needs={"mock"},
 )
 def strength(target: Target) -> None:
-    """What is not chosen stays in the queue; the last resort is `completed`."""
+    """Unused rules stay in the queue. Without any choice, the scenario is `completed`."""
     target.control("DELETE", "/scenarios")
     target.control("POST", "/scenarios", {"scenario": "slow", "times": 2})
     header, token = {HEADER: "instant"}, "A cat [[mock:stuck]]"
@@ -39,7 +39,7 @@ def strength(target: Target) -> None:
 
 @rule(
     id="creation.choice.unknown",
-    claim="a scenario that nobody knows is answered 400 unknown_scenario that names where it stood, and makes no task",
+    claim="an unknown scenario gets 400 unknown_scenario with the place that names it, and creates no task",
     source=SOURCE,
     needs={"mock"},
 )
@@ -57,11 +57,11 @@ def unknown(target: Target) -> None:
 @rule(
     id="creation.choice.keys",
     claim="header and token override a key that means 403, 429 or 500, never 401 and never the balance",
-    source="interface.md, keys",
+    source="docs/reference.md, order of checks",
     needs={"mock", "keys"},
 )
 def keys(target: Target) -> None:
-    """On creations; a lifecycle scenario in the header of a poll overrides nothing."""
+    """On create requests; a lifecycle scenario in the header of a poll overrides nothing."""
     header, token = {HEADER: "completed"}, "A cat [[mock:completed]]"
     refused = {"no-access": 403, "rate-limited": 429, "broken": 500}
     for meaning, status in refused.items():
@@ -100,8 +100,8 @@ REFUSALS = {
 
 @rule(
     id="creation.choice.refusals",
-    claim="every refusal can be asked for on every operation, comes from that operation's table, and costs nothing",
-    source=f"{SOURCE}; published contract, responses; service-facts, errors of the task query (D)",
+    claim="a scenario can inject every error into every operation; it has that operation's code and costs nothing",
+    source=f"{SOURCE}; published contract, responses; service documentation, errors of the task query (D)",
     needs={"mock", "ledger"},
 )
 def refusals(target: Target) -> None:
@@ -109,7 +109,7 @@ def refusals(target: Target) -> None:
     task_id = target.created()["id"]
     for name, (status, code, other) in REFUSALS.items():
         reply = target.create(headers={HEADER: name})
-        # what the contract does not document is the service's own fault
+        # statuses that the contract does not document are errors of the service itself
         reply.error(status, code, "api_error" if status >= 500 else None)
         equal(HEADER, reply.headers.get("x-mock-scenario"), name)
         for path in (f"/v1/tasks/{task_id}", CREDITS):
@@ -125,12 +125,12 @@ def refusals(target: Target) -> None:
 
 @rule(
     id="route.query_string",
-    claim="what stands behind a question mark is ignored, and percent signs in a path are read",
+    claim="the query string is ignored, and a percent-encoded path is decoded",
     source="RFC 3986, 2.3 and 3.4; no operation documents a query",
     needs={"mock"},
 )
 def query_string(target: Target) -> None:
-    """On every operation and on a file; a sign more is another path."""
+    """On every operation and on a file. An encoded question mark is part of the path."""
     task_id = target.send("POST", f"{CREATE}?duration=15", body=ORDER).must_be(200)["id"]
     equal("price", target.balance()[0], round(1000 - TEN_SECONDS, 4))
     for path in (f"/v1/tasks/{task_id}?x=1", f"/v1/tasks/{task_id.replace('-', '%2D')}", f"/v1/tasks/{task_id}?"):
@@ -148,7 +148,7 @@ def query_string(target: Target) -> None:
 @rule(
     id="creation.choice.polls",
     claim="a lifecycle scenario in the header of a poll is ignored; a queued one for polls is used once",
-    source="interface.md, scenarios on polls",
+    source="docs/reference.md, order of checks",
     needs={"mock"},
 )
 def polls(target: Target) -> None:
@@ -173,12 +173,12 @@ def polls(target: Target) -> None:
 
 @rule(
     id="creation.choice.shapes",
-    claim="a task in the shape of another version has it in its creation, its polls and its callback",
-    source="interface.md, scenarios on polls; service-facts (C) for the shapes",
+    claim="a task with the shape of another version has it in the first response, in polls and in the callback",
+    source="docs/reference.md, order of checks; clients of the service (C) for the shapes",
     needs={"mock", "receiver"},
 )
 def shapes(target: Target) -> None:
-    """And only then; a header on a poll changes that answer alone."""
+    """Other tasks keep their shape. A header on a poll changes only that response."""
     target.scenario("wrapped_in_data", generation_time=GENERATION)
     created = target.created(callback_url=HOOK)
     equal("creation", (list(created), created["code"]), (["code", "data"], 200))
@@ -187,7 +187,7 @@ def shapes(target: Target) -> None:
     reply = target.get(path)
     equal("query", reply.must_be(200)["data"]["status"], "completed")
     equal("callback", messages(target)[-1]["body"].encode(), reply.body)
-    # the same shape asked for once more does not wrap it twice
+    # a header with the same shape does not wrap the response twice
     equal("query", target.get(path, headers={HEADER: "wrapped_in_data"}).body, reply.body)
     target.scenario("completed", generation_time=GENERATION)
     task_id = target.created()["id"]
@@ -208,8 +208,8 @@ def shapes(target: Target) -> None:
 
 @rule(
     id="creation.choice.clock",
-    claim="a clock that is moved by requests moves by that much with each, and by nothing else",
-    source="interface.md, control API, clock",
+    claim="with per_request, each request advances the clock by that time, and nothing else advances it",
+    source="docs/reference.md, control API, clock",
     needs={"clock", "receiver"},
 )
 def clock(target: Target) -> None:
@@ -228,12 +228,12 @@ def clock(target: Target) -> None:
 
 @rule(
     id="idempotency.same",
-    claim="the same order written otherwise is the same order: spaces, order of names, 10.0, defaults spelled out",
+    claim="an equal create request in another spelling is the same: spaces, order of names, 10.0, explicit defaults",
     source="docs/fidelity.md (an assumption)",
     needs={"mock"},
 )
 def same(target: Target) -> None:
-    """Five ways; a sixth is another order. A replay takes nothing from the queue."""
+    """Five spellings, then a different request. A repeated response uses no rule of the queue."""
     key = {"Idempotency-Key": "verify-0123456789-abcdef", "Content-Type": "application/json"}
     bodies = (
         b'{"model":"sora-2-beta-max","prompt":"x"}',

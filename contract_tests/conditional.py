@@ -12,7 +12,7 @@ from sora_mock.verify.target import GENERATION, Target
 
 @rule(
     id="link.conditional.none_match",
-    claim="If-None-Match with the file's entity tag is answered 304 without a body, any other the whole",
+    claim="If-None-Match with the file's entity tag gets 304 without a body, any other the whole",
     source="RFC 9110, 13.1.2",
     needs={"clock"},
 )
@@ -65,7 +65,7 @@ def ranges(size: int) -> Iterator[tuple[str, int, int]]:
 
 @rule(
     id="link.range.edges",
-    claim="ranges at the edges of the file are answered 206 with exactly these bytes, beyond it 416",
+    claim="ranges at the edges of the file get 206 with exactly these bytes, beyond it 416",
     source="RFC 9110, 14.1.2 and 15.5.17",
     needs={"clock"},
 )
@@ -111,8 +111,8 @@ def method(target: Target) -> None:
 
 @rule(
     id="link.paths",
-    claim="only the very link leads to the file: one that is nearly right is answered 404",
-    source="interface.md, the emulated service",
+    claim="only the very link leads to the file: one that is nearly right gets 404",
+    source="docs/fidelity.md, result files",
     needs={"clock"},
 )
 def paths(target: Target) -> None:
@@ -137,12 +137,12 @@ def paths(target: Target) -> None:
 
 @rule(
     id="link.origin",
-    claim="the link begins with the Host that the creation was sent to, for every later reader",
-    source="interface.md, shapes",
+    claim="the link begins with the Host that the create request was sent to, for every later reader",
+    source="docs/reference.md, settings, --public-url",
     needs={"clock"},
 )
 def origin(target: Target) -> None:
-    """Name, port, IPv6; what is no host is answered with the server's own address."""
+    """Name, port, IPv6; what is no host gets with the server's own address."""
     own = urlsplit(target.url).netloc
     hosts = {"mock.example": "mock.example", "a-b.example:8080": "a-b.example:8080", "[::1]:99": "[::1]:99"}
     hosts |= {"[fe80::1]": "[fe80::1]", "exa mple": own, "a/b": own, "name:123456": own, "[::1": own, "x?y": own}
@@ -178,7 +178,7 @@ def exact(target: Target) -> None:
 @rule(
     id="link.failed",
     claim="a task that failed has no file",
-    source="service-facts, result links (R)",
+    source="recorded responses, result links (R)",
     needs={"clock"},
 )
 def failed(target: Target) -> None:

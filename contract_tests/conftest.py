@@ -1,6 +1,6 @@
 """`pytest contract_tests --base-url URL`: the rules as tests, with the same ids and the same guard.
 
-Without a URL a mock is started.
+Without a URL, the suite starts a mock.
 """
 
 import argparse
@@ -19,25 +19,27 @@ from sora_mock.verify.session import VerifySession
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The flags of `sora-mock verify`, as far as pytest has none of its own for it."""
+    """The flags of `sora-mock verify`, except those that pytest has itself."""
     group = parser.getgroup("contract")
     group.addoption("--base-url", help="a mock, or the live service; without it a mock is started")
     group.addoption("--max-credits", type=_type(credits_), default=0.0, help="credits to spend on a live target (0)")
-    group.addoption("--surprise-credits", type=_type(credits_), help="part of them for what should be refused")
+    group.addoption(
+        "--surprise-credits", type=_type(credits_), help="part of them for requests that the service should reject"
+    )
     group.addoption("--api-key-env", default=API_KEY_ENV, help="variable of the live key")
     group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
     group.addoption(
         "--max-examples", type=_type(count), default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})"
     )
-    group.addoption("--ledger", help="a ledger that several live runs share")
+    group.addoption("--ledger", help="a ledger for several live runs")
     group.addoption("--record", help="the guard's recording of a live run")
-    group.addoption("--evidence", type=Path, help="keep what was proved when")
+    group.addoption("--evidence", type=Path, help="file that keeps outcome and date of each check")
     group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
     group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
 
 
 def _type(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A type of click as one of argparse, which pytest's flags are made with."""
+    """A reader of click as a type for argparse, which reads pytest's flags."""
 
     def converted(text: str) -> Any:
         try:
@@ -92,7 +94,7 @@ def contract_session(pytestconfig: pytest.Config) -> Iterator[VerifySession]:
 
 @pytest.fixture(scope="session")
 def contract_results(pytestconfig: pytest.Config, contract_session: VerifySession) -> Iterator[list[CheckResult]]:
-    """What came of the rules so far; the evidence file learns it in the end."""
+    """The results so far. The fixture writes them to the evidence file at the end."""
     results: list[CheckResult] = []
     yield results
     path = pytestconfig.getoption("--evidence")
@@ -102,7 +104,7 @@ def contract_results(pytestconfig: pytest.Config, contract_session: VerifySessio
 
 @pytest.fixture(scope="session")
 def unaffordable(pytestconfig: pytest.Config, contract_session: VerifySession) -> dict[str, str]:
-    """Why rules cannot run, by id."""
+    """The reason for each rule that cannot run, by id."""
     options = _options(pytestconfig, contract_session.url)
     try:
         others = command.chosen_rules(contract_session, command.matching_rules(options), options)[1]

@@ -73,7 +73,7 @@ def parts(target: Target) -> None:
 
 @rule(
     id="hostile.connection.upgrade",
-    claim="a wish to upgrade is ignored: the request is answered in HTTP/1.1, its body and the next request read",
+    claim="a wish to upgrade is ignored: the request gets in HTTP/1.1, its body and the next request read",
     source="RFC 9110, 7.8",
     needs={"mock"},
 )
@@ -90,7 +90,7 @@ def upgrade(target: Target) -> None:
 
 @rule(
     id="hostile.connection.continue",
-    claim="Expect: 100-continue is answered 100 before the body is sent, then as usual",
+    claim="Expect: 100-continue gets 100 before the body is sent, then as usual",
     source="RFC 9110, 10.1.1",
     needs={"mock"},
 )
@@ -163,7 +163,7 @@ def bounds(target: Target) -> None:
 
 @rule(
     id="hostile.connection.broken",
-    claim="bytes that are not HTTP behind a good request are answered 400, and the connection ends",
+    claim="bytes that are not HTTP behind a good request get 400, and the connection ends",
     source=ENVELOPE,
     needs={"mock"},
 )
@@ -181,8 +181,8 @@ def broken(target: Target) -> None:
 
 @rule(
     id="hostile.connection.endless",
-    claim="a body far above the bound is answered 413 before its end, and the connection ends; up to 8 MiB it stays",
-    source="interface.md, bad bodies: read and thrown away to 8 MiB",
+    claim="a body far above the bound gets 413 before its end, and the connection ends; up to 8 MiB it stays",
+    source="docs/reference.md, bounds: the server reads and discards up to 8 MiB",
     needs={"mock"},
 )
 def endless(target: Target) -> None:
@@ -204,7 +204,7 @@ def endless(target: Target) -> None:
 @rule(
     id="hostile.connection.gone",
     claim="a client that leaves before its body is whole has asked for nothing",
-    source="design: a request is answered when it is there",
+    source="an assumption: a request counts when it is complete",
     needs={"mock"},
 )
 def gone(target: Target) -> None:
@@ -243,7 +243,7 @@ def head_method(target: Target) -> None:
 @rule(
     id="hostile.connection.nesting",
     claim="of objects and lists in any mixture 64 levels are accepted, 65 are not, however wide they are",
-    source="interface.md, bad bodies",
+    source="docs/reference.md, bad bodies",
     needs={"mock"},
 )
 def nesting(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""The reply to a creation, and the ids."""
+"""The reply to a create request, and the ids."""
 
 import re
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Check = Callable[[Target, Any], None]
 
 
 def of_reply(name: str, claim: str, source: str = REPLY) -> Callable[[Check], Check]:
-    """Declares a rule on the reply to a creation; on the live service one creation serves all of them."""
+    """Declares a rule on the reply to a create request; on the live service one create request serves all of them."""
 
     def declare(check: Check) -> Check:
         declared = rule(id=f"creation.{name}", claim=claim, source=source, price=TEN_SECONDS, shared=True)
@@ -70,7 +70,7 @@ def task_id(target: Target, reply: Any) -> None:
 @of_reply(
     "usage",
     "usage tells the rule, the group and the price: per_call, 5.76 for ten seconds",
-    "service-facts, credits (D)",
+    "service documentation, credits (D)",
 )
 def usage(target: Target, reply: Any) -> None:
     """The group is one of two."""
@@ -82,7 +82,7 @@ def usage(target: Target, reply: Any) -> None:
 
 @of_reply("created.now", "created is the present second")
 def created_now(target: Target, reply: Any) -> None:
-    """Within an hour, as the shared creation may be some minutes old and clocks differ; exact on a mock."""
+    """Within an hour, as the shared create request may be some minutes old and clocks differ; exact on a mock."""
     now = target.now() if target.is_mock else datetime.now(UTC).timestamp()
     created = reply["created"]
     true("created", abs(created - int(now)) <= (0 if target.is_mock else 3600), created, int(now))
@@ -91,7 +91,7 @@ def created_now(target: Target, reply: Any) -> None:
 @of_reply(
     "queried",
     "a new task can be queried at once and says the same",
-    "published contract, description; service-facts, task query (D)",
+    "published contract, description; service documentation, task query (D)",
 )
 def queried(target: Target, reply: Any) -> None:
     """What does not change."""
@@ -153,7 +153,7 @@ def estimated_time(target: Target) -> None:
 @rule(
     id="creation.scenario_header",
     claim="a mock names the scenario that it used",
-    source="interface.md, choosing what happens",
+    source="docs/scenarios.md",
     needs={"mock"},
 )
 def scenario_header(target: Target) -> None:

@@ -1,14 +1,14 @@
-"""What a refusal looks like, whatever is refused."""
+"""The envelope of errors, on every operation."""
 
 from contract_tests.shapes import fits
-from sora_mock.verify.rule import equal, rule, true
+from sora_mock.verify.rule import REJECTION_BUDGET, equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, WRONG_KEY, Target
 
-QUERY_ERRORS = "service-facts, errors of the task query (D)"
+QUERY_ERRORS = "service documentation, errors of the task query (D)"
 ERRORS = "published contract, ErrorResponse"
 
 
-@rule(id="query.id.prefix", claim="an id without the prefix is answered 400 invalid_task_id", source=QUERY_ERRORS)
+@rule(id="query.id.prefix", claim="an id without the prefix gets 400 invalid_task_id", source=QUERY_ERRORS)
 def id_prefix(target: Target) -> None:
     """With the documented message and param."""
     message = "Invalid task ID format, must start with 'task-unified-'"
@@ -29,7 +29,7 @@ UNKNOWN = {
 def _unknown(name: str, task_id: str) -> None:
     @rule(
         id=f"query.id.{name}",
-        claim=f"an id with the prefix that does not exist is answered 404: {task_id[:40]}",
+        claim=f"an id with the prefix that does not exist gets 404: {task_id[:40]}",
         source=QUERY_ERRORS,
     )
     def check(target: Target) -> None:
@@ -41,7 +41,7 @@ for _name, _id in UNKNOWN.items():
     _unknown(_name, _id)
 
 
-@rule(id="envelope.fits", claim="every kind of refusal has the shape ErrorResponse", source=ERRORS)
+@rule(id="envelope.fits", claim="every kind of error has the shape ErrorResponse", source=ERRORS)
 def envelope_fits(target: Target) -> None:
     """400, 401 and 404."""
     for reply in (
@@ -54,7 +54,7 @@ def envelope_fits(target: Target) -> None:
         fits("ErrorResponse", reply.json())
 
 
-NOBODYS_ORDER = {
+BODIES_WITHOUT_REQUEST = {
     "empty": ("an empty body", b""),
     "blank": ("a body of white space", b" \r\n\t "),
     "open": ("JSON that is not closed", b"{"),
@@ -64,8 +64,8 @@ NOBODYS_ORDER = {
     "string": ("a text", b'"sora-2-beta-max"'),
     "null": ("null", b"null"),
 }
-"""Bodies in which nobody could find an order: free on the live service."""
-NO_ORDER = {
+"""Bodies in which no parser finds a create request. They cost nothing on the live service."""
+BODIES_WITH_BROKEN_REQUEST = {
     "list": ("a list", b"[]"),
     "list_of_order": ("an order inside a list", b'[{"model":"sora-2-beta-max","prompt":"x"}]'),
     "object": ("an object without fields", b"{}"),
@@ -74,28 +74,28 @@ NO_ORDER = {
     "trailing_comma": ("a comma before the end", b'{"model":"sora-2-beta-max","prompt":"x",}'),
     "nan": ("NaN", b'{"model":"sora-2-beta-max","prompt":"x","duration":NaN}'),
 }
-"""Bodies that a lax service might take for one."""
+"""Bodies that a lax service might accept as a create request."""
 
 
 def _bad_body(name: str, claim: str, content: bytes, needs: set[str]) -> None:
     @rule(
         id=f"create.body.{name}",
-        claim=f"{claim} is answered 400 invalid_request",
-        source="published contract, requestBody and responses 400 of the creation",
+        claim=f"{claim} gets 400 invalid_request",
+        source="published contract, requestBody and responses 400 of the create request",
         needs=needs,
     )
     def check(target: Target) -> None:
         target.send("POST", CREATE, content=content).error(400, "invalid_request", "invalid_request_error")
 
 
-for _name, (_claim, _content) in {**NOBODYS_ORDER, **NO_ORDER}.items():
-    _bad_body(_name, _claim, _content, {"surprise"} if _name in NO_ORDER else set())
+for _name, (_claim, _content) in {**BODIES_WITHOUT_REQUEST, **BODIES_WITH_BROKEN_REQUEST}.items():
+    _bad_body(_name, _claim, _content, {REJECTION_BUDGET} if _name in BODIES_WITH_BROKEN_REQUEST else set())
 
 
 @rule(
     id="route.unknown",
-    claim="an unknown route is answered 404 with a message that contains `Invalid URL (METHOD PATH)`",
-    source="service-facts, wrong routes (C)",
+    claim="an unknown route gets 404 with a message that contains `Invalid URL (METHOD PATH)`",
+    source="clients of the service, wrong routes (C)",
 )
 def unknown_route(target: Target) -> None:
     """A real client keys its fallback on that text."""
@@ -112,8 +112,8 @@ def unknown_route(target: Target) -> None:
 
 @rule(
     id="route.unknown.post",
-    claim="an unknown route is answered 404 for a POST too",
-    source="service-facts, wrong routes (C)",
+    claim="an unknown route gets 404 for a POST too",
+    source="clients of the service, wrong routes (C)",
 )
 def unknown_route_post(target: Target) -> None:
     """The envelope, and the method in the message."""
@@ -145,7 +145,7 @@ def wrong_method(target: Target) -> None:
 @rule(
     id="query.slash",
     claim="a path with a slash too many is an unknown route, not a redirect",
-    source="service-facts, wrong routes (C)",
+    source="clients of the service, wrong routes (C)",
     needs={"mock"},
 )
 def slash(target: Target) -> None:
@@ -156,8 +156,8 @@ def slash(target: Target) -> None:
 
 @rule(
     id="envelope.500",
-    claim="the service's own failure has each operation's own 500",
-    source="published contract, responses 500; service-facts, errors of the task query (D)",
+    claim="an internal error has the 500 of the operation",
+    source="published contract, responses 500; service documentation, errors of the task query (D)",
     needs={"mock", "keys"},
 )
 def own_failure(target: Target) -> None:
@@ -171,7 +171,7 @@ def own_failure(target: Target) -> None:
 @rule(
     id="credits.shape",
     claim="the balance has the documented shape",
-    source="service-facts, credits (D)",
+    source="service documentation, credits (D)",
 )
 def credits_shape(target: Target) -> None:
     """Schema Credits, success true."""

@@ -1,9 +1,9 @@
-"""The fields of a creation, each at, below and beyond its boundaries."""
+"""The fields of a create request, each at, below and beyond its boundaries."""
 
 from typing import Any
 
 from contract_tests.shapes import fits
-from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, rule, true
+from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET, TEN_SECONDS, rule, true
 from sora_mock.verify.target import CREATE, ORDER, Target
 
 PROSE = "published contract, prose of "
@@ -26,15 +26,15 @@ def accepts(name: str, claim: str, price: float = TEN_SECONDS, needs: set[str] |
 
 
 def refuses(name: str, claim: str, needs: set[str] | None = None, param: str | None = None, **order: Any) -> None:
-    """A rule: such an order is answered 400 that names the field (the param is an assumption: only a mock has to)."""
+    """A rule: such an order gets 400 that names the field (the param is an assumption: only a mock has to)."""
     field = name.partition(".")[0]
     wanted = param or field
 
     @rule(
         id=f"create.{name}",
-        claim=f"{claim} is answered 400 invalid_request",
+        claim=f"{claim} gets 400 invalid_request",
         source=f"{PROSE}{field}; {SCHEMA}{field}",
-        needs=needs or {"surprise"},
+        needs=needs or {REJECTION_BUDGET},
     )
     def check(target: Target) -> None:
         error = target.create(**order).error(400, "invalid_request", "invalid_request_error")
@@ -132,7 +132,7 @@ def default_duration(target: Target) -> None:
 @rule(
     id="create.duplicate_names",
     claim="of two fields with one name the last counts",
-    source="RFC 8259, 4; interface.md, bad bodies (an assumption)",
+    source="RFC 8259, 4; docs/reference.md, bad bodies (an assumption)",
     needs={"mock"},
 )
 def duplicate_names(target: Target) -> None:
@@ -146,7 +146,7 @@ def duplicate_names(target: Target) -> None:
 
 @rule(
     id="create.content_type",
-    claim="another content type than JSON is answered 400; parameters and a missing one are accepted",
+    claim="another content type than JSON gets 400; parameters and a missing one are accepted",
     source="published contract, requestBody (no 415 is documented)",
     needs={"mock"},
 )
@@ -161,8 +161,8 @@ def content_type(target: Target) -> None:
 @rule(
     id="create.refusal.first",
     claim="an order that breaks several rules is refused once, with one of them",
-    source="published contract, responses 400 of the creation",
-    needs={"surprise"},
+    source="published contract, responses 400 of the create request",
+    needs={REJECTION_BUDGET},
 )
 def several_mistakes(target: Target) -> None:
     """One envelope."""

@@ -1,4 +1,4 @@
-"""Bytes that no honest client sends. Mocks only: every refusal has the envelope, and the server lives on."""
+"""Malformed and hostile requests, for mocks only: every error has the envelope, and the server continues."""
 
 import json
 import socket
@@ -8,20 +8,20 @@ from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, ORDER, Target
 
-SOURCE = "interface.md, bad bodies"
-ENVELOPE = "interface.md: every refusal has the documented error envelope"
+SOURCE = "docs/reference.md, bad bodies"
+ENVELOPE = "published contract, ErrorResponse: every error has this shape"
 MIB = 1024 * 1024
 
 
 def raw(target: Target, data: bytes) -> TargetResponse:
-    """One answer to bytes as they are. Raises Broken where none comes."""
+    """Sends raw bytes and reads one response. Raises Broken if none comes."""
     parts = urlsplit(target.url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 80), 10) as connection:
             connection.sendall(data)
             return _read(connection)
     except (OSError, ValueError) as problem:
-        raise Broken("answer", f"none ({problem})", "an answer") from None
+        raise Broken("response", f"none ({problem})", "a response") from None
 
 
 def _read(connection: socket.socket) -> TargetResponse:
@@ -44,7 +44,7 @@ def _chunk(connection: socket.socket) -> bytes:
 
 
 def alive(target: Target) -> None:
-    """Raises Broken unless the server answers an ordinary request."""
+    """Raises Broken unless the server responds to a normal request."""
     target.get(CREDITS).must_be(200)
 
 
@@ -65,7 +65,7 @@ NOT_HTTP = {
 def _not_http(name: str, data: bytes) -> None:
     @rule(
         id=f"hostile.http.{name}",
-        claim=f"bytes that are not HTTP ({name}) are answered 400 in the envelope",
+        claim=f"bytes that are not HTTP ({name}) get 400 in the envelope",
         source=ENVELOPE,
         needs={"mock"},
     )
@@ -93,7 +93,7 @@ BAD_BODIES = {
 def _bad_body(name: str, content: bytes) -> None:
     @rule(
         id=f"hostile.body.{name}",
-        claim=f"a bad body ({name}) is answered 400 invalid_request",
+        claim=f"a bad body ({name}) gets 400 invalid_request",
         source=SOURCE,
         needs={"mock"},
     )
@@ -107,9 +107,7 @@ for _name, _data in BAD_BODIES.items():
 
 
 def _size(name: str, size: int, status: int) -> None:
-    @rule(
-        id=f"hostile.size.{name}", claim=f"a body of {size} bytes is answered {status}", source=SOURCE, needs={"mock"}
-    )
+    @rule(id=f"hostile.size.{name}", claim=f"a body of {size} bytes gets {status}", source=SOURCE, needs={"mock"})
     def check(target: Target) -> None:
         content = json.dumps(ORDER).encode()
         content += b" " * (size - len(content))
@@ -157,9 +155,7 @@ def large_head(target: Target) -> None:
     alive(target)
 
 
-@rule(
-    id="hostile.method", claim="methods that nobody knows are refused in the envelope", source=ENVELOPE, needs={"mock"}
-)
+@rule(id="hostile.method", claim="unknown methods are rejected in the envelope", source=ENVELOPE, needs={"mock"})
 def methods(target: Target) -> None:
     """405 or 400."""
     for method in ("PATCH", "OPTIONS", "TRACE", "PROPFIND"):
@@ -170,7 +166,7 @@ def methods(target: Target) -> None:
 
 @rule(
     id="hostile.paths",
-    claim="strange paths are answered 400, 401 or 404 in the envelope",
+    claim="strange paths get 400, 401 or 404 in the envelope",
     source=ENVELOPE,
     needs={"mock"},
 )
@@ -189,7 +185,12 @@ def paths(target: Target) -> None:
     alive(target)
 
 
-@rule(id="hostile.key.long", claim="a key of 60 KiB is refused and does no harm", source=ENVELOPE, needs={"mock"})
+@rule(
+    id="hostile.key.long",
+    claim="a key of 60 KiB is rejected, and the server continues",
+    source=ENVELOPE,
+    needs={"mock"},
+)
 def long_key(target: Target) -> None:
     """400 or 401."""
     reply = target.get(CREDITS, key="wrong" * 12_000)

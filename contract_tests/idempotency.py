@@ -1,15 +1,15 @@
-"""Idempotency-Key: the same order twice is one task and one charge."""
+"""Idempotency-Key: the same request twice creates one task and one charge."""
 
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule
 from sora_mock.verify.target import GENERATION, Target
 
-SOURCE = "service-facts, idempotency (C)"
+SOURCE = "clients of the service, idempotency (C)"
 KEY = {"Idempotency-Key": "verify-0123456789-abcdef"}
 
 
 @rule(
     id="idempotency.replay",
-    claim="a repeated creation is answered the first reply, marked idempotency-replayed",
+    claim="a repeated create request gets the first response again, marked idempotency-replayed",
     source=SOURCE,
     needs={"mock"},
 )
@@ -60,7 +60,7 @@ def other(target: Target) -> None:
     equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 2)
 
 
-@rule(id="idempotency.accounts", claim="accounts do not share keys", source=SOURCE, needs={"mock", "keys"})
+@rule(id="idempotency.accounts", claim="each account has its own keys", source=SOURCE, needs={"mock", "keys"})
 def accounts(target: Target) -> None:
     """The other account makes its own task."""
     other_key = target.other_account()
@@ -71,8 +71,8 @@ def accounts(target: Target) -> None:
 
 @rule(
     id="idempotency.refusal",
-    claim="a refused creation is not remembered",
-    source="interface.md, order on a creation",
+    claim="a refused create request is not remembered",
+    source="docs/reference.md, order of checks",
     needs={"mock"},
 )
 def refusal(target: Target) -> None:
@@ -89,7 +89,7 @@ def refusal(target: Target) -> None:
 def _length(length: int, right: bool) -> None:
     @rule(
         id=f"idempotency.key.{length}",
-        claim=f"a key of {length} characters is {'accepted' if right else 'answered 400'}",
+        claim=f"a key of {length} characters is {'accepted' if right else 'rejected with 400'}",
         source=SOURCE,
         needs={"mock"},
     )

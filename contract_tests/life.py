@@ -1,4 +1,4 @@
-"""The life of a task, second by second on a clock that stands still between them."""
+"""The lifecycle of a task, checked every second on a frozen clock."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,12 @@ from contract_tests.shapes import fits
 from sora_mock.verify.rule import TEN_SECONDS, Unverified, equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 
-QUERY = "service-facts, task query (D)"
+QUERY = "service documentation, task query (D)"
 ORDER = ("pending", "processing", "completed")
 
 
 def sweep(target: Target) -> list[Any]:
-    """What the query says at every second from the creation to five seconds beyond the end."""
+    """The task at every second from the create request to five seconds after its end."""
     task_id = target.created()["id"]
     views = [target.task(task_id)]
     for _ in range(int(GENERATION) + 5):
@@ -25,7 +25,7 @@ Check = Callable[[list[Any]], None]
 
 
 def of_life(name: str, claim: str, source: str = QUERY) -> Callable[[Check], Check]:
-    """Declares a rule on what the query says of a task at every second from its creation to beyond its end."""
+    """Declares a rule about the task at every second from the create request to after its end."""
 
     def declare(check: Check) -> Check:
         declared = rule(id=f"life.{name}", claim=claim, source=source, needs={"clock"})
@@ -107,10 +107,10 @@ def immutable(views: list[Any]) -> None:
 @rule(
     id="life.moments",
     claim="the task is processing after its queue time and completed at its end, not before and not later",
-    source="interface.md, time",
+    source="docs/time.md",
     needs={"clock"},
 )
-def moments(target: Target) -> None:
+def exact_times(target: Target) -> None:
     """Queue 2 s, generation 20 s; 10 ms around each."""
     task_id = target.created()["id"]
     for step, wanted in ((1.99, "pending"), (0.02, "processing"), (17.98, "processing"), (0.02, "completed")):
@@ -118,7 +118,7 @@ def moments(target: Target) -> None:
         equal("status", target.task(task_id)["status"], wanted)
 
 
-@rule(id="life.end.exact", claim="a task is over at its own end", source="interface.md, time", needs={"clock"})
+@rule(id="life.end.exact", claim="a task is over at its own end", source="docs/time.md", needs={"clock"})
 def exact_end(target: Target) -> None:
     """20 s in one step."""
     task_id = target.created()["id"]
@@ -148,15 +148,20 @@ def final(target: Target) -> None:
         equal("body", target.get(f"/v1/tasks/{task_id}").body, first)
 
 
-@rule(id="life.reading", claim="reading changes nothing", source="design: a poll writes nothing", needs={"clock"})
+@rule(
+    id="life.reading",
+    claim="reading changes nothing",
+    source="ARCHITECTURE.md: a read changes nothing",
+    needs={"clock"},
+)
 def reading(target: Target) -> None:
-    """Ten polls at one moment."""
+    """Ten polls at one time."""
     task_id = target.created()["id"]
     target.advance(7)
-    equal("different answers", len({target.get(f"/v1/tasks/{task_id}").body for _ in range(10)}), 1)
+    equal("different responses", len({target.get(f"/v1/tasks/{task_id}").body for _ in range(10)}), 1)
 
 
-@rule(id="life.first_poll", claim="the first poll says what the creation said", source=QUERY, needs={"clock"})
+@rule(id="life.first_poll", claim="the first poll says what the create request said", source=QUERY, needs={"clock"})
 def first_poll(target: Target) -> None:
     """Status and progress."""
     created = target.created()
@@ -186,7 +191,7 @@ def _failure(code: str) -> None:
     @rule(
         id=f"life.failed.{code}",
         claim=f"a task can fail with {code}: progress 0, an error of type task_error, no results, for ever",
-        source="service-facts, failure codes of a failed task (D)",
+        source="service documentation, failure codes of a failed task (D)",
         needs={"clock"},
     )
     def check(target: Target) -> None:
@@ -220,7 +225,7 @@ def _is_failed(view: Any, code: str) -> None:
 @rule(
     id="life.cancelled",
     claim="a cancelled task is failed with request_cancelled",
-    source="service-facts, cancelled tasks (D; an assumption)",
+    source="service documentation, cancelled tasks (D; an assumption)",
     needs={"clock"},
 )
 def cancelled(target: Target) -> None:
@@ -236,7 +241,7 @@ def cancelled(target: Target) -> None:
 @rule(
     id="life.moderation",
     claim="what moderation finds fails the task late, with content_policy_violation and the documented message",
-    source="service-facts, failure codes of a failed task (D)",
+    source="service documentation, failure codes of a failed task (D)",
     needs={"clock"},
 )
 def moderation(target: Target) -> None:

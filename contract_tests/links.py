@@ -9,7 +9,7 @@ from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 
-SOURCE = "service-facts, result links (R)"
+SOURCE = "recorded responses, result links (R)"
 LINK = re.compile(r"https?://[^/]+(/[^/]+)?/[A-Z0-9]{18}/videos/\d{4}/\d{2}/\d{2}/[0-9a-f]{32}\.mp4")
 DAY = 86_400
 
@@ -106,7 +106,7 @@ def _boxes(film: bytes) -> list[bytes]:
 @rule(
     id="link.before",
     claim="there is no file before the task is completed",
-    source="service-facts, task query (D): results",
+    source="service documentation, task query (D): results",
     needs={"clock"},
 )
 def before(target: Target) -> None:
@@ -167,7 +167,7 @@ RANGES = {
 def _range(name: str, header: str, first: int, end: int | None) -> None:
     @rule(
         id=f"link.range.{name}",
-        claim=f"Range: {header} is answered 206 with exactly these bytes",
+        claim=f"Range: {header} gets 206 with exactly these bytes",
         source=SOURCE,
         needs={"clock"},
     )
@@ -188,7 +188,7 @@ for _name, _case in RANGES.items():
 
 @rule(
     id="link.range.416",
-    claim="a range beyond the end is answered 416 with the size",
+    claim="a range beyond the end gets 416 with the size",
     source="RFC 9110, 15.5.17",
     needs={"clock"},
 )
@@ -221,8 +221,8 @@ def head(target: Target) -> None:
 
 @rule(
     id="link.unknown",
-    claim="a link that was never given out is answered 404",
-    source="interface.md, the emulated service",
+    claim="a link that was never given out gets 404",
+    source="docs/fidelity.md, result files",
     needs={"clock"},
 )
 def unknown(target: Target) -> None:

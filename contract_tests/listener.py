@@ -1,4 +1,4 @@
-"""A receiver of callbacks on this machine, which keeps what came and answers bytes as they are."""
+"""A receiver of callbacks on this machine. It keeps each request and sends raw bytes as responses."""
 
 import socket
 import struct
@@ -16,12 +16,12 @@ from sora_mock.verify.target import GENERATION, Target
 ROUTED = "https://hooks.example.com"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 RESET = b"(the connection is reset)"
-LONGEST = 5.0
+MAX_SECONDS = 5.0
 
 
 @dataclass
 class Post:
-    """A request that came: header names in lower case."""
+    """A received request, header names in lower case."""
 
     line: str
     headers: dict[str, str]
@@ -29,10 +29,13 @@ class Post:
 
 
 class Receiver:
-    """Answers bytes as they are, the last ones for ever, and closes after each; empty bytes are no answer."""
+    """Sends each of `responses` once, the last one again and again, and closes the connection after each one.
 
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = [*answers]
+    Empty bytes send nothing.
+    """
+
+    def __init__(self, *responses: bytes) -> None:
+        self.responses = [*responses]
         self.posts: list[Post] = []
         self.first_bytes: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -45,7 +48,7 @@ class Receiver:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # closed alone it would still accept in the other thread
+        # after close alone, accept in the other thread would continue
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -62,7 +65,7 @@ class Receiver:
                     continue
 
     def _take(self, connection: socket.socket) -> None:
-        connection.settimeout(LONGEST)
+        connection.settimeout(MAX_SECONDS)
         data = connection.recv(65536)
         self.first_bytes.append(data)
         while data[:1] != b"\x16" and b"\r\n\r\n" not in data:
@@ -73,12 +76,12 @@ class Receiver:
         while len(body) < int(headers.get("content-length", 0)):
             body += _more(connection)
         self.posts.append(Post(line, headers, body))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if answer == RESET:
-            # lingering for 0 s is what turns the close into a reset
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        if response == RESET:
+            # a linger time of 0 s makes the close a reset
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         else:
-            connection.sendall(answer)
+            connection.sendall(response)
 
 
 def _more(connection: socket.socket) -> bytes:
@@ -89,11 +92,11 @@ def _more(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def receiving(target: Target, *answers: bytes, scheme: str = "http", path: str = "") -> Iterator[Receiver]:
-    """A receiver to which callbacks to `ROUTED` are sent. Raises Unverified where the target runs elsewhere."""
+def receiving(target: Target, *responses: bytes, scheme: str = "http", path: str = "") -> Iterator[Receiver]:
+    """A receiver that gets the callbacks to `ROUTED`. Raises Unverified if the target runs on another machine."""
     if urlsplit(target.url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise Unverified("the target runs elsewhere and cannot reach a receiver on this machine")
-    with Receiver(*answers) as receiver:
+        raise Unverified("the target runs on another machine and cannot reach a receiver on this machine")
+    with Receiver(*responses) as receiver:
         target.control("PUT", "/callback-routes", {ROUTED: f"{scheme}://{receiver.origin}{path}"})
         yield receiver
 

@@ -1,17 +1,17 @@
-"""Credits: what is reserved, charged and given back, and that nothing else ever is."""
+"""Credits: what is reserved, charged and returned."""
 
 from typing import Any
 
 from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS, equal, rule
 from sora_mock.verify.target import CREATE, CREDITS, GENERATION, Target
 
-SOURCE = "service-facts, credits (D)"
+SOURCE = "service documentation, credits (D)"
 START = 1000.0
 PRICES = {10: TEN_SECONDS, 15: FIFTEEN_SECONDS}
 
 
 def has(target: Target, remaining: float, reserved: float, used: float) -> None:
-    """Raises Broken unless the account has this; remaining and used are asked of the public face too."""
+    """Raises Broken unless the account has this; it also reads remaining and used credits from /v1/credits."""
     account = target.control("GET", "/account")
     found = tuple(account[f"{name}_credits"] for name in ("remaining", "reserved", "used"))
     wanted = tuple(round(each, 4) for each in (remaining, reserved, used))
@@ -67,7 +67,7 @@ def _settled(name: str, scenario: str, seconds: int, claim: str, **override: Any
     @rule(
         id=f"money.{name}",
         claim=claim,
-        source=f"{SOURCE}: reserved at creation, settled on completion, returned on failure",
+        source=f"{SOURCE}: reserved at the create request, settled on completion, returned on failure",
         needs={"clock", "ledger"},
     )
     def check(target: Target) -> None:
@@ -87,13 +87,13 @@ def _settled(name: str, scenario: str, seconds: int, claim: str, **override: Any
 for _seconds in PRICES:
     _claim = f"a completed task of {_seconds} s is charged {PRICES[_seconds]}, at its completion and once"
     _settled(f"completed.{_seconds}", "completed", _seconds, _claim)
-_settled("failed", "failed", 15, "a failed task gives everything back, when it fails and once")
-_settled("moderated", "moderation_nudity", 10, "a task that moderation fails gives everything back", at=1)
+_settled("failed", "failed", 15, "a failed task returns the whole reservation, when it fails and once")
+_settled("moderated", "moderation_nudity", 10, "a task that moderation fails returns the whole reservation", at=1)
 
 
 @rule(
     id="money.cancelled",
-    claim="a cancelled task gives everything back",
+    claim="a cancelled task returns the whole reservation",
     source=f"{SOURCE}: returned on failure",
     needs={"clock", "ledger"},
 )
@@ -134,7 +134,7 @@ def refusals(target: Target) -> None:
 @rule(
     id="money.refusals.moderation",
     claim="an order that moderation refuses at once costs nothing",
-    source="service-facts, synchronous 400 for content (C)",
+    source="clients of the service, synchronous 400 for content (C)",
     needs={"mock", "ledger"},
 )
 def refused_by_moderation(target: Target) -> None:
@@ -151,7 +151,7 @@ def _short(name: str, balance: float, seconds: int, enough: bool) -> None:
     @rule(
         id=f"money.402.{name}",
         claim=f"{balance} credits are {'enough' if enough else 'too little: 402 insufficient_quota'} for {seconds} s",
-        source="published contract, responses 402 of the creation; service-facts, credits (C): before a task exists",
+        source="published contract, responses 402 of the create request; clients of the service, credits (C)",
         needs={"mock", "ledger"},
     )
     def check(target: Target) -> None:
@@ -191,7 +191,7 @@ def reserved(target: Target) -> None:
 @rule(
     id="money.402.key",
     claim="a key without credit is refused with 402 and can still read",
-    source="interface.md, keys",
+    source="docs/reference.md, order of checks",
     needs={"mock", "keys"},
 )
 def no_credit(target: Target) -> None:
@@ -205,7 +205,7 @@ def no_credit(target: Target) -> None:
 @rule(
     id="money.402.order",
     claim="a bad field is refused before the balance is",
-    source="interface.md, order on a creation",
+    source="docs/reference.md, order of checks",
     needs={"mock", "ledger"},
 )
 def bad_field_first(target: Target) -> None:
@@ -217,7 +217,7 @@ def bad_field_first(target: Target) -> None:
 @rule(
     id="money.query.402",
     claim="the query's own 402 is quota_exceeded",
-    source="service-facts, errors of the task query (D)",
+    source="service documentation, errors of the task query (D)",
     needs={"mock"},
 )
 def query_402(target: Target) -> None:

@@ -3,17 +3,17 @@
 from sora_mock.verify.rule import equal, rule
 from sora_mock.verify.target import GENERATION, Target
 
-SOURCE = "service-facts, errors of the task query (D)"
+SOURCE = "service documentation, errors of the task query (D)"
 
 
 @rule(
     id="foreign.query",
-    claim="another account's task is answered 403 permission_denied, at every age by either clock",
+    claim="another account's task gets 403 permission_denied, at every age by either clock",
     source=SOURCE,
     needs={"keys"},
 )
 def foreign(target: Target) -> None:
-    """Nothing of the task is told."""
+    """The response shows nothing of the task."""
     other = target.other_account()
     task_id = target.created()["id"]
     for step in (0, 5, GENERATION):
@@ -28,7 +28,7 @@ def foreign(target: Target) -> None:
 @rule(
     id="foreign.money",
     claim="an account's task costs another one nothing",
-    source="service-facts, credits (D)",
+    source="service documentation, credits (D)",
     needs={"keys", "ledger"},
 )
 def foreign_money(target: Target) -> None:

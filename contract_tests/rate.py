@@ -1,10 +1,10 @@
-"""The rate limit: 429, what it looks like on each operation, and when it is over."""
+"""The rate limit: the 429 of each operation, and when it ends."""
 
 from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import equal, rule, true
 from sora_mock.verify.target import CREATE, CREDITS, Target
 
-SOURCE = "published contract, responses 429; service-facts, errors of the task query (D)"
+SOURCE = "published contract, responses 429; service documentation, errors of the task query (D)"
 TASK = "/v1/tasks/task-unified-1000000000-00000000"
 
 
@@ -14,17 +14,17 @@ def limit(target: Target, text: str) -> None:
 
 
 def spend(target: Target, count: int) -> TargetResponse:
-    """Reads the balance as often as it is let through, which is exactly so often; the first refusal."""
+    """Reads the balance `count` times, then returns the first 429. Raises Broken for an earlier or later one."""
     for _ in range(count):
         target.get(CREDITS).must_be(200)
-    refusal = target.get(CREDITS)
-    refusal.error(429, "rate_limit_exceeded")
-    return refusal
+    rejection = target.get(CREDITS)
+    rejection.error(429, "rate_limit_exceeded")
+    return rejection
 
 
 @rule(
     id="rate.create",
-    claim="beyond the limit a creation is answered 429 rate_limit_error, and makes no task",
+    claim="beyond the limit a create request gets 429 rate_limit_error, and makes no task",
     source=SOURCE,
     needs={"mock"},
 )
@@ -38,16 +38,21 @@ def creation(target: Target) -> None:
     equal("tasks", len(target.control("GET", "/tasks")["tasks"]), 2)
 
 
-@rule(id="rate.query", claim="beyond the limit a query is answered 429 evo_api_error", source=SOURCE, needs={"mock"})
+@rule(id="rate.query", claim="beyond the limit a query gets 429 evo_api_error", source=SOURCE, needs={"mock"})
 def query(target: Target) -> None:
-    """Another type and message than the creation's."""
+    """Another type and message than the create request's."""
     limit(target, "1/minute")
     target.get(TASK).error(404, "task_not_found")
     target.get(TASK).error(429, "rate_limit_exceeded", "evo_api_error", "Rate limit exceeded")
     target.get(CREDITS).error(429, "rate_limit_exceeded", "evo_api_error")
 
 
-@rule(id="rate.shared", claim="the three operations share one limit", source="interface.md, rate limit", needs={"mock"})
+@rule(
+    id="rate.shared",
+    claim="the three operations have one common limit",
+    source="docs/reference.md, settings, --rate-limit",
+    needs={"mock"},
+)
 def shared(target: Target) -> None:
     """One bucket."""
     limit(target, "3/minute")
@@ -77,7 +82,7 @@ def refill(target: Target) -> None:
 @rule(
     id="rate.full",
     claim="a rest fills the bucket to its capacity and not beyond",
-    source="interface.md, rate limit",
+    source="docs/reference.md, settings, --rate-limit",
     needs={"clock"},
 )
 def full(target: Target) -> None:
@@ -90,7 +95,7 @@ def full(target: Target) -> None:
 @rule(
     id="rate.order",
     claim="the limit comes before the body is looked at, and after the key",
-    source="interface.md, order on a creation",
+    source="docs/reference.md, order of checks",
     needs={"mock"},
 )
 def order(target: Target) -> None:
@@ -101,7 +106,12 @@ def order(target: Target) -> None:
     target.send("POST", CREATE, content=b"{", key="wrong").error(401, "unauthorized")
 
 
-@rule(id="rate.apart", claim="accounts do not share a limit", source="interface.md, rate limit", needs={"mock", "keys"})
+@rule(
+    id="rate.apart",
+    claim="each account has its own limit",
+    source="docs/reference.md, settings, --rate-limit",
+    needs={"mock", "keys"},
+)
 def apart(target: Target) -> None:
     """The other one goes on."""
     other = target.other_account()
@@ -114,7 +124,7 @@ def apart(target: Target) -> None:
 @rule(
     id="rate.key",
     claim="a key that is limited is refused on every operation",
-    source="interface.md, keys",
+    source="docs/reference.md, order of checks",
     needs={"mock", "keys"},
 )
 def limited_key(target: Target) -> None:

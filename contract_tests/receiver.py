@@ -1,4 +1,4 @@
-"""Callbacks as a receiver on this machine sees them: the bytes of the request, and what its answer does."""
+"""Callbacks at a receiver on this machine: the bytes of the request, and the effect of its response."""
 
 import socket
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ UNKNOWN = "no-such-name.invalid"
     needs=RECEIVER,
 )
 def request(target: Target) -> None:
-    """Byte for byte what the query says."""
+    """The body is the response to the query, byte for byte."""
     with receiving(target, OK) as receiver:
         found = delivery(target, url=f"{ROUTED}/a/video.php?x=1&y=%20z")
         equal("state", found["state"], "succeeded")
@@ -42,7 +42,7 @@ def request(target: Target) -> None:
 @rule(
     id="callback.wire.address",
     claim="a path that is left out is /, credentials become Basic authorization, case and own port are one origin",
-    source=f"{PROSE}; interface.md, callback URLs",
+    source=f"{PROSE}; docs/callbacks.md, the rules",
     needs=RECEIVER,
 )
 def address(target: Target) -> None:
@@ -101,12 +101,12 @@ def inbox(target: Target) -> None:
 
 @rule(
     id="callback.wire.route",
-    claim="a route stands for exactly one origin, and lets a callback go where the service would not",
-    source="interface.md, control API, callback-routes",
+    claim="a route applies to exactly one origin, and allows a receiver that the service would reject",
+    source="docs/reference.md, control API, callback-routes",
     needs=RECEIVER,
 )
 def route(target: Target) -> None:
-    """An internal address that is routed is accepted; another port is another origin."""
+    """An internal address with a route is accepted. Another port is another origin."""
     with receiving(target, OK) as receiver:
         routes = {
             "https://10.0.0.1:8443": f"http://{receiver.origin}",
@@ -119,11 +119,11 @@ def route(target: Target) -> None:
             found = delivery(target, url=url)
             equal(f"state for {url}", found["state"], "succeeded")
             note = str(found["note"])
-            # what the service would say stands behind it
-            told = note.startswith(
+            # the message of the service follows
+            complete = note.startswith(
                 f"routed to http://{receiver.origin}; the service would refuse it: callback_url must"
             )
-            true("note", told, note, "where it went, and that the service would refuse it")
+            true("note", complete, note, "where it went, and that the service would refuse it")
         target.control("PUT", "/callback-routes", {ROUTED: f"http://{receiver.origin}"})
         equal("note", delivery(target)["note"], f"routed to http://{receiver.origin}")
         equal("note", delivery(target, url="https://inbox.sora-mock.test/hook")["note"], None)
@@ -131,7 +131,7 @@ def route(target: Target) -> None:
         equal("lines", lines, ["POST /a HTTP/1.1", "POST /b HTTP/1.1", "POST /video HTTP/1.1"])
 
 
-ANSWERS: dict[str, tuple[bytes, bool]] = {
+RESPONSES: dict[str, tuple[bytes, bool]] = {
     "204": (b"HTTP/1.1 204 Fine\r\n\r\n", True),
     "http_1_0": (b"HTTP/1.0 200 OK\r\n\r\nfine", True),
     "early": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, True),
@@ -149,14 +149,14 @@ ANSWERS: dict[str, tuple[bytes, bool]] = {
 
 @rule(
     id="callback.wire.answers",
-    claim="a 2xx is a success whatever surrounds it; anything else, or nothing, is tried again and never followed",
+    claim="any 2xx is a success, even with a broken body; everything else is retried, and redirects are not followed",
     source=f"{PROSE}: any 2xx is success; docs/fidelity.md for redirects and bodies that break off",
     needs=RECEIVER,
 )
-def answers(target: Target) -> None:
-    """Twelve answers, each followed by a good one."""
-    for name, (answer, counts) in ANSWERS.items():
-        with receiving(target, answer, OK) as receiver:
+def responses(target: Target) -> None:
+    """Twelve responses, each followed by a good one."""
+    for name, (response, counts) in RESPONSES.items():
+        with receiving(target, response, OK) as receiver:
             state, statuses = outcome(target)
             equal(f"state after {name}", state, "succeeded")
             equal(f"attempts after {name}", len(statuses), 1 if counts else 2)
@@ -166,37 +166,37 @@ def answers(target: Target) -> None:
 
 @rule(
     id="callback.wire.nobody",
-    claim="a receiver that is absent, silent or speaks no TLS is tried four times, each with the reason",
+    claim="a receiver that is down, silent or without TLS gets four attempts, each with its error",
     source=f"{PROSE}; docs/callbacks.md, errors of an attempt",
     needs=RECEIVER,
 )
-def nobody(target: Target) -> None:
+def no_receiver(target: Target) -> None:
     """Without TLS, refused, reset, silent, no HTTP."""
     with receiving(target, OK, scheme="https") as receiver:
         _fails(target, f"{ROUTED}/video", "tls")
-        # the bytes of a ClientHello, sent in clear to nobody
+        # the first bytes of a ClientHello
         equal("first bytes", {first[:2] for first in receiver.first_bytes}, {b"\x16\x03"})
         equal("connections", len(receiver.first_bytes), 4)
-        # the name is asked for, where the route has one (RFC 6066, 3)
+        # the ClientHello has the name of the route, if it has one (RFC 6066, 3)
         port = receiver.origin.rpartition(":")[2]
         target.control("PUT", "/callback-routes", {ROUTED: f"https://localhost:{port}"})
         _fails(target, f"{ROUTED}/video", "tls")
         true("server name", b"\x00\x09localhost\x00" in receiver.first_bytes[-1], receiver.first_bytes[-1], "localhost")
     _fails(target, f"{ROUTED}/video", "refused")
-    for answer, reason in ((RESET, "connection"), (b"", "protocol"), (b"no HTTP\r\n\r\n", "protocol")):
-        with receiving(target, answer):
+    for response, reason in ((RESET, "connection"), (b"", "protocol"), (b"no HTTP\r\n\r\n", "protocol")):
+        with receiving(target, response):
             _fails(target, f"{ROUTED}/video", reason)
 
 
 @rule(
     id="callback.wire.name",
-    claim="a name that has no address is a failed attempt like any other, tried four times",
+    claim="a name without an address is a failed attempt, and is tried four times",
     source="docs/fidelity.md: a name that cannot be resolved is a failed attempt",
     needs=RECEIVER,
 )
 def no_name(target: Target) -> None:
-    """With a last dot and without; where the machine's resolver tells the truth."""
-    if _leads_to(UNKNOWN):
+    """With and without a dot at the end. Needs a resolver that does not invent addresses."""
+    if _resolved(UNKNOWN):
         raise Unverified(f"the resolver of this machine has an address for {UNKNOWN}")
     for host in (UNKNOWN, UNKNOWN + "."):
         _fails(target, f"https://{host}/video", "name")
@@ -215,17 +215,17 @@ def _fails(target: Target, url: str, reason: str) -> None:
 
 @rule(
     id="callback.wire.rebinding",
-    claim="a name that leads to an internal address is not connected to, though it looked public",
+    claim="the server does not connect to a public name that resolves to an internal address",
     source=f"{PROSE}: internal addresses are prohibited; asked when connecting",
     needs=RECEIVER,
 )
 def rebinding(target: Target) -> None:
-    """The machine's own name, where it has one that leads to itself."""
+    """Uses a name of this machine that resolves to this machine."""
     if urlsplit(target.url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise Unverified("the target runs elsewhere: nobody knows what names lead to there")
+        raise Unverified("the target runs on another machine, where names may have other addresses")
     name = next((each for each in (socket.gethostname(), "ip6-loopback", "ip6-localhost") if _is_own(each)), None)
     if name is None:
-        raise Unverified("this machine has no name that leads to an internal address")
+        raise Unverified("this machine has no name that resolves to an internal address")
     with Receiver(OK) as receiver:
         port = receiver.origin.rpartition(":")[2]
         found = delivery(target, url=f"https://{name}:{port}/video")
@@ -235,7 +235,7 @@ def rebinding(target: Target) -> None:
         equal("connections", len(receiver.first_bytes), 0)
 
 
-def _leads_to(name: str) -> set[str]:
+def _resolved(name: str) -> set[str]:
     try:
         return {str(address[0]) for *_, address in socket.getaddrinfo(name, None)}
     except OSError:
@@ -243,5 +243,5 @@ def _leads_to(name: str) -> set[str]:
 
 
 def _is_own(name: str) -> bool:
-    found = _leads_to(name)
+    found = _resolved(name)
     return bool(found) and all(each.startswith(("127.", "10.", "192.168.", "::1")) for each in found)

@@ -1,4 +1,4 @@
-"""Money and the rate limit step by step: ends out of order, unlimited accounts, the refill of the bucket."""
+"""Credits and rate limit over time: ends out of order, unlimited accounts, the refill of the token bucket."""
 
 import math
 
@@ -8,21 +8,21 @@ from sora_mock.verify.target import GENERATION, Target
 
 @rule(
     id="money.order",
-    claim="each task is settled at its own end, in whatever order they end",
-    source="service-facts, credits (D): reserved at creation, settled on completion",
+    claim="each task is settled at its own end, in any order of ends",
+    source="service documentation, credits (D): reserved at the create request, settled on completion",
     needs={"clock", "ledger"},
 )
 def out_of_order(target: Target) -> None:
     """Ends at 20, 10, 5, 15, 10 and 2 s; some fail."""
-    courses = ((20, True), (10, False), (5, True), (15, True), (10, True), (2, False), (25, False))
-    for seconds, completes in courses:
+    tasks = ((20, True), (10, False), (5, True), (15, True), (10, True), (2, False), (25, False))
+    for seconds, completes in tasks:
         target.scenario("completed" if completes else "failed", generation_time=seconds)
         target.created(duration=15)
     for now in range(1, 31):
         target.advance(1)
-        used = sum(1 for seconds, completes in courses if completes and seconds <= now)
-        back = sum(1 for seconds, completes in courses if not completes and seconds <= now)
-        wanted = (round(1000 - FIFTEEN_SECONDS * (len(courses) - back), 4), round(FIFTEEN_SECONDS * used, 4))
+        used = sum(1 for seconds, completes in tasks if completes and seconds <= now)
+        back = sum(1 for seconds, completes in tasks if not completes and seconds <= now)
+        wanted = (round(1000 - FIFTEEN_SECONDS * (len(tasks) - back), 4), round(FIFTEEN_SECONDS * used, 4))
         equal(f"balance after {now} s", target.balance(), wanted)
     account = target.control("GET", "/account")
     equal("reserved", account["reserved_credits"], 0)
@@ -31,7 +31,7 @@ def out_of_order(target: Target) -> None:
 @rule(
     id="money.unlimited",
     claim="an unlimited account says so, is never refused, and still counts what it uses",
-    source="service-facts, credits (D); the figure shown is an assumption (docs/fidelity.md)",
+    source="service documentation, credits (D); the figure shown is an assumption (docs/fidelity.md)",
     needs={"clock", "ledger"},
 )
 def unlimited(target: Target) -> None:
@@ -97,7 +97,7 @@ def speed(target: Target) -> None:
 @rule(
     id="money.reset",
     claim="an account that is reset begins anew: no tasks, no use, no queue, nothing remembered, another first task",
-    source="interface.md, control API, reset",
+    source="docs/reference.md, control API, reset",
     needs={"mock", "ledger"},
 )
 def reset(target: Target) -> None:
@@ -112,8 +112,8 @@ def reset(target: Target) -> None:
         target.control("POST", "/reset", {})
         target.get(f"/v1/tasks/{task_id}").error(404, "task_not_found")
         target.get(f"/files/{path}", key=None).error(404, "file_not_found")
-        for name, call in (("tasks", "/tasks"), ("deliveries", "/deliveries"), ("messages", "/inbox/hook")):
-            equal(name, target.control("GET", call)[name], [])
+        for name, path_of_list in (("tasks", "/tasks"), ("deliveries", "/deliveries"), ("messages", "/inbox/hook")):
+            equal(name, target.control("GET", path_of_list)[name], [])
         equal("queue", target.control("GET", "/scenarios")["queue"], [])
         equal("used", target.balance()[1], 0)
         target.prepare(target.key)

@@ -18,8 +18,8 @@ def test_rule(
         pytest.skip(unaffordable[contract_rule.id])
     result = runner.check(contract_session, contract_rule)
     contract_results.append(result)
-    if contract_session.gone:
-        pytest.exit(f"contract: {command.GONE}", command.UNREACHABLE)
+    if contract_session.guard_ended:
+        pytest.exit(f"contract: {command.GUARD_ENDED}", command.EXIT_UNREACHABLE)
     if result.outcome == runner.UNVERIFIED:
         pytest.skip(result.reason)
     shown = "\n\n".join(f"{each.request}\n\n{each.reply}" for each in result.exchanges[-1:])

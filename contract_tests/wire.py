@@ -1,4 +1,4 @@
-"""A connection to the target as bytes, for what no HTTP client would send."""
+"""A connection to the target for raw bytes, for requests that no HTTP client sends."""
 
 import json
 import socket
@@ -20,12 +20,12 @@ def head(target: Target, method: str, path: str, *lines: str, version: str = "1.
 
 
 def order(target: Target, *lines: str) -> bytes:
-    """The head of a creation with the usual body."""
+    """The head of a create request with the usual body."""
     return head(target, "POST", CREATE, "Content-Type: application/json", f"Content-Length: {len(BODY)}", *lines)
 
 
 class Wire:
-    """A connection to the target. Raises Broken where no answer comes."""
+    """A connection to the target. Raises Broken if no response comes."""
 
     def __init__(self, target: Target) -> None:
         parts = urlsplit(target.url)
@@ -39,11 +39,11 @@ class Wire:
         self.connection.close()
 
     def send(self, *parts: bytes) -> None:
-        """Sends the parts, each a packet of its own that the server sees alone."""
+        """Sends each part in its own packet, so that the server reads it alone."""
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, part in enumerate(parts):
             if number:
-                # an answer to somebody else comes after what was sent here has been read
+                # this time is enough for the server to read the previous part
                 self.connection.settimeout(0.05)
                 with suppress(TimeoutError):
                     self.got += self.connection.recv(65536)
@@ -54,7 +54,7 @@ class Wire:
                 raise Broken("connection", f"closed ({problem})", "bytes are taken") from None
 
     def read(self, *, bare: bool = False) -> TargetResponse:
-        """The next answer. bare: it has no body, whatever its length says."""
+        """The next response. bare: it has no body, although it may have a Content-Length."""
         while b"\r\n\r\n" not in self.got:
             self._more()
         start, _, self.got = self.got.partition(b"\r\n\r\n")
@@ -69,7 +69,7 @@ class Wire:
     def _more(self) -> None:
         data = self._received()
         if not data:
-            raise Broken("answer", "the connection was closed", "an answer")
+            raise Broken("response", "the connection was closed", "a response")
         self.got += data
 
     def _received(self) -> bytes:
@@ -78,15 +78,15 @@ class Wire:
         except ConnectionResetError:
             return b""
         except OSError as problem:
-            raise Broken("answer", f"none ({problem})", "an answer, or the end of the connection") from None
+            raise Broken("response", f"none ({problem})", "a response, or the end of the connection") from None
 
     def must_end(self) -> None:
         """Raises Broken unless the server ends the connection, with nothing more to read."""
-        equal("bytes after the last answer", self.got + self._received(), b"")
+        equal("bytes after the last response", self.got + self._received(), b"")
 
 
 def statuses(target: Target, parts: Sequence[bytes], count: int) -> list[int]:
-    """The statuses of `count` answers to what is sent."""
+    """Sends the parts and returns the statuses of `count` responses."""
     with Wire(target) as wire:
         wire.send(*parts)
         return [wire.read().status for _ in range(count)]

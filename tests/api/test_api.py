@@ -21,7 +21,7 @@ ABSENT = "task-unified-1757169743-7cvnl5zw"
 
 Row = tuple[int, str, str, str]
 
-# service-facts and the published contract: status, code, message, type
+# service documentation and published contract: status, code, message, type
 CREATE_401 = (401, "unauthorized", "Invalid or expired token", "authentication_error")
 CREATE_402 = (402, "insufficient_quota", "Insufficient quota. Please top up your account.", "insufficient_quota")
 CREATE_403 = (

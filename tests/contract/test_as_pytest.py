@@ -47,7 +47,7 @@ def test_no_key_and_no_target_end_with_verifys_codes() -> None:
     down = run("--base-url", "http://127.0.0.1:1")
     assert (without_key.returncode, down.returncode) == (2, 5)
     assert "EVOLINK_API_KEY is not set" in without_key.stdout + without_key.stderr
-    assert "does not answer" in down.stdout + down.stderr
+    assert "does not respond" in down.stdout + down.stderr
 
 
 def test_rules_that_are_not_there_or_cannot_be_bought_end_with_verifys_codes() -> None:

@@ -76,7 +76,7 @@ def test_reports_are_always_uploaded() -> None:
 
 
 def script(name: str) -> str:
-    """The shell of a step, the expressions of the workflow language put in."""
+    """The shell of a step, with the expressions of the workflow language replaced."""
     step = next(step for step in steps() if name in (step.get("id"), step.get("name")))
     return str(step["run"])
 
@@ -89,7 +89,7 @@ def play(folder: Path, target: str, *names: str) -> dict[str, str]:
     outputs = {}
     for name in names:
         output = folder / f"{name}.output"
-        output.touch()
+        output.write_text("")
         more = {"TARGET": target, "BUDGET": "20.16", "EVOLINK_API_KEY": REAL, "GITHUB_OUTPUT": str(output)}
         more |= {"GITHUB_REPOSITORY": "team/app", "RUN": "https://ci.example/1"}
         more["PATH"] = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"

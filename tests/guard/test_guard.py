@@ -144,13 +144,13 @@ def test_refusals_flow_for_free(live: MockServer) -> None:
         assert client.get("/v1/credits", headers={"Authorization": "Bearer wrong"}).status_code == 401
         assert client.post(CREATE, json=BAD).status_code == 470
     with guarding(live.url, "--max-credits", "14.40") as guard, guard.client() as client:
-        # every 4xx gives back, so the small purse lasts
+        # every 4xx returns its reservation, so the small budget is enough
         assert [client.post(CREATE, json=BAD).status_code for _ in range(20)] == [400] * 20
         assert "spent 0 of 14.4" in guard.stop()[1]
     assert created(live.url) == []
 
 
-def test_a_surprise_is_a_finding_and_uses_its_purse_up(tmp_path: Path, lax: str) -> None:
+def test_an_accepted_bad_request_is_a_finding_and_uses_the_rejection_budget(tmp_path: Path, lax: str) -> None:
     with guarding(lax, "--max-credits", "14.40") as guard, guard.client() as client:
         assert [client.post(CREATE, json=BAD).status_code for _ in range(3)] == [200, 470, 470]
         assert client.post(CREATE, json=ORDER).status_code == 200
@@ -162,7 +162,7 @@ def test_a_surprise_is_a_finding_and_uses_its_purse_up(tmp_path: Path, lax: str)
 UNPRICED = (b'{"model":"sora-2-beta-max","prompt":"A cat",}', b"", b"// order\n{}", b"model=sora-2-beta-max&prompt=x")
 
 
-def test_what_nobody_could_price_and_is_accepted_is_booked_said_and_ends_all_spending(lax: str, tmp_path: Path) -> None:
+def test_an_accepted_body_without_a_price_is_booked_printed_and_ends_all_spending(lax: str, tmp_path: Path) -> None:
     arguments = ("--max-credits", "0", "--ledger", str(tmp_path / "ledger"))
     with guarding(lax, *arguments) as guard, guard.client() as client:
         with ThreadPoolExecutor(20) as pool:
@@ -235,7 +235,7 @@ def accepting(name: Callable[[str], str]) -> Iterator[str]:
     server.server_close()
 
 
-def test_the_first_402_closes_the_purse_for_good(live: MockServer, tmp_path: Path) -> None:
+def test_the_first_402_closes_the_budget_for_good(live: MockServer, tmp_path: Path) -> None:
     Account(live.url, REAL).credits = 0
     arguments = ("--max-credits", "50", "--ledger", str(tmp_path / "ledger"))
     with guarding(live.url, *arguments) as guard, guard.client() as client:

@@ -1,4 +1,4 @@
-"""The purse on disk: what counts as spent, and that nobody gets around it."""
+"""The spending ledger: what counts as spent, and that no process spends beyond the cap."""
 
 import subprocess
 import sys
@@ -12,47 +12,47 @@ PRICE = 57_600
 
 
 def reserved(ledger: SpendingLedger, units: int = PRICE) -> Reservation:
-    found = ledger.reserve("accept", units)
+    found = ledger.reserve("main", units)
     assert isinstance(found, Reservation)
     return found
 
 
-def test_what_was_never_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
+def test_a_reservation_that_was_never_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
     reserved(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)))
-    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("accept", PRICE), str)
+    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("main", PRICE), str)
 
 
-def test_what_was_given_back_can_be_spent_again(tmp_path: Path) -> None:
+def test_a_returned_reservation_can_be_spent_again(tmp_path: Path) -> None:
     ledger = SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     ledger.settle(reserved(ledger), 0)
     assert ledger.book().spent == 0
     reserved(ledger)
 
 
-def test_two_ledgers_of_one_file_share_the_cap(tmp_path: Path) -> None:
+def test_two_ledgers_of_one_file_have_one_cap(tmp_path: Path) -> None:
     one, other = (SpendingLedger(tmp_path / "l", SpendingLimits(2 * PRICE)) for _ in range(2))
     first = reserved(one)
     reserved(other)
-    assert isinstance(one.reserve("accept", 1), str)
+    assert isinstance(one.reserve("main", 1), str)
     other.settle(first, 0)
     reserved(one)
-    assert one.book() == other.book() == Book(accept=2 * PRICE)
+    assert one.book() == other.book() == Book(main=2 * PRICE)
 
 
-def test_the_surprise_purse_is_inside_the_cap(tmp_path: Path) -> None:
+def test_the_rejection_budget_is_part_of_the_cap(tmp_path: Path) -> None:
     ledger = SpendingLedger(tmp_path / "l", SpendingLimits(144_000, 86_400))
-    assert isinstance(ledger.reserve("accept", 57_601), str)
-    assert isinstance(ledger.reserve("surprise", 86_400), Reservation)
-    assert isinstance(ledger.reserve("surprise", 1), str)
+    assert isinstance(ledger.reserve("main", 57_601), str)
+    assert isinstance(ledger.reserve("rejection", 86_400), Reservation)
+    assert isinstance(ledger.reserve("rejection", 1), str)
     reserved(ledger, 57_600)
     # another division of the same cap finds nothing left either
-    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(144_000)).reserve("accept", 1), str)
+    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(144_000)).reserve("main", 1), str)
 
 
-def test_a_closed_purse_stays_closed(tmp_path: Path) -> None:
+def test_a_closed_budget_stays_closed(tmp_path: Path) -> None:
     ledger = SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
-    assert [ledger.close_purse("402"), ledger.close_purse("again")] == [True, False]
-    assert "402" in str(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("accept", 0))
+    assert [ledger.close_budget("402"), ledger.close_budget("again")] == [True, False]
+    assert "402" in str(SpendingLedger(tmp_path / "l", SpendingLimits(PRICE)).reserve("main", 0))
 
 
 def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"do":"reserve","purse":"acc')
     ledger = SpendingLedger(path, SpendingLimits(3 * PRICE))
-    assert (ledger.book().accept, path.read_bytes()) == (PRICE, whole)
+    assert (ledger.book().main, path.read_bytes()) == (PRICE, whole)
     path.write_bytes(HEADER[:5])
     assert SpendingLedger(path, SpendingLimits(PRICE)).book() == Book()
 
@@ -71,7 +71,7 @@ def test_a_line_without_its_end_counts(tmp_path: Path) -> None:
     reserved(SpendingLedger(path, SpendingLimits(PRICE)))
     whole = path.read_bytes()
     path.write_bytes(whole.rstrip(b"\n"))
-    assert isinstance(SpendingLedger(path, SpendingLimits(PRICE)).reserve("accept", PRICE), str)
+    assert isinstance(SpendingLedger(path, SpendingLimits(PRICE)).reserve("main", PRICE), str)
     assert path.read_bytes() == whole
 
 
@@ -80,13 +80,13 @@ def test_a_ledger_that_was_removed_pays_for_nothing_more(tmp_path: Path) -> None
     (tmp_path / "l").unlink()
     SpendingLedger(tmp_path / "l", SpendingLimits(PRICE))
     with pytest.raises(LedgerError, match="removed"):
-        ledger.reserve("accept", PRICE)
+        ledger.reserve("main", PRICE)
 
 
-def test_a_charge_counts_beyond_the_cap_and_closes_the_purse(tmp_path: Path) -> None:
+def test_a_charge_counts_beyond_the_cap_and_closes_the_budget(tmp_path: Path) -> None:
     ledger = SpendingLedger(tmp_path / "l", SpendingLimits(0))
     assert ledger.charge(PRICE, "task-unified-1-x", "unpriced")
-    assert SpendingLedger(tmp_path / "l", SpendingLimits(9 * PRICE)).book() == Book(surprise=PRICE, closed="unpriced")
+    assert SpendingLedger(tmp_path / "l", SpendingLimits(9 * PRICE)).book() == Book(rejection=PRICE, closed="unpriced")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_processes_at_once_never_exceed_the_cap(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from sora_mock.guard.ledger import *\n"
         "ledger = SpendingLedger(Path(sys.argv[1]), SpendingLimits(50))\n"
-        "print(sum(isinstance(ledger.reserve('accept', 1), Reservation) for _ in range(40)))"
+        "print(sum(isinstance(ledger.reserve('main', 1), Reservation) for _ in range(40)))"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "l")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

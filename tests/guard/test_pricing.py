@@ -1,4 +1,4 @@
-"""Which purse pays for which request, and at what worst price."""
+"""Which budget pays for which request, and the highest price of each."""
 
 import gzip
 import json
@@ -22,26 +22,26 @@ def quote(body: Any, key: KeyClass = "live", method: str = "POST", path: str = C
     return PRICING.quote(method, path, [*(more or (JSON,))], data, key)
 
 
-def lot(*given: Any) -> str:
-    return quote(*given).lot
+def charge(*given: Any) -> str:
+    return quote(*given).charge
 
 
-def test_a_valid_creation_is_reserved_at_its_price() -> None:
-    assert quote(ORDER) == Quote("accept", 57_600)
-    assert quote({**ORDER, "duration": 15}, "other") == Quote("accept", 86_400)
+def test_a_valid_create_request_is_reserved_at_its_price() -> None:
+    assert quote(ORDER) == Quote("main", 57_600)
+    assert quote({**ORDER, "duration": 15}, "other") == Quote("main", 86_400)
 
 
-def test_a_valid_body_is_never_sent_without_a_key_and_is_a_surprise_with_a_wrong_one() -> None:
-    assert lot(ORDER, "none") == "refused"
-    assert lot(ORDER, "invalid") == "surprise"
+def test_a_valid_body_is_never_sent_without_a_key_and_needs_the_rejection_budget_with_a_wrong_one() -> None:
+    assert charge(ORDER, "none") == "refused"
+    assert charge(ORDER, "invalid") == "rejection"
 
 
 @pytest.mark.parametrize(
     "body", [b"", b" \n", b"{", b"not json", b'{"model": "sora-2-beta-max", "prompt"', b"null", b"x" * 2_000_000]
 )
-def test_what_nobody_can_read_is_unread_and_free_without_a_key(body: bytes) -> None:
-    assert quote(body) == Quote("unread", 86_400, "nobody can read a request in this body")
-    assert lot(body, "none") == "free"
+def test_a_body_without_a_request_is_unread_and_free_without_a_key(body: bytes) -> None:
+    assert quote(body) == Quote("unread", 86_400, "no parser can find a request in this body")
+    assert charge(body, "none") == "free"
 
 
 @pytest.mark.parametrize(
@@ -63,15 +63,15 @@ def test_what_nobody_can_read_is_unread_and_free_without_a_key(body: bytes) -> N
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
 )
-def test_what_a_lax_service_might_accept_is_a_surprise_at_the_highest_price(body: Any) -> None:
+def test_what_a_lax_service_might_accept_costs_the_highest_price_of_the_rejection_budget(body: Any) -> None:
     found = quote(body)
-    assert (found.lot, found.units) == ("surprise", 86_400)
+    assert (found.charge, found.units) == ("rejection", 86_400)
 
 
 @pytest.mark.parametrize("model", ["sora-2-preview", "veo3", b'"x","Model":"sora-2-preview"'])
 def test_a_model_whose_price_is_unknown_is_not_sent(model: Any) -> None:
     written = model if isinstance(model, bytes) else json.dumps(model).encode()
-    assert lot(b'{"prompt":"A cat","model":' + written + b"}") == "refused"
+    assert charge(b'{"prompt":"A cat","model":' + written + b"}") == "refused"
 
 
 VEO = json.dumps({**ORDER, "model": "veo-3"}).encode()
@@ -86,7 +86,7 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
         (gzip.compress(VEO, mtime=0), [JSON]),
         (zlib.compress(VEO), [JSON, (b"content-encoding", b"deflate")]),
         (zlib.compress(VEO)[2:-4], [JSON, (b"content-encoding", b"deflate")]),
-        (b"\x8b\x1f\x80nobody can undo it", [JSON, (b"content-encoding", b"br")]),
+        (b"\x8b\x1f\x80cannot be decoded", [JSON, (b"content-encoding", b"br")]),
         (gzip.compress(gzip.compress(VEO, mtime=0), mtime=0), [JSON, (b"content-encoding", b"gzip, gzip")]),
         (gzip.compress(b" " * 9_000_000 + VEO, mtime=0), [JSON, (b"content-encoding", b"gzip")]),
         (b"model=veo-3&prompt=x", [FORM]),
@@ -100,11 +100,11 @@ FORM = (b"content-type", b"application/x-www-form-urlencoded")
 def test_an_unknown_model_is_found_behind_an_encoding_in_a_form_and_in_what_is_broken(
     body: bytes, headers: Any
 ) -> None:
-    assert PRICING.quote("POST", CREATE_PATH, headers, body, "live").lot == "refused"
+    assert PRICING.quote("POST", CREATE_PATH, headers, body, "live").charge == "refused"
 
 
 def test_a_field_that_is_there_twice_costs_the_highest_price() -> None:
-    assert quote(b'{"model":"sora-2-beta-max","prompt":"x","duration":15,"duration":10}') == Quote("accept", 86_400)
+    assert quote(b'{"model":"sora-2-beta-max","prompt":"x","duration":15,"duration":10}') == Quote("main", 86_400)
 
 
 @pytest.mark.parametrize(
@@ -115,22 +115,22 @@ def test_a_field_that_is_there_twice_costs_the_highest_price() -> None:
         [JSON, (b"content-encoding", b"gzip")],
     ],
 )
-def test_headers_that_must_be_refused_make_a_surprise(headers: Any) -> None:
-    assert quote(ORDER, "live", "POST", CREATE_PATH, *headers).lot == "surprise"
+def test_headers_that_the_service_must_reject_need_the_rejection_budget(headers: Any) -> None:
+    assert quote(ORDER, "live", "POST", CREATE_PATH, *headers).charge == "rejection"
 
 
-def test_compressed_bodies_and_forms_are_no_way_around_the_purse() -> None:
+def test_compressed_bodies_and_forms_are_no_way_around_the_budget() -> None:
     hidden = gzip.compress(json.dumps(ORDER).encode())
-    assert lot(hidden, "live", "POST", CREATE_PATH, JSON, (b"content-encoding", b"gzip")) == "surprise"
+    assert charge(hidden, "live", "POST", CREATE_PATH, JSON, (b"content-encoding", b"gzip")) == "rejection"
     form = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
-    assert lot(b"model=sora-2-beta-max&prompt=x", "live", "POST", CREATE_PATH, form) == "surprise"
+    assert charge(b"model=sora-2-beta-max&prompt=x", "live", "POST", CREATE_PATH, form) == "rejection"
 
 
 def test_other_routes_are_no_way_around_it_either() -> None:
-    assert lot(ORDER, "live", "POST", "/v1/videos/generations/") == "surprise"
-    assert lot(ORDER, "live", "PUT") == "surprise"
-    assert lot(ORDER, "live", "GET") == "free"
-    assert lot(ORDER, "live", "GET", CREATE_PATH, JSON, (b"x-http-method-override", b"POST")) == "surprise"
+    assert charge(ORDER, "live", "POST", "/v1/videos/generations/") == "rejection"
+    assert charge(ORDER, "live", "PUT") == "rejection"
+    assert charge(ORDER, "live", "GET") == "free"
+    assert charge(ORDER, "live", "GET", CREATE_PATH, JSON, (b"x-http-method-override", b"POST")) == "rejection"
 
 
 @pytest.mark.parametrize(

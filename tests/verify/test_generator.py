@@ -1,4 +1,4 @@
-"""The generated rules: no false alarm, planted faults found, nothing sent twice, nobody else called on live."""
+"""The generated rules: no false alarms, planted faults found, no request sent twice, no third party on live."""
 
 import json
 from collections import Counter
@@ -136,7 +136,7 @@ def test_no_request_is_sent_twice(seen: tuple[str, Seen], rule: str) -> None:
 
 
 @pytest.mark.parametrize(("spare", "most"), [(0.0, 1), (20.0, 4)])
-def test_on_a_live_target_the_purse_ends_the_creations(seen: tuple[str, Seen], spare: float, most: int) -> None:
+def test_on_a_live_target_the_budget_ends_the_create_requests(seen: tuple[str, Seen], spare: float, most: int) -> None:
     url, front = seen
     result = check(url, "generated.create.accepted", control=False, spare=spare)
     assert result.outcome == runner.PASSED
@@ -145,27 +145,27 @@ def test_on_a_live_target_the_purse_ends_the_creations(seen: tuple[str, Seen], s
     assert sum(prices) <= 5.76 + spare + 1e-9
 
 
-def test_on_a_live_target_nobody_is_called_or_looked_at_and_the_prompt_offends_nobody(seen: tuple[str, Seen]) -> None:
+def test_on_a_live_target_no_third_party_is_named_and_the_prompt_is_innocent(seen: tuple[str, Seen]) -> None:
     url, front = seen
     assert check(url, "generated.create.accepted", control=False, spare=2000.0).outcome == runner.PASSED
     bodies = [json.loads(body) for _, _, body in front.requests]
     assert len(bodies) > 5
     assert not any({"callback_url", "image_urls"} & body.keys() for body in bodies)
-    assert all(set(body["prompt"]) <= set("a cat plays the piano in a quiet room by the sea ") for body in bodies)
+    assert all(set(body["prompt"]) <= set("a cat plays the piano in a quiet house by the sea ") for body in bodies)
 
 
-def test_on_a_live_target_without_a_surprise_purse_no_bad_creation_is_sent(seen: tuple[str, Seen]) -> None:
+def test_on_a_live_target_without_a_rejection_budget_no_bad_create_request_is_sent(seen: tuple[str, Seen]) -> None:
     url, front = seen
-    chosen, others, _ = runner.affordable([RULES["generated.create.refused"]], 50.0, surprise=False)
+    chosen, others, _ = runner.affordable([RULES["generated.create.refused"]], 50.0, rejection_budget=False)
     assert (chosen, others[0].outcome) == ([], runner.UNVERIFIED)
-    # and should one be asked for all the same
+    # also if the rule is run in spite of that
     assert check(url, "generated.create.refused", control=False).outcome in (runner.UNVERIFIED, runner.PASSED)
     assert front.state.service.storage.tasks == {}
 
 
-def test_generated_creations_are_bought_last_and_get_what_is_left() -> None:
+def test_generated_create_requests_come_last_and_get_the_rest_of_the_budget() -> None:
     rules: list[Rule] = runner.load_rules()
-    chosen, _, left = runner.affordable(rules, 200.0, surprise=False)
+    chosen, _, left = runner.affordable(rules, 200.0, rejection_budget=False)
     assert chosen[-1].id == "generated.create.accepted"
     paid = sum(rule.price for rule in chosen if not rule.shared)
     assert left == pytest.approx(200.0 - 5.76 - paid)

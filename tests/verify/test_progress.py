@@ -43,7 +43,7 @@ def test_a_terminal_sees_a_bar_under_whole_lines(url: str) -> None:
     seen = in_a_terminal(url)
     total = int(re.findall(r"of (\d+)", seen)[-1])
     assert f"[{'#' * 24}] {total} of {total}" in seen
-    # what stands after the last clearing of each line is what stays
+    # only the text after the last clearing of each line stays visible
     lines = [line.rpartition(CLEAR)[2].rstrip("\r") for line in seen.split("\n")]
     rows = [line for line in lines if line.startswith("auth.")]
     assert len(rows) == total

@@ -78,7 +78,7 @@ def test_what_the_tasks_cost_never_exceeds_the_budget(
     assert REAL not in out + err + (tmp_path / "report.json").read_text()
 
 
-def test_two_runs_at_once_share_the_cap_of_their_ledger(service: tuple[str, Posing], tmp_path: Path) -> None:
+def test_two_runs_at_once_have_one_cap_in_their_ledger(service: tuple[str, Posing], tmp_path: Path) -> None:
     url, front = service
     flags = ("--max-credits", "30", "--ledger", str(tmp_path / "spent.jsonl"))
     runs = [verify(url, *flags) for _ in range(2)]
@@ -116,7 +116,7 @@ def test_an_interrupted_run_keeps_what_it_found_and_leaves_no_guard(
     run = verify(url, "--max-credits", "50", "--evidence", str(file))
     assert created.wait(DEADLINE)
     run.send_signal(number)
-    # standard error ends when the guard, which shares it, has gone too
+    # standard error ends only when the guard, which writes to it too, has ended
     code, _, err = ended(run)
     if number == signal.SIGKILL:
         assert code == -signal.SIGKILL
@@ -134,7 +134,7 @@ def test_a_target_that_drops_connections_costs_no_more_than_the_budget() -> None
         assert 5.76 <= front.spent <= 20
 
 
-def test_a_creation_that_rules_share_is_bought_once_even_where_its_reply_is_lost() -> None:
+def test_the_common_create_request_is_paid_once_even_if_its_response_is_lost() -> None:
     with posing_app(scenario="response_lost") as (url, front):
         code, out, _ = ended(verify(url, "--max-credits", "50", "--surprise-credits", "0", "--only", "creation.*"))
         assert (code, out.count("FAILED")) == (1, 1)

@@ -1,4 +1,4 @@
-"""`sora-mock guard`: its settings read and checked, its ledger opened, the proxy on a port until a signal."""
+"""`sora-mock guard`: checks the flags, opens the ledger and runs the proxy until a signal."""
 
 import contextlib
 import os
@@ -19,25 +19,26 @@ from sora_mock.guard.secret import Secret
 from sora_mock.runtime.package_data import contract_document
 
 TIMEOUT: Final = 60.0
-"""Real seconds that the service gets for each step of an answer."""
+"""Real seconds that the service has for each step of a response."""
 
 
 class GuardError(Exception):
-    """A guard that cannot be started; the text is one line that names the reason."""
+    """The guard cannot start. The text is one line with the reason."""
 
 
-def limits(max_credits: str, surprise_credits: str | None) -> SpendingLimits:
-    """The purses of a cap: by default the surprise purse holds one dearest task, once a cheapest one fits beside it.
+def limits(max_credits: str, rejection_credits: str | None) -> SpendingLimits:
+    """The main budget and the rejection budget of a cap. Raises GuardError.
 
-    Raises GuardError.
+    By default the rejection budget pays for one task at the highest price, if the rest of the cap pays for one task at
+    the lowest price. Otherwise it is 0.
     """
     cap = _units("--max-credits", max_credits)
-    if surprise_credits is None:
+    if rejection_credits is None:
         return SpendingLimits(cap, HIGHEST if cap >= HIGHEST + CHEAPEST else 0)
-    surprise = _units("--surprise-credits", surprise_credits)
-    if surprise > cap:
-        raise GuardError(f"--surprise-credits {surprise_credits} is more than --max-credits {max_credits}")
-    return SpendingLimits(cap, surprise)
+    rejection = _units("--surprise-credits", rejection_credits)
+    if rejection > cap:
+        raise GuardError(f"--surprise-credits {rejection_credits} is more than --max-credits {max_credits}")
+    return SpendingLimits(cap, rejection)
 
 
 def _units(flag: str, text: str) -> int:
@@ -48,7 +49,7 @@ def _units(flag: str, text: str) -> int:
 
 
 def target_url(text: str) -> str:
-    """The service's URL, checked. Raises GuardError."""
+    """Checks the URL of the service and returns it without a slash at its end. Raises GuardError."""
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -60,12 +61,12 @@ def target_url(text: str) -> str:
 
 
 def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: Callable[[str], None]) -> None:
-    """Runs until SIGINT or SIGTERM; `announce` is told the URL. Raises GuardError before anything is sent.
+    """Runs until SIGINT or SIGTERM and calls `announce` with the URL. Raises GuardError before it sends anything.
 
-    options: target, max_credits, surprise_credits, port, api_key_env, ledger, record, as they were typed.
+    options: the flags as the user typed them; their names are those of the command line.
     """
     target = target_url(options["target"])
-    purses = limits(options["max_credits"], options["surprise_credits"])
+    spending = limits(options["max_credits"], options["surprise_credits"])
     name = options["api_key_env"]
     try:
         secret = Secret(environment[name].strip().encode())
@@ -74,7 +75,7 @@ def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: 
     except ValueError as problem:
         raise GuardError(f"the environment variable {name} (--api-key-env) cannot be used: {problem}") from None
     try:
-        # they need httpx, which is not there without the extra `verify`
+        # these need httpx, which only the extra `verify` installs
         from sora_mock.guard.recording import Recording, RecordingError
         from sora_mock.guard.upstream import Upstream
     except ModuleNotFoundError as missing:
@@ -87,18 +88,18 @@ def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: 
         try:
             recording = options["record"] and Recording(Path(options["record"]), target, secret)
             path = Path(options["ledger"] or _own_ledger())
-            ledger = SpendingLedger(path, purses)
+            ledger = SpendingLedger(path, spending)
         except (RecordingError, LedgerError) as problem:
             raise GuardError(str(problem)) from None
-        # the same
+        # this needs httpx too
         from sora_mock.guard.proxy import GuardProxy
 
         guard = GuardProxy(Upstream(target, TIMEOUT), secret, ledger, Pricing(Contract(contract_document())), recording)
         if target.startswith("http://") and urlsplit(target).hostname not in ("127.0.0.1", "localhost", "::1"):
             guard.say("the key goes to the target unencrypted: it is no https URL")
-        guard.say(f"ledger {path}: spent {to_credits(ledger.book().spent)} of {to_credits(purses.cap)} credits")
+        guard.say(f"ledger {path}: spent {to_credits(ledger.book().spent)} of {to_credits(spending.cap)} credits")
         _run(guard, listener, lambda: announce(url))
-        guard.say(f"spent {to_credits(ledger.book().spent)} of {to_credits(purses.cap)} credits")
+        guard.say(f"spent {to_credits(ledger.book().spent)} of {to_credits(spending.cap)} credits")
         ledger.close()
         if recording:
             recording.close()
@@ -107,7 +108,7 @@ def serve(options: Mapping[str, Any], environment: Mapping[str, str], announce: 
 
 
 def _own_ledger() -> str:
-    """A new file; it is removed at the end, and found by its name after a crash."""
+    """A new file. The guard removes it at the end; after a crash its user finds it by its name."""
     try:
         file, path = tempfile.mkstemp(prefix="sora-mock-ledger-", suffix=".jsonl")
     except OSError as problem:
@@ -121,7 +122,7 @@ def _listen(port: str) -> socket.socket:
         raise GuardError(f"bad value {port[:40]!r} for --port: expected a whole number from 0 to 65535")
     listener = socket.socket()
     try:
-        if sys.platform != "win32":  # there it would let two listen at once
+        if sys.platform != "win32":  # on Windows the option would let two processes listen on one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", int(port)))
         listener.listen(2048)
@@ -132,7 +133,7 @@ def _listen(port: str) -> socket.socket:
 
 
 def _run(guard: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
-    # the server's way with signals and open requests is the emulator's own
+    # the guard handles signals and open requests as the mock does; the server is loaded only to run
     from sora_mock.server import Server, configured, unreported
 
     config = configured(guard)

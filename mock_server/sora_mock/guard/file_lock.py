@@ -1,4 +1,4 @@
-"""A lock that processes share: held on an open file, gone with the process that held it."""
+"""A lock on an open file, for several processes. The system releases it when its process ends."""
 
 import contextlib
 import os
@@ -9,12 +9,12 @@ from typing import Final
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR: Final = 1 << 40  # a byte beyond every content: locks are mandatory there
+    _FAR: Final = 1 << 40  # a byte after the end of any file: Windows blocks reads and writes of a locked byte
 
     def _lock(file: int) -> None:
         os.lseek(file, _FAR, os.SEEK_SET)
         while True:
-            with contextlib.suppress(OSError):  # it gives up after ten tries
+            with contextlib.suppress(OSError):  # msvcrt gives up after ten tries
                 msvcrt.locking(file, msvcrt.LK_LOCK, 1)
                 return
 
@@ -34,7 +34,7 @@ else:
 
 @contextlib.contextmanager
 def locked(file: int) -> Iterator[None]:
-    """Holds the lock of an open file, after waiting for whoever has it. file: a descriptor."""
+    """Waits for the lock of an open file and holds it. file: a descriptor."""
     _lock(file)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The purse on disk: what the guard may still spend, shared by every process that names the same file."""
+"""The spending ledger: a file that counts what the guard spends. Several processes can use one file."""
 
 import contextlib
 import os
@@ -13,97 +13,107 @@ from sora_mock.domain.ledger import to_credits
 from sora_mock.guard.file_lock import locked
 from sora_mock.runtime.clock import real_now
 
-Purse = Literal["accept", "surprise"]
+Budget = Literal["main", "rejection"]
+"""The main budget pays for valid create requests, the rejection budget for requests that the service should reject."""
+
+_FILE_NAMES: Final[dict[Budget, str]] = {"main": "accept", "rejection": "surprise"}
+"""The names of the budgets in a ledger file. They are part of the format."""
 
 HEADER: Final = b'{"sora-mock-ledger":1}\n'
-"""The first line of every ledger; no other file is ever written to."""
+"""The first line of every ledger. The guard writes to no file without it."""
 
 
 class LedgerError(Exception):
-    """A file that cannot be used as a ledger; the text is one line that names it."""
+    """The file cannot be used as a ledger. The text is one line with its name."""
 
 
 @dataclass(frozen=True)
 class SpendingLimits:
-    """What may be spent, in units of 1/10,000 credit. `surprise` is set aside from `cap` for the surprise purse."""
+    """What the guard may spend, in units of 1/10,000 credit. `rejection`: the rejection budget, a part of `cap`."""
 
     cap: int
-    surprise: int = 0
+    rejection: int = 0
 
-    def of(self, purse: Purse) -> int:
-        """The size of one purse."""
-        return self.surprise if purse == "surprise" else self.cap - self.surprise
+    def of(self, budget: Budget) -> int:
+        """The size of one budget in units."""
+        return self.rejection if budget == "rejection" else self.cap - self.rejection
 
 
 @dataclass(frozen=True)
 class Book:
-    """What was spent so far, in units. What was reserved and never settled is spent.
+    """What was spent so far, in units. A reservation counts as spent until it is settled.
 
-    closed: why nothing more may be spent; None while the purse is open.
+    main, rejection: spent from each budget. closed: why the guard must spend nothing more, None while it may.
     """
 
-    accept: int = 0
-    surprise: int = 0
+    main: int = 0
+    rejection: int = 0
     closed: str | None = None
 
     @property
     def spent(self) -> int:
-        """Both purses together."""
-        return self.accept + self.surprise
+        """The sum of both budgets."""
+        return self.main + self.rejection
 
-    def refusal(self, limits: SpendingLimits, purse: Purse, price: int) -> str | None:
-        """Why `price` may not be reserved; None where it may.
+    def rejection_reason(self, limits: SpendingLimits, budget: Budget, price: int) -> str | None:
+        """Why `price` cannot be reserved, None if it can.
 
-        The cap is asked beside the purse, because another guard on this ledger may divide its cap otherwise.
+        This checks the budget and the cap, because another guard with this ledger may divide its cap differently.
         """
         if self.closed is not None:
-            return f"the purse is closed: {self.closed}"
-        held: int = getattr(self, purse)
-        if held + price > limits.of(purse) or self.spent + price > limits.cap:
-            left = max(0, min(limits.of(purse) - held, limits.cap - self.spent))
+            return f"the budget is closed: {self.closed}"
+        held: int = getattr(self, budget)
+        if held + price > limits.of(budget) or self.spent + price > limits.cap:
+            left = max(0, min(limits.of(budget) - held, limits.cap - self.spent))
             return (
-                f"it could cost {to_credits(price)} credits, and the {purse} purse has {to_credits(left)} left"
+                f"it could cost {to_credits(price)} credits, and the {budget} budget has {to_credits(left)} left"
                 f" (cap {to_credits(limits.cap)}, spent {to_credits(self.spent)})"
             )
         return None
 
     def after(self, entry: dict[str, Any]) -> "Book":
-        """The book with one line of the file taken in. Raises ValueError for a line that no ledger has."""
+        """The book after one line of the file. Raises ValueError for a line that is not one of a ledger."""
         match entry:
-            case {"do": "reserve", "purse": "accept" | "surprise" as purse, "units": int(units)} if units >= 0:
-                return self._plus(purse, units)
+            case {"do": "reserve", "purse": "accept" | "surprise" as name, "units": int(units)} if units >= 0:
+                return self._plus(_budget(name), units)
             case {
                 "do": "settle",
-                "purse": "accept" | "surprise" as purse,
+                "purse": "accept" | "surprise" as name,
                 "reserved": int(reserved),
                 "units": int(units),
-            } if units >= 0 and 0 <= reserved <= getattr(self, purse):
-                return self._plus(purse, units - reserved)
+            } if units >= 0 and 0 <= reserved <= getattr(self, _budget(name)):
+                return self._plus(_budget(name), units - reserved)
             case {"do": "close", "reason": str(reason)}:
                 return replace(self, closed=self.closed or reason)
-        raise ValueError("no line of a ledger")
+        raise ValueError("not a line of a ledger")
 
-    def _plus(self, purse: str, units: int) -> "Book":
-        if purse == "surprise":
-            return replace(self, surprise=self.surprise + units)
-        return replace(self, accept=self.accept + units)
+    def _plus(self, budget: Budget, units: int) -> "Book":
+        if budget == "rejection":
+            return replace(self, rejection=self.rejection + units)
+        return replace(self, main=self.main + units)
+
+
+def _budget(name: str) -> Budget:
+    """The budget that a ledger file calls `name`."""
+    return "rejection" if name == _FILE_NAMES["rejection"] else "main"
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """Money set aside for one request that may be sent now, in units."""
+    """What is reserved for one request, in units. The guard may send the request now."""
 
-    purse: Purse
+    budget: Budget
     units: int
     number: int
-    """Where its line stands in the file: no two reservations share it."""
+    """The position of its line in the file in bytes. It is unique in the file."""
 
 
 class SpendingLedger:
-    """An append-only file of reservations and what became of them.
+    """An append-only file of reservations and their costs.
 
-    Every change takes the file's lock, reads what others wrote, decides, appends one line and syncs it to the disk.
-    A line that a crash cut short was never acted on and is dropped. Raises LedgerError for a file that is no ledger.
+    Every change takes the file's lock, reads the new lines, decides, appends one line and syncs it to the disk.
+    A crash can leave an incomplete last line. Its writer sent no request, so the ledger drops the line.
+    Raises LedgerError for a file that is not a ledger.
     """
 
     def __init__(self, path: Path, limits: SpendingLimits) -> None:
@@ -123,24 +133,25 @@ class SpendingLedger:
             raise
         _sync_folder(path.parent)
 
-    def reserve(self, purse: Purse, units: int) -> Reservation | str:
-        """Sets `units` aside, on the disk before it returns; or says why it may not. Raises LedgerError and OSError."""
+    def reserve(self, budget: Budget, units: int) -> Reservation | str:
+        """Reserves `units` and syncs the disk, or returns why it cannot. Raises LedgerError and OSError."""
         with self._locked():
-            refused = self._book.refusal(self.limits, purse, units)
-            if refused is not None:
-                return refused
+            rejected = self._book.rejection_reason(self.limits, budget, units)
+            if rejected is not None:
+                return rejected
             number = self._read_to
-            self._append({"do": "reserve", "purse": purse, "units": units, "at": round(real_now(), 3)})
-            return Reservation(purse, units, number)
+            self._append(_reserve_entry(budget, units))
+            return Reservation(budget, units, number)
 
     def settle(self, reservation: Reservation, units: int, task: str | None = None) -> None:
-        """Books what a reservation really cost: 0 gives it back. To be called once at most; never called, it is spent.
+        """Books the real cost of a reservation in units; 0 returns it. Call this at most once for a reservation.
 
-        task: the task that was bought, kept for whoever reads the file. Raises LedgerError and OSError.
+        A reservation that is never settled stays spent. task: the id of the task that it paid for, a note for readers
+        of the file. Raises LedgerError and OSError.
         """
         entry = {
             "do": "settle",
-            "purse": reservation.purse,
+            "purse": _FILE_NAMES[reservation.budget],
             "number": reservation.number,
             "reserved": reservation.units,
             "units": units,
@@ -150,15 +161,13 @@ class SpendingLedger:
             self._append(entry)
 
     def charge(self, units: int, task: str | None, reason: str) -> bool:
-        """Books what was spent without a reservation, even beyond the cap, and ends all spending; as `close_purse`."""
+        """Books an unexpected charge, even beyond the cap, and closes the budget as `close_budget` does."""
         with self._locked():
-            self._append(
-                {"do": "reserve", "purse": "surprise", "units": units, "at": round(real_now(), 3), "task": task}
-            )
-        return self.close_purse(reason)
+            self._append({**_reserve_entry("rejection", units), "task": task})
+        return self.close_budget(reason)
 
-    def close_purse(self, reason: str) -> bool:
-        """Ends all spending on this ledger, in every process and after every restart; whether it was open until now."""
+    def close_budget(self, reason: str) -> bool:
+        """Ends all spending on this ledger, in every process and after every restart. False if it was closed before."""
         with self._locked():
             was_open = self._book.closed is None
             if was_open:
@@ -166,17 +175,17 @@ class SpendingLedger:
             return was_open
 
     def book(self) -> Book:
-        """What was spent by now, by whomever. Raises LedgerError."""
+        """What all processes spent by now. Raises LedgerError."""
         with self._locked():
             return self._book
 
     def close(self) -> None:
-        """Gives the file back; it stays where it is."""
+        """Closes the file and keeps it on the disk."""
         os.close(self._file)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Holds the file's lock, with everything read that others have written."""
+        """Holds the file's lock after it has read the new lines of other processes."""
         with locked(self._file):
             self._catch_up()
             yield
@@ -204,11 +213,11 @@ class SpendingLedger:
         for line in lines:
             self._take(line)
         if torn and self._is_whole(torn):
-            # an editor took the end of the line away; the line counts
+            # an editor removed the newline; the line counts
             self._write(torn + b"\n")
             self._book = self._book.after(msgspec.json.decode(torn))
         elif torn:
-            # the writer died before its line was whole, so before it sent anything
+            # the writer ended before its line was complete, so it sent no request
             os.ftruncate(self._file, self._read_to)
 
     def _is_whole(self, line: bytes) -> bool:
@@ -230,7 +239,7 @@ class SpendingLedger:
         self._book = self._book.after(entry)
 
     def _write(self, line: bytes) -> None:
-        """Appends one line and waits for the disk. A line that could not be written whole is taken away again."""
+        """Appends one line and waits for the disk. If that fails, it removes the incomplete line."""
         start = self._read_to
         try:
             os.lseek(self._file, start, os.SEEK_SET)
@@ -243,9 +252,13 @@ class SpendingLedger:
         self._read_to = start + len(line)
 
 
+def _reserve_entry(budget: Budget, units: int) -> dict[str, Any]:
+    return {"do": "reserve", "purse": _FILE_NAMES[budget], "units": units, "at": round(real_now(), 3)}
+
+
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is on the disk only once its folder is."""
-    # on Windows a folder cannot be opened
+    """Syncs a folder, because only then the name of a new file is on the disk."""
+    # Windows cannot open a folder
     with contextlib.suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What a raw request could cost at worst, and who pays: decided by our own contract before anything is sent."""
+"""The highest price that a raw request can cost, and the budget that pays. The contract decides it before the send."""
 
 import json
 import re
@@ -16,13 +16,13 @@ from sora_mock.runtime.package_data import model_tables
 
 Headers = Sequence[tuple[bytes, bytes]]
 KeyClass = Literal["live", "none", "invalid", "other"]
-Lot = Literal["free", "unread", "accept", "surprise", "refused"]
+Charge = Literal["free", "unread", "main", "rejection", "refused"]
 
 CREATE_PATH: Final = "/v1/videos/generations"
 PRICES: Final = read_models(model_tables())[DEFAULT_MODEL].prices
 """By duration, in units of 1/10,000 credit (docs/fidelity.md, prices)."""
 HIGHEST: Final = max(PRICES.values())
-"""What a request of our model could cost that we cannot read as the service might."""
+"""The price of a request for our model that the service may read differently."""
 CHEAPEST: Final = min(PRICES.values())
 
 PLACEHOLDER: Final = b"contract-live"
@@ -39,29 +39,30 @@ _MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:/ -]{2,}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Quote:
-    """One request's lot: `free`, `unread`, one of the two purses, or `refused`, which is not sent at all.
+    """How one request is charged.
 
-    `unread` is free for as long as the service refuses it. units: the worst price, 0 for the free and the refused.
-    reason: why it is no plain paid creation; None for one.
+    charge: `free`, `unread`, the budget that pays (`main`, `rejection`), or `refused`: the guard does not send it.
+    `unread` costs nothing if the service rejects it. units: the highest price, 0 for `free` and `refused`.
+    reason: why it is not a plain paid create request, None for one that is.
     """
 
-    lot: Lot
+    charge: Charge
     units: int = 0
     reason: str | None = None
 
 
 @dataclass(frozen=True)
 class Pricing:
-    """Quotes for one contract. Who could read a body otherwise than we do is the service, so doubts cost money."""
+    """Quotes for one contract. If the service might parse a body differently, assume that it is billable."""
 
     contract: Contract
 
     def quote(self, method: str, path: str, headers: Headers, body: bytes, key: KeyClass) -> Quote:
-        """The lot of a request; `path` is decoded and without query, header names are in lower case.
+        """How a request is charged. `path` is decoded and without query, header names are in lower case.
 
-        Free are safe methods; unread are bodies in which nobody should find a request (empty, broken, whatever their
-        size), at the worst price of a service that finds one. A valid body goes out with a key alone; with one that
-        must be refused it counts as a surprise.
+        Safe methods are `free`. A body in which no parser should find a request (empty, broken, of any size) is
+        `unread`, at the highest price, in case the service finds one. The guard sends a valid body only with a key.
+        If the service must reject that key, the rejection budget pays.
         """
         names = {name for name, _ in headers}
         if method in _SAFE_METHODS and not names & _OVERRIDES:
@@ -77,22 +78,22 @@ class Pricing:
         if model is not None:
             return Quote("refused", reason=f"the price of the model {model[:60]!r} is not known")
         if not found.is_request and not (body.strip() and (encodings or _is_form(headers))):
-            lot: Lot = "free" if key == "none" else "unread"
-            return Quote(lot, 0 if key == "none" else HIGHEST, "nobody can read a request in this body")
-        refused = self._refusal(method, path, headers, body)
-        if refused is None and not found.ambiguous:
+            charge: Charge = "free" if key == "none" else "unread"
+            return Quote(charge, 0 if key == "none" else HIGHEST, "no parser can find a request in this body")
+        rejected = self._rejection(method, path, headers, body)
+        if rejected is None and not found.ambiguous:
             request = self.contract.read_create_request(None, body)
             return _by_key(PRICES.get(int(request["duration"]), HIGHEST), key)
-        if refused is None:
+        if rejected is None:
             return _by_key(HIGHEST, key)
         if key == "none":
-            return Quote("free", reason=f"there is no key to charge, and {refused}")
-        return Quote("surprise", HIGHEST, refused)
+            return Quote("free", reason=f"there is no key to charge, and {rejected}")
+        return Quote("rejection", HIGHEST, rejected)
 
-    def _refusal(self, method: str, path: str, headers: Headers, body: bytes) -> str | None:
-        """Why the service should refuse this request, whoever sends it; None where our contract accepts it."""
+    def _rejection(self, method: str, path: str, headers: Headers, body: bytes) -> str | None:
+        """Why the service should reject this request with any key, None if the contract accepts it."""
         if method != "POST" or path != CREATE_PATH:
-            return f"{method} {path[:80]} is no operation"
+            return f"{method} {path[:80]} is not an operation"
         if len(body) > 1024 * 1024:
             return "the body is larger than 1 MiB"
         if _values(headers, b"content-encoding") - {b"identity"}:
@@ -105,7 +106,7 @@ class Pricing:
                 if name == b"idempotency-key":
                     self.contract.check_idempotency_key(value.decode("latin-1"))
         except ApiError as error:
-            return error.message or "the contract refuses it"
+            return error.message or "the contract rejects it"
         url = request.get("callback_url")
         return None if url is None else callback_url.rejection(url)
 
@@ -114,13 +115,15 @@ def _by_key(price: int, key: KeyClass) -> Quote:
     if key == "none":
         return Quote("refused", reason="a valid body is never sent without a key")
     if key == "invalid":
-        return Quote("surprise", price, "its key must be refused")
-    return Quote("accept", price)
+        return Quote("rejection", price, "the service must reject its key")
+    return Quote("main", price)
 
 
 class _Found:
-    """What anybody might read in a body: more than our decoder takes, since others stop at the end of the first value,
-    replace what is not UTF-8, skip a byte order mark, or take other Unicode encodings.
+    """What any parser might find in a body.
+
+    This accepts more than our decoder does: other parsers stop at the end of the first value, replace bytes that are
+    not UTF-8, skip a byte order mark, or accept other Unicode encodings.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -140,19 +143,20 @@ class _Found:
         return True
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # inner objects come first: the outermost is the one that stays
+        # the decoder reports inner objects first, so the last one is the outermost
         self.names = [name.casefold() for name, _ in pairs]
         return dict(pairs)
 
     @property
     def ambiguous(self) -> bool:
-        """Whether a field is there twice, if only in another case: which one counts is the service's affair."""
+        """Whether a field occurs twice, perhaps in another case. The service decides which one counts."""
         return len(set(self.names)) < len(self.names)
 
     def unknown_model(self, ours: str) -> str | None:
-        """A model that may exist and costs nobody knows what; None where there is none.
+        """A model that may exist and has an unknown price, None if there is none.
 
-        Names that begin with `contract-`, are shorter than 3 characters or hold what no name has are nobody's models.
+        A name that begins with `contract-`, is shorter than 3 characters or has other characters than model names have
+        is never a real model.
         """
         for model in self.models:
             name = model.strip().casefold()
@@ -162,7 +166,7 @@ class _Found:
 
 
 def _json_models(text: str) -> Iterator[str]:
-    """Strings that stand behind the name `model`, in whatever is around them: too deep, broken, with comments."""
+    """Strings that follow the name `model`, also in JSON that is broken, too deep, or has comments."""
     name, end = "", 0
     for found in _STRING.finditer(text):
         try:
@@ -182,10 +186,10 @@ def _form_models(text: str) -> Iterator[str]:
 
 
 def _decoded(body: bytes, encodings: set[bytes]) -> bytes | None:
-    """What a service reads that undoes compression, if only by the look of it; None where we cannot."""
+    """The body that a service reads if it decompresses, even without a header. None if we cannot decompress it."""
     if not encodings <= _ENCODINGS or len(encodings) > 1:
         return None
-    # gzip and zlib know themselves; some mean the bare stream by deflate
+    # gzip and zlib have a header; some clients send a raw stream as deflate
     for window in (47, -15) if b"deflate" in encodings else (47,):
         plain, left = b"", body
         try:
@@ -213,9 +217,9 @@ def _is_form(headers: Headers) -> bool:
 
 
 def key_class(headers: Headers, key: bytes) -> KeyClass:
-    """Whose key a request carries: the live one (or its placeholder), none, one that must be refused, another's.
+    """The kind of key that a request has: the live one (or its placeholder), none, an invalid one, or another one.
 
-    Keys of the service begin with `sk-`; whatever else looks like a credential must be refused.
+    Keys of the service begin with `sk-`. The service must reject every other credential.
     """
     given = [value for name, value in headers if name in _CREDENTIALS and value.strip()]
     if any(_PLACEHOLDER.search(value) or key in value for value in given):
@@ -226,7 +230,7 @@ def key_class(headers: Headers, key: bytes) -> KeyClass:
 
 
 def with_key(headers: Headers, key: bytes) -> list[tuple[bytes, bytes]]:
-    """The headers with the placeholder exchanged for the real key, in Authorization alone."""
+    """The headers with the real key in place of the placeholder. Only Authorization changes."""
     return [
         (name, _PLACEHOLDER.sub(lambda _: key, value) if name == b"authorization" else value) for name, value in headers
     ]

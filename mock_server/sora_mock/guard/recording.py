@@ -1,4 +1,4 @@
-"""Recordings of exchanges with the service: JSON lines without any key, made by the guard, replayed by `drift`.
+"""Recordings of exchanges with the service: JSON lines without keys. The guard writes them, `drift` replays them.
 
 The first line of each run is `{"sora-mock-recording":1,...}`; every other line is one exchange.
 """
@@ -15,8 +15,8 @@ from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import UpstreamResponse
 from sora_mock.runtime.clock import real_now
 
-LONGEST_BODY: Final = 256 * 1024
-"""Bytes that are kept of one body."""
+MAX_BODY: Final = 256 * 1024
+"""How many bytes of one body are kept."""
 
 _SECRET_HEADERS: Final = {
     b"authorization",
@@ -32,11 +32,11 @@ _TASK_PATH: Final = re.compile(r"/v1/tasks/([^/?]+)")
 
 
 class RecordingError(Exception):
-    """A file that cannot be recorded to; the text is one line that names it."""
+    """The file cannot be used for a recording. The text is one line with its name."""
 
 
 class Recording:
-    """A file of exchanges, added to and never overwritten. Raises RecordingError where it cannot be used."""
+    """A file to which exchanges are appended; it is never overwritten. Raises RecordingError if it cannot be used."""
 
     def __init__(self, path: Path, target: str, secret: Secret) -> None:
         self.secret = secret
@@ -64,9 +64,9 @@ class Recording:
         body: bytes,
         reply: UpstreamResponse | str,
     ) -> None:
-        """Adds one exchange. at: Unix seconds of its start. reply: or why there is none.
+        """Adds one exchange. at: Unix seconds of its start. reply: the response, or as text why there is none.
 
-        `task` is the chain: the id that was made or asked for, and the number of the exchange that made it.
+        The line's `task` has the id that was created or read, and the number of the exchange that created it.
         """
         self._number += 1
         path = target.decode("latin-1")
@@ -92,9 +92,9 @@ class Recording:
         self._file.close()
 
     def _task(self, path: str, reply: UpstreamResponse) -> dict[str, Any] | None:
-        asked = _TASK_PATH.match(path)
-        if asked:
-            return {"id": asked[1], "created_by": self._created.get(asked[1])}
+        read = _TASK_PATH.match(path)
+        if read:
+            return {"id": read[1], "created_by": self._created.get(read[1])}
         made = task_id(reply) if path.partition("?")[0] == CREATE_PATH else None
         if made is None:
             return None
@@ -102,7 +102,7 @@ class Recording:
         return {"id": made, "created_by": self._created[made]}
 
     def _message(self, headers: Headers, body: bytes) -> dict[str, Any]:
-        kept = self._redacted(body)[:LONGEST_BODY]
+        kept = self._redacted(body)[:MAX_BODY]
         try:
             content = {"text": kept.decode()}
         except UnicodeDecodeError:
@@ -114,17 +114,17 @@ class Recording:
         return "[redacted]" if name in _SECRET_HEADERS else self._redacted(value).decode("latin-1")
 
     def _redacted(self, data: bytes) -> bytes:
-        """Neither the real key nor another that looks like one."""
+        """The data without the real key and without other strings that look like keys."""
         return _KEY.sub(b"[redacted]", self.secret.scrubbed(data))
 
     def _write(self, line: dict[str, Any]) -> None:
-        # once more over the whole: a key may stand in the path or in a reason
+        # the whole line again: the path or a reason may hold a key
         self._file.write(self._redacted(msgspec.json.encode(line)) + b"\n")
         self._file.flush()
 
 
 def task_id(reply: UpstreamResponse) -> str | None:
-    """The id in the reply to a creation, None where there is none."""
+    """The task id in the response to a create request, None if it has none."""
     try:
         body = msgspec.json.decode(reply.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The real key: read once by the guard, and taken out of everything that the guard gives away."""
+"""The real key. The guard reads it once and removes it from everything that it sends to clients or prints."""
 
 import base64
 import re
@@ -7,13 +7,13 @@ from typing import Final
 from sora_mock.guard.pricing import PLACEHOLDER
 
 USABLE: Final = re.compile(rb"[\x21-\x7e]{8,4096}")
-"""Shorter ones would be found, and replaced, everywhere."""
+"""A usable key. A shorter one would match, and be replaced, in ordinary text."""
 
 
 class Secret:
-    """One key. It has no text of its own, so that no log can show it.
+    """One key. Its `repr` does not show it, so no log can show it.
 
-    Raises ValueError, without naming it, for what cannot be a key.
+    Raises ValueError for bytes that cannot be a key. The error does not show them.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -28,8 +28,8 @@ class Secret:
         return "Secret()"
 
     def scrubbed(self, data: bytes) -> bytes:
-        """`data` with the placeholder wherever the key stood: as it is, escaped for JSON or a URL, whole or in part, in
-        base64, in another case."""
+        """`data` with the placeholder in place of the key. It also finds the key in base64, in another case, and with
+        any of its characters escaped for JSON or a URL."""
         return self._seen.sub(PLACEHOLDER, data)
 
 

@@ -1,4 +1,4 @@
-"""The guard's one client of the service: sends a request once, as it came, and reads the whole reply."""
+"""The guard's HTTP client: it sends a request once and unchanged, and reads the whole response."""
 
 import asyncio
 import zlib
@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import httpx
 
-LARGEST_REPLY: Final = 64 * 1024 * 1024
+MAX_RESPONSE: Final = 64 * 1024 * 1024
 _READABLE: Final = {"", "identity", "gzip", "deflate"}
 
 
 @dataclass(frozen=True)
 class UpstreamResponse:
-    """A whole reply, decoded."""
+    """A complete response, its content decoded."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -21,9 +21,10 @@ class UpstreamResponse:
 
 
 class NoReply(Exception):
-    """There is no reply that could be passed on. `sent` False: the service surely got nothing of the request.
+    """The guard has no response to pass on.
 
-    status: the status of a reply that could not be read, None where there was none.
+    sent: False if the service certainly got nothing of the request. status: the status of a response that could not be
+    read, None if there was none.
     """
 
     def __init__(self, reason: str, *, sent: bool, status: int | None = None) -> None:
@@ -33,17 +34,17 @@ class NoReply(Exception):
 
 
 class Upstream:
-    """Requests to `target`, an origin with perhaps the beginning of a path.
+    """Sends requests to `target`, an origin with an optional path prefix.
 
-    No retries, no redirects, no cookies, no proxies of the environment: httpx's transport knows none of them, and its
-    client, which does, is left out. timeout: real seconds for a step; the whole may take twice as long.
+    It uses httpx's transport and not its client, because only the client retries, follows redirects, keeps cookies and
+    reads proxies from the environment. timeout: real seconds for one step; the whole exchange may take twice as long.
     """
 
     def __init__(self, target: str, timeout: float) -> None:
         self.url = httpx.URL(target)
         self.timeout = timeout
         self._pooled = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None, max_keepalive_connections=20))
-        # a connection that the service is about to close would lose a request that is paid for
+        # a new connection for paid requests: on an old one that the service closes just then, the request would be lost
         self._fresh = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
 
     async def send(
@@ -72,21 +73,23 @@ class Upstream:
             raise NoReply(_first_line(problem), sent=True, status=status) from None
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         await self._pooled.aclose()
         await self._fresh.aclose()
 
 
 async def _content(response: httpx.Response) -> bytes:
-    """The decoded body. Raises ValueError for one that could not be searched for the key, or that never ends."""
+    """The decoded body. Raises ValueError for one that cannot be searched for the key, or that is too large."""
     encodings = {each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")}
     if not encodings <= _READABLE:
-        raise ValueError(f"the reply is encoded as {', '.join(sorted(encodings))[:40]}, and was not asked to be")
+        raise ValueError(
+            f"the reply is encoded as {', '.join(sorted(encodings))[:40]} although the guard accepts no encoding"
+        )
     parts, size = [], 0
     async for part in response.aiter_bytes():
         size += len(part)
-        if size > LARGEST_REPLY:
-            raise ValueError(f"the reply is larger than {LARGEST_REPLY >> 20} MiB")
+        if size > MAX_RESPONSE:
+            raise ValueError(f"the reply is larger than {MAX_RESPONSE >> 20} MiB")
         parts.append(part)
     return b"".join(parts)
 

@@ -1,1 +1,1 @@
-"""The contract suite's machinery: runner, reports, spending guard; speaks HTTP, knows nothing of the emulator."""
+"""Runs the contract suite and writes its reports. It speaks HTTP and imports nothing of the emulated service."""

@@ -1,4 +1,4 @@
-"""What was proved when: per rule and kind of target the date and the outcome of the last check, kept in a file."""
+"""The evidence file: date and outcome of the last check of each rule, for mocks and for the live service."""
 
 import json
 import os
@@ -13,17 +13,17 @@ from sora_mock.guard.file_lock import locked
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
 
 Evidence = dict[str, dict[str, dict[str, str]]]
-"""By rule id, then `mock` or `live`: `date` and `outcome`."""
+"""`date` and `outcome` by rule id and `mock` or `live`."""
 
 TARGETS: Final = ("mock", "live")
 
 
 class BadEvidence(Exception):
-    """The file is not one of ours."""
+    """The file is not an evidence file. The text is one line with its name."""
 
 
 def read(path: Path) -> Evidence:
-    """What the file holds; nothing where there is none. Raises BadEvidence."""
+    """The content of the file, empty if the file does not exist. Raises BadEvidence."""
     try:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -31,7 +31,9 @@ def read(path: Path) -> Evidence:
     except (OSError, ValueError) as problem:
         raise BadEvidence(f"cannot read the evidence file {path}: {problem}") from None
     if not isinstance(found, dict) or not all(_is_entry(entry) for entry in found.values()):
-        raise BadEvidence(f"{path} is no evidence file: expected rules with mock and live, each a date and an outcome")
+        raise BadEvidence(
+            f"{path} is not an evidence file: expected rules with mock and live, each a date and an outcome"
+        )
     return found
 
 
@@ -47,7 +49,7 @@ def _is_entry(entry: Any) -> bool:
 
 
 def updated(evidence: Evidence, results: Iterable[CheckResult], target: str) -> Evidence:
-    """With today's outcomes. A rule that was not checked keeps what was known of it."""
+    """The evidence with today's outcomes. A rule that was not checked keeps its old entry."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     changed = {name: dict(entry) for name, entry in evidence.items()}
     for result in results:
@@ -57,13 +59,13 @@ def updated(evidence: Evidence, results: Iterable[CheckResult], target: str) -> 
 
 
 def keep(path: Path, results: Iterable[CheckResult], target: str) -> Evidence:
-    """Takes today's outcomes into the file; gives what it holds then. Raises BadEvidence and OSError.
+    """Adds today's outcomes to the file and returns its new content. Raises BadEvidence and OSError.
 
-    Another run may have written meanwhile: the file is read again, under a lock. It is replaced as a whole, so that an
-    interrupted run leaves the old one; where that is refused, it is written in place.
+    Another run may have written the file, so this reads it again under a lock. It replaces the whole file, so that an
+    interrupted run leaves the old one. If the system does not allow that, it writes the file in place.
     """
     name = sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    # not beside the file, where it would stay for ever
+    # in the temporary folder: beside the evidence file, the lock file would remain
     lock = os.open(Path(tempfile.gettempdir()) / f"sora-mock-evidence-{name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         with locked(lock):
@@ -80,7 +82,7 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         os.replace(beside, path)
     except OSError:
-        # a folder of that name, or a file that is mounted by itself and that nothing replaces
+        # a folder has that name, or the file is a mount point that cannot be replaced
         if beside.is_file():
             beside.unlink()
         path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The flags of `sora-mock verify`; apart from the rest, so that the other commands do not load the suite."""
+"""The flags of `sora-mock verify`, in a module of their own, so that the other commands do not load the suite."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,11 @@ API_KEY_ENV: Final = "EVOLINK_API_KEY"
 
 
 def verify_flags() -> list[click.Parameter]:
-    """What `verify` takes."""
+    """The argument and the options of `verify`."""
     return [
         click.Argument(["url"], required=False),
         _flag("--max-credits", "N", "credits to spend on a live target [default: 0]", type=credits_, default="0"),
-        _flag("--surprise-credits", "N", "part of them for requests that should be rejected", type=credits_),
+        _flag("--surprise-credits", "N", "part of them for requests that the service should reject", type=credits_),
         _flag("--api-key-env", "NAME", f"variable of the live key [default: {API_KEY_ENV}]", default=API_KEY_ENV),
         _flag("--only", "PATTERN", "rules to run, as in auth.*; may be repeated", multiple=True),
         _flag("--skip", "PATTERN", "rules to leave out; may be repeated", multiple=True),
@@ -29,7 +29,7 @@ def verify_flags() -> list[click.Parameter]:
             default=str(MAX_EXAMPLES),
         ),
         *(_flag(f"--{kind}", "FILE", f"write a report as {kind}", type=_FILE) for kind in ("junit", "json", "html")),
-        _flag("--evidence", "FILE", "file that keeps what was proved, and when", type=_FILE),
+        _flag("--evidence", "FILE", "file that keeps outcome and date of each check", type=_FILE),
         _flag("--record", "FILE", "the guard's recording of a live run", type=click.Path()),
         _flag("--ledger", "FILE", "a ledger for several live runs", type=click.Path()),
     ]

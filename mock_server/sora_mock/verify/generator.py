@@ -1,7 +1,7 @@
-"""Requests that schemathesis makes from the contract, sent and judged by our own hands.
+"""Requests that schemathesis generates from the contract.
 
-Schemathesis generates and checks shapes; it never sends. Every case goes through `Target`, which watches the money,
-and is sent once: nothing is shrunk, replayed or kept in a database of examples.
+Schemathesis generates the cases and checks the responses. `Target` sends each case once and checks its costs. Nothing
+shrinks a case, replays it or keeps it in a database of examples.
 """
 
 import copy
@@ -39,18 +39,18 @@ CREATE: Final = "POST /v1/videos/generations"
 QUERY: Final = "GET /v1/tasks/{task_id}"
 BALANCE: Final = "GET /v1/credits"
 
-SHARE_OF_TIME: Final = 0.7
-"""Of what a rule may take; generation ends then, and what was sent counts."""
+TIME_FRACTION: Final = 0.7
+"""Generation ends after this part of the time of a rule. The requests until then count."""
 
 EXPECTED: Final[dict[str, dict[Mode, list[int]]]] = {
     CREATE: {"positive": [200], "negative": [400, 405]},
-    # a task that nobody made: which refusal it gets is for the rules to say
+    # the task does not exist; other rules check which error it gets
     QUERY: {"positive": [200, 400, 403, 404], "negative": [400, 403, 404, 405]},
     BALANCE: {"positive": [200], "negative": [200, 405]},
 }
 """Statuses of a correct service; schemathesis' own defaults raise false alarms here (docs/verify.md)."""
 
-# the other checks send requests of their own, around whoever watches the money, or need a history
+# the other checks send requests themselves, without the check of the costs, or need earlier requests
 _CHECKS: Final = (
     "not_a_server_error",
     "status_code_conformance",
@@ -62,19 +62,19 @@ _CHECKS: Final = (
     "missing_required_header",
     "unsupported_method",
 )
-_WORDS: Final = "a cat plays the piano in a quiet room by the sea "
+_WORDS: Final = "a cat plays the piano in a quiet house by the sea "
 
 if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
-    # it would leave a folder where its user happens to stand
+    # otherwise hypothesis leaves a folder in the current directory
     set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "sora-mock-hypothesis")
 load_all_checks()
 
 
 def _register_formats() -> None:
-    """Strings that both sides take for what they are; `uri` alone would be rejected hundreds of times for each hit."""
+    """Registers formats for URLs. With `uri` alone, hypothesis rejects hundreds of strings for each valid one."""
     label = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
     path = st.lists(label, max_size=3).map("/".join)
-    # names under .example exist nowhere
+    # names under .example never resolve
     schemathesis.openapi.format("callback-url", st.builds("https://{}.example/{}".format, label, path))
     kind = st.sampled_from(["jpg", "jpeg", "png", "webp"])
     schemathesis.openapi.format("image-url", st.builds("https://{}.example/{}.{}".format, label, label, kind))
@@ -84,9 +84,10 @@ _register_formats()
 
 
 def described() -> dict[str, Any]:
-    """The contract as it is generated from: our formats, and without what the rules check better themselves.
+    """The contract for schemathesis, with our formats and without the parts that other rules check.
 
-    No examples (the published one calls a stranger), no keys (the rules of `auth`), no header `Idempotency-Key`.
+    It has no examples (the published one sends a callback to a third party), no keys (the rules `auth.*` check them),
+    and no header `Idempotency-Key`.
     """
     document: dict[str, Any] = _without_examples(copy.deepcopy(contract_document()))
     document.pop("security", None)
@@ -107,16 +108,16 @@ def _without_examples(value: Any) -> Any:
 
 
 class Generator:
-    """Cases for one rule: made from its seed, at most `session.max_examples` of each kind beside the fixed ones."""
+    """Generates the cases of one rule: the fixed ones, and from the seed `session.max_examples` of each kind."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.sent = 0
         self._seen: set[Any] = set()
         self._is_stale = False
-        """Whether the last case was left out because it had been sent before."""
+        """Whether the last case was skipped because an equal one was sent before."""
         self._problem: Broken | Unverified | None = None
-        self._over_at = time.monotonic() + target.session.patience * SHARE_OF_TIME
+        self._over_at = time.monotonic() + target.session.patience * TIME_FRACTION
         checks = {
             f"{mode}_data_{'acceptance' if mode == 'positive' else 'rejection'}": mode for mode in EXPECTED[CREATE]
         }
@@ -135,9 +136,9 @@ class Generator:
         self._checks: Any = CHECKS.get_by_names(list(_CHECKS))
 
     def sweep(self, label: str, mode: Mode) -> None:
-        """Sends the boundaries of one operation, then what chance makes of it.
+        """Sends the boundary cases of one operation, then random ones.
 
-        Raises Broken, and Unverified where nothing could be sent.
+        Raises Broken, and Unverified if it could send nothing.
         """
         operation = self._operation(label)
         kind = GenerationMode(mode)
@@ -152,21 +153,21 @@ class Generator:
         self._conclude()
 
     def walk(self) -> None:
-        """Sends creations and follows the contract's links from them.
+        """Sends create requests and follows the contract's links from their responses.
 
-        Raises Broken, and Unverified where none could be followed.
+        Raises Broken, and Unverified if it could follow no link.
         """
         generator, followed = self, []
 
-        class Walk(self.schema.as_state_machine()):  # type: ignore[misc]  # a class that is made at run time
-            """One scenario; after the first problem it only stands still."""
+        class Walk(self.schema.as_state_machine()):  # type: ignore[misc]  # the base class exists only at run time
+            """One sequence of requests. After the first problem it sends nothing."""
 
             def step(self, input: StepInput) -> StepOutput | None:
                 response = generator._try(input.case, again=generator.target.is_mock)
                 if response is None:
                     return None
                 if input.transition is not None and input.applied_parameters:
-                    generator._judge(lambda: _same_task(input.case, response))
+                    generator._keep_problem(lambda: _same_task(input.case, response))
                     followed.append(input.case)
                 return StepOutput(response, input.case)
 
@@ -174,16 +175,16 @@ class Generator:
         try:
             machine.run(settings=self._settings(max(2, self.target.session.max_examples // 5), stateful_step_count=4))
         except HypothesisException:
-            # steps that were left out after the end look like a flaky test
+            # hypothesis takes skipped steps after the end for a flaky test
             if not (self._is_over or self._is_stale):
                 raise
         if not followed and self._problem is None:
-            self._problem = Unverified("no creation led to a link that could be followed")
+            self._problem = Unverified("no create request led to a link that could be followed")
         self._conclude(len(followed))
 
     def _operation(self, label: str) -> Any:
         for found in self.schema.get_all_operations():
-            operation = found.ok()  # type: ignore[union-attr]  # our own contract has no broken ones
+            operation = found.ok()  # type: ignore[union-attr]  # our contract has no broken operation
             if operation.label == label:
                 return operation
         raise KeyError(label)
@@ -212,9 +213,9 @@ class Generator:
         return self._problem is not None or time.monotonic() > self._over_at
 
     def _try(self, case: Case, *, again: bool = False) -> Response | None:
-        """Sends a case and judges the answer; None where nothing was sent or something is wrong.
+        """Sends a case and checks the response. None if it sent nothing or the response is wrong.
 
-        again: whether a case may be sent twice. What is left out is no surprise to a sweep, but ends a walk.
+        again: whether an equal case may be sent twice. A skipped case does not end a sweep, but it ends a walk.
         """
         if self._is_over:
             return None
@@ -234,7 +235,7 @@ class Generator:
             case.validate_response(found[0], checks=self._checks)
 
         self._is_stale = False
-        self._judge(send)
+        self._keep_problem(send)
         return found[0] if found and self._problem is None else None
 
     def _send(self, request: requests.PreparedRequest) -> TargetResponse:
@@ -244,19 +245,19 @@ class Generator:
         body: Any = request.body.encode() if isinstance(request.body, str) else request.body
         return self.target.send(str(request.method), path, headers=headers, content=body)
 
-    def _judge(self, check: Callable[[], None]) -> None:
-        """Keeps the first problem: raised inside of hypothesis it would have the case sent again."""
+    def _keep_problem(self, check: Callable[[], None]) -> None:
+        """Keeps a problem for the end. If a test of hypothesis raises it, hypothesis sends the case again."""
         try:
             check()
         except (Broken, Unverified) as problem:
             self._problem = problem
         except FailureGroup as group:
             first = group.exceptions[0]
-            told = " ".join(str(first).split())
-            self._problem = Broken("a generated request", told, "an answer as the contract has it")
+            text = " ".join(str(first).split())
+            self._problem = Broken("a generated request", text, "a response that the contract allows")
 
     def _conclude(self, done: int | None = None) -> None:
-        """Raises what was found. An end of the purse after some cases is none: the rest was never promised."""
+        """Raises the problem that was found. Running out of budget after one case is not a failure."""
         if isinstance(self._problem, Broken):
             raise self._problem
         if not (self.sent if done is None else done):
@@ -267,7 +268,7 @@ _OF_THE_CONNECTION: Final = {"content-length", "host", "connection", "accept-enc
 
 
 def _prepared(case: Case) -> requests.PreparedRequest:
-    """What schemathesis would send, without what names it."""
+    """The request that schemathesis would send, without the header with its name."""
     parts = case.as_transport_kwargs(base_url="http://service.invalid")
     known = ("method", "url", "headers", "params", "data", "json", "files", "cookies")
     request = requests.Request(**{name: parts[name] for name in known if name in parts}).prepare()
@@ -281,14 +282,14 @@ def _response(request: requests.PreparedRequest, reply: TargetResponse) -> Respo
 
 
 def _same_task(case: Case, response: Response) -> None:
-    """Raises Broken unless the link led to the task."""
+    """Raises Broken unless the link leads to the task."""
     wanted = case.path_parameters["task_id"]
     if response.status_code != 200 or response.json().get("id") != wanted:
         raise Broken("the query that the link leads to", response.status_code, f"200 and the task {wanted}")
 
 
 def _make_harmless(case: Case) -> None:
-    """On the live service nobody else is called or looked at, and what is to be seen in the video offends nobody."""
+    """Removes URLs of third parties and replaces the prompt with an innocent one, for the live service."""
     if isinstance(case.body, dict):
         body: dict[str, Any] = {n: value for n, value in case.body.items() if n not in ("callback_url", "image_urls")}
         if isinstance(body.get("prompt"), str):

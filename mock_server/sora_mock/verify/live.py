@@ -1,4 +1,4 @@
-"""The guard that stands between the suite and the live service."""
+"""The guard between the suite and the live service."""
 
 import subprocess
 import sys
@@ -10,19 +10,19 @@ from typing import IO, Final
 
 READY: Final = "sora-mock guard ready on "
 START: Final = 15.0
-"""Real seconds that the guard has to say that it is ready."""
+"""Real seconds until the guard must be ready."""
 
 
 class NoGuard(Exception):
-    """The guard did not start; the text is what it said."""
+    """The guard did not start. The text is its message."""
 
 
 @contextmanager
 def guarded(arguments: Sequence[str]) -> Iterator[str]:
-    """The address of a guard of our own, `sora-mock guard` with these flags, ended afterwards. Raises NoGuard."""
-    # it ends when its standard input does, so also when we are killed; a Ctrl-C is for us alone
+    """Runs `sora-mock guard` with these flags during the block and yields its address. Raises NoGuard."""
+    # it ends when its standard input closes, also if this process is killed; its own session keeps Ctrl-C from it
     command = [sys.executable, "-P", "-m", "sora_mock.cli.child", "guard", *arguments]
-    process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own module
+    process = subprocess.Popen(  # noqa: S603  # our interpreter and our module
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""The lines of a run as they come, and under them, where somebody watches, how far it is."""
+"""Prints a line for each rule that ends, and a progress bar below them at a terminal."""
 
 import time
 from threading import Lock
@@ -26,17 +26,17 @@ class Progress:
         self._show(CLEAR)
 
     def step(self, line: str, *, failed: bool) -> None:
-        """One more is done; its line goes out."""
+        """Counts one more rule and prints its line."""
         with self._lock:
             self._done += 1
             self._failed += failed
-            # the bar would stand in the middle of the line
+            # otherwise the bar would be in the middle of the line
             self._show(CLEAR)
             print(line, flush=True)
             self._show(self.bar())
 
     def bar(self) -> str:
-        """As in `[######------] 120 of 337, 1 failed, 4 s`."""
+        """The bar, such as `[######------] 120 of 337, 1 failed, 4 s`."""
         full = WIDTH * self._done // max(1, self.total)
         failed = f", {self._failed} failed" if self._failed else ""
         seconds = time.monotonic() - self._began

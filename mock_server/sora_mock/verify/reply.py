@@ -1,4 +1,4 @@
-"""An answer of the server under test, with the checks that most rules make of it; and how a report shows it."""
+"""A response of the server under test, with checks that most rules need, and its text for reports."""
 
 import json
 from dataclasses import dataclass
@@ -8,36 +8,36 @@ from sora_mock.verify.rule import Broken, equal, true
 
 
 class Fields(dict[str, Any]):
-    """A JSON object of an answer: a field that is not there breaks the rule that reads it."""
+    """A JSON object of a response. A missing field fails the rule that reads it."""
 
     def __missing__(self, name: str) -> Any:
-        raise Broken(f"field {name}", f"an object without it: {dict(self)!r}", "to be there")
+        raise Broken(f"field {name}", f"an object without it: {dict(self)!r}", "the field")
 
 
 @dataclass
 class TargetResponse:
-    """An answer: `headers` by lower-case name, `body` as it came."""
+    """A response: `headers` by lower-case name, `body` as received."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body's JSON value, whose objects raise Broken for a field that is not there. Raises Broken."""
+        """The body's JSON value, whose objects raise Broken for a missing field. Raises Broken if it is not JSON."""
         try:
             return json.loads(self.body, object_hook=Fields)
         except ValueError:
             raise Broken("body", self.body[:200].decode("utf-8", "replace"), "JSON") from None
 
     def must_be(self, status: int) -> Any:
-        """The JSON value, if the status is this one. Raises Broken."""
+        """The JSON value of a response with this status. Raises Broken."""
         equal("status", self.status, status)
         return self.json()
 
     def error(
         self, status: int, code: str, kind: str | None = None, message: str | None = None, param: str | None = None
     ) -> Any:
-        """The envelope's content, checked; what is None is not looked at. Raises Broken."""
+        """Checks the error envelope and returns its content. An argument that is None is not checked. Raises Broken."""
         equal("status", self.status, status)
         true("content type", self.headers.get("content-type", "").startswith("application/json"), self.headers, "JSON")
         body = self.json()
@@ -54,20 +54,20 @@ class TargetResponse:
 
 @dataclass
 class ExchangeText:
-    """A request and what came of it, without keys."""
+    """A request and its response as text without keys."""
 
     request: str
     reply: str
 
 
 def reply_text(reply: TargetResponse) -> str:
-    """An answer as a report shows it."""
+    """A response as text for a report."""
     lines = [str(reply.status), *(f"{name}: {value}" for name, value in reply.headers.items())]
     return "\n".join([*lines, "", shown_text(reply.body)]).rstrip()
 
 
 def plain(text: str) -> str:
-    """Nothing in it that a terminal would obey: an answer may hold anything."""
+    """The text without control characters: a response may hold any, and a terminal would obey them."""
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 

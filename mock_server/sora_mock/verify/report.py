@@ -1,4 +1,4 @@
-"""The outcome of a run for people and machines: terminal, JUnit, JSON, one HTML page, a job summary."""
+"""The results of a run as a table, JUnit, JSON, an HTML page and a summary for CI."""
 
 import html
 import json
@@ -10,14 +10,14 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from sora_mock.verify.evidence import TARGETS, Evidence, standing
-from sora_mock.verify.rule import FIFTEEN_SECONDS
+from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET
 from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
 from sora_mock.version import VERSION
 
 
 @dataclass(frozen=True)
 class Report:
-    """A finished run. target: `mock` or `live`. repeat: the command that repeats it, without the rules."""
+    """A finished run. target: `mock` or `live`. repeat: the command that repeats it, without `--only`."""
 
     url: str
     target: str
@@ -28,7 +28,7 @@ class Report:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rules by outcome."""
+        """The number of rules by outcome."""
         found = Counter(result.outcome for result in self.results)
         return {outcome: found[outcome] for outcome in (PASSED, FAILED, UNVERIFIED)}
 
@@ -39,23 +39,23 @@ class Report:
         return f"{len(self.results)} rules on {self.target} {self.url}: {counts}"
 
     def command(self, result: CheckResult) -> str:
-        """One command that repeats just this rule."""
-        surprise = FIFTEEN_SECONDS if "surprise" in result.rule.needs else 0.0
-        budget = round(result.rule.price + surprise, 4)
-        purses = (
-            f" --max-credits {budget:g} --surprise-credits {surprise:g}" if self.target == "live" and budget else ""
+        """The command that repeats only this rule."""
+        rejection = FIFTEEN_SECONDS if REJECTION_BUDGET in result.rule.needs else 0.0
+        credits = round(result.rule.price + rejection, 4)
+        budgets = (
+            f" --max-credits {credits:g} --surprise-credits {rejection:g}" if self.target == "live" and credits else ""
         )
-        return f"{self.repeat} --only '{result.rule.id}'{purses}"
+        return f"{self.repeat} --only '{result.rule.id}'{budgets}"
 
 
 _COLUMNS: Final = "{:42}  {:20}  {:20}  {:>5}  {:>9}"
 
 HEADING: Final = _COLUMNS.format("rule", "mock", "live", "price", "time")
-"""Above the terminal's table."""
+"""The heading of the table."""
 
 
 def row(result: CheckResult, target: str, evidence: Evidence) -> str:
-    """A line of the terminal's table: what came of the rule just now, and what is known of the other kind of target."""
+    """A line of the table: the outcome of the rule, and the evidence for the other kind of target."""
     known = {each: standing(evidence, result.rule.id, each) for each in TARGETS} | {target: result.outcome}
     price = f"{result.rule.price:g}" if result.rule.price else "-"
     line = _COLUMNS.format(result.rule.id, known["mock"], known["live"], price, f"{result.seconds:.2f} s")
@@ -63,7 +63,7 @@ def row(result: CheckResult, target: str, evidence: Evidence) -> str:
 
 
 def failures(report: Report) -> str:
-    """Every failure at length."""
+    """Every failure with its exchange, source and command."""
     parts = []
     for result in report.results:
         if result.outcome == FAILED:
@@ -77,7 +77,7 @@ def failures(report: Report) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Everything, for other programs."""
+    """The whole report as JSON."""
     rules = [
         {
             "id": result.rule.id,
@@ -109,7 +109,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_junit(report: Report) -> str:
-    """JUnit XML; an unverified rule is a skipped test."""
+    """The report as JUnit XML. An unverified rule is a skipped test."""
     counts = report.counts
     suite = ElementTree.Element(
         "testsuite",
@@ -157,7 +157,7 @@ pre{background:#f4f4f4;padding:.6rem;overflow:auto;white-space:pre-wrap}
 
 
 def as_html(report: Report) -> str:
-    """One page that needs nothing else."""
+    """The report as one HTML page without other files."""
     rows = "\n".join(_html_row(report, result) for result in report.results)
     title = html.escape(report.summary)
     return (
@@ -189,7 +189,7 @@ def _html_row(report: Report, result: CheckResult) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """A summary for a CI job: the counts, the failures, and what nobody has checked."""
+    """A summary for a CI job: the counts, the failures, and the rules that were not checked."""
     lines = [f"### {report.summary}", ""]
     for outcome in (FAILED, UNVERIFIED):
         found = [result for result in report.results if result.outcome == outcome]

@@ -1,4 +1,4 @@
-"""Loads the rules, chooses those that the target and the budget allow, and runs them, a few at a time."""
+"""Loads the rules, selects those that the target and the budget allow, and runs a few at a time."""
 
 import importlib.util
 import sys
@@ -12,24 +12,24 @@ from fnmatch import fnmatchcase
 from sora_mock.client.http import Unreachable
 from sora_mock.runtime import package_data as data
 from sora_mock.verify.reply import ExchangeText, plain
-from sora_mock.verify.rule import NEEDS, REGISTRY, Broken, GuardEnded, Rule, Unverified
+from sora_mock.verify.rule import NEEDS, REGISTRY, REJECTION_BUDGET, Broken, GuardEnded, Rule, Unverified
 from sora_mock.verify.session import VerifySession
 from sora_mock.verify.target import Target
 
 PASSED, FAILED, UNVERIFIED = "passed", "failed", "unverified"
 
 GENERATED = "generated"
-"""The area of rules whose requests schemathesis makes."""
+"""The area of the rules whose requests schemathesis generates."""
 
 AT_ONCE = 4
-"""Rules that run at the same time on a mock; on the live service it is one after the other."""
+"""How many rules run at the same time on a mock. On the live service they run one by one."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of a rule. reason: why it failed or stayed unverified. seconds: real ones.
+    """The result of a rule. reason: why it failed or stayed unverified. seconds: real seconds.
 
-    tripped: the rule failed over an answer of a shape that it did not expect, not over what it claims.
+    tripped: the rule failed because it could not read a response, not because its claim is wrong.
     """
 
     rule: Rule
@@ -44,7 +44,7 @@ def load_rules() -> list[Rule]:
     """Every rule of `contract_tests`, in the order of its files. Raises FileNotFoundError."""
     if "contract_tests" not in sys.modules:
         folder = data.data_folder("contract_tests")
-        # by its path: in a wheel the folder lies where nothing is imported from
+        # by its path: in a wheel the folder is not on the import path
         spec = importlib.util.spec_from_file_location(
             "contract_tests", folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
@@ -57,7 +57,7 @@ def load_rules() -> list[Rule]:
 
 
 def matching(rules: Sequence[Rule], only: Sequence[str], skip: Sequence[str]) -> list[Rule]:
-    """Those whose ids fit one of `only`, if there are any, and none of `skip`."""
+    """The rules whose ids match a pattern of `only` (all if it is empty) and none of `skip`."""
     return [
         rule
         for rule in rules
@@ -66,15 +66,17 @@ def matching(rules: Sequence[Rule], only: Sequence[str], skip: Sequence[str]) ->
     ]
 
 
-def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[list[Rule], list[CheckResult], float]:
-    """For a live target: the rules that may run, the others with the reason why not, and what is left of the budget.
+def affordable(
+    rules: Sequence[Rule], budget: float, rejection_budget: bool
+) -> tuple[list[Rule], list[CheckResult], float]:
+    """For a live target: the rules that run, results with the reason for the others, and the rest of the budget.
 
-    budget: credits for creations that are meant. Rules that share a creation come first, then those that cost
-    nothing, then the cheapest, and the greedy ones at the end.
+    budget: the main budget in credits. rejection_budget: whether there is one. The rules with a common create request
+    come first, then the free rules, then the cheapest, and the greedy rules last.
     """
     chosen, others, is_shared_paid = [], [], False
     for rule in sorted(rules, key=lambda each: (each.greedy, not each.shared, each.price)):
-        missing = sorted(rule.needs - ({"surprise"} if surprise else set()))
+        missing = sorted(rule.needs - ({REJECTION_BUDGET} if rejection_budget else set()))
         price = 0.0 if rule.shared and is_shared_paid else rule.price
         if missing:
             others.append(CheckResult(rule, UNVERIFIED, "; ".join(NEEDS[each] for each in missing)))
@@ -88,11 +90,11 @@ def affordable(rules: Sequence[Rule], budget: float, surprise: bool) -> tuple[li
 
 
 def run(
-    session: VerifySession, rules: Sequence[Rule], tell: Callable[[CheckResult], None], limit: float
+    session: VerifySession, rules: Sequence[Rule], report: Callable[[CheckResult], None], limit: float
 ) -> list[CheckResult]:
-    """Runs the rules and tells of each as it ends. limit: real seconds, after which no further rule begins.
+    """Runs the rules and calls `report` with each result. limit: real seconds, after which no further rule starts.
 
-    An interrupt (Ctrl-C) ends the run: `session.interrupted`, and what had not ended by then is unverified.
+    Ctrl-C ends the run and sets `session.interrupted`. The rules that had not ended by then are unverified.
     """
     over_at = time.monotonic() + limit
     found: dict[str, CheckResult] = {}
@@ -100,38 +102,38 @@ def run(
     def one(rule: Rule) -> None:
         if time.monotonic() > over_at:
             result = CheckResult(rule, UNVERIFIED, f"the run took more than {limit:g} s")
-        elif session.gone:
+        elif session.guard_ended:
             result = CheckResult(rule, UNVERIFIED, "the guard ended before")
         else:
             result = check(session, rule)
         if not session.interrupted:
             found[rule.id] = result
-            tell(result)
+            report(result)
 
     together = [rule for rule in rules if rule.area != GENERATED]
-    # a rule that waits for real seconds begins first, so that the others run meanwhile
+    # this rule waits for real seconds, so it starts first and the others run meanwhile
     together.sort(key=lambda rule: rule.id != "callback.timeout")
     pool = ThreadPoolExecutor(AT_ONCE if session.control else 1)
     try:
         pending = [pool.submit(one, rule) for rule in together]
         if not session.control:
-            # there generated requests come last and spend what is left
+            # on the live service, generated requests come last and spend the rest of the budget
             wait(pending)
         for rule in rules:
             if rule.area == GENERATED:
-                # one by one: hypothesis is not made for several threads
+                # one by one: hypothesis does not support several threads
                 one(rule)
         for each in pending:
             each.result()
     except KeyboardInterrupt:
         session.interrupted = True
-    # a rule that is under way is not waited for after an interrupt
+    # after an interrupt, do not wait for the rules that still run
     pool.shutdown(wait=not session.interrupted, cancel_futures=True)
     return [found.get(rule.id) or CheckResult(rule, UNVERIFIED, "the run was interrupted") for rule in rules]
 
 
 def check(session: VerifySession, rule: Rule) -> CheckResult:
-    """Runs one rule; whatever it raises is its outcome."""
+    """Runs one rule. Every exception that it raises becomes its outcome."""
     began = time.monotonic()
     target, tripped = None, False
     try:
@@ -142,15 +144,15 @@ def check(session: VerifySession, rule: Rule) -> CheckResult:
         outcome, reason = FAILED, str(problem)
     except Unverified as problem:
         outcome, reason = UNVERIFIED, str(problem)
-        session.gone = session.gone or isinstance(problem, GuardEnded)
+        session.guard_ended = session.guard_ended or isinstance(problem, GuardEnded)
     except Unreachable as problem:
-        outcome, reason, tripped = FAILED, f"the control API did not answer: {problem}", True
+        outcome, reason, tripped = FAILED, f"the control API did not respond: {problem}", True
     except Exception as problem:
-        # an answer of a shape that the rule did not expect: a missing field, a list for an object
+        # the response has an unexpected shape: a missing field, a list instead of an object
         place = traceback.extract_tb(problem.__traceback__)[-1]
         outcome, reason, tripped = FAILED, f"{type(problem).__name__}: {problem} (at `{place.line}`)", True
     seconds = time.monotonic() - began
-    # one line, so that it can pass for nothing else
+    # one line, so that a response cannot imitate other lines of the report
     reason = plain(reason).replace("\n", "\\n")
     exchanges = () if target is None else tuple(target.exchanges[-3:])
     return CheckResult(rule, outcome, reason, seconds, exchanges, tripped)

@@ -1,4 +1,4 @@
-"""What the rules of one run share."""
+"""The common state of the rules of one run."""
 
 from dataclasses import dataclass, field
 from threading import Lock
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class VerifySession:
-    """What the rules of one run share.
+    """The common state of the rules of one run.
 
-    control: whether the target has a control API. surprise: whether the guard may spend on a body that should be
-    refused. max_examples: generated requests of a kind. spare: credits that a greedy rule has beyond
-    its price. shared: the one creation of the live service; not_shared: why there is none. gone: whether the guard
-    ended during the run.
+    control: whether the target has a control API. patience: real seconds for one rule. rejection_budget: whether the
+    guard may spend on a body that the service should reject. max_examples: generated requests of each kind.
+    spare: credits that a greedy rule may spend beyond its price. common: the response to the one create request that
+    several rules use on the live service. common_lost: why there is none, None if there is one or no rule sent it yet.
+    guard_ended: whether the guard ended during the run.
     """
 
     url: str
@@ -28,12 +29,12 @@ class VerifySession:
     control: bool
     seed: int
     patience: float
-    surprise: bool = False
+    rejection_budget: bool = False
     max_examples: int = MAX_EXAMPLES
     spare: float = 0.0
     interrupted: bool = False
-    gone: bool = False
-    shared: TargetResponse | None = None
-    not_shared: str | None = None
+    guard_ended: bool = False
+    common: TargetResponse | None = None
+    common_lost: str | None = None
     lock: Lock = field(default_factory=Lock)
     secrets: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The server under test as one rule sees it: an account of its own, every exchange remembered, money watched."""
+"""The server under test for one rule: its own account, a record of the exchanges, and a check of the costs."""
 
 import json
 import time
@@ -18,25 +18,25 @@ ORDER: Final = {"model": "sora-2-beta-max", "prompt": "A cat playing piano"}
 
 WRONG_KEY: Final = "wrong-key-of-the-contract-suite"
 PLACEHOLDER: Final = "contract-live"
-"""What the guard exchanges for the real key (interface.md)."""
+"""The guard replaces this key with the real one (docs/guard.md)."""
 
 GENERATION: Final = 20.0
-"""Seconds that a task of the suite takes on a mock; a tenth of them it is pending."""
+"""Seconds that a task of the suite takes on a mock. It is pending for a tenth of them."""
 
-LARGEST_REPLY: Final = 16 << 20
-LONGEST_WAIT: Final = {True: 15.0, False: 2 * TIMEOUT + 10}
-"""Real seconds for an answer, of a mock and of the guard: that one knows first when the service gives none."""
+MAX_RESPONSE: Final = 16 << 20
+MAX_WAIT: Final = {True: 15.0, False: 2 * TIMEOUT + 10}
+"""Real seconds until a response. True: of a mock. False: of the guard, which waits less long for the service."""
 
 GUARDED: Final = "x-sora-mock-guard"
-"""A header of answers that the guard gave in the service's place."""
+"""A header of the guard's own responses."""
 
 _OWN: Final = "the rule's own key"
 
 
 class Target:
-    """One rule's view of the server: an account of its own on a mock, the guard's placeholder key elsewhere.
+    """The server for one rule: on a mock with its own account, on the live service with the guard's placeholder key.
 
-    Raises Broken where an answer is wrong or missing, Unverified where a request must not be sent.
+    Raises Broken if a response is wrong or missing, Unverified if a request must not be sent.
     """
 
     def __init__(self, session: VerifySession, rule: Rule) -> None:
@@ -46,11 +46,11 @@ class Target:
         self.exchanges: list[ExchangeText] = []
         self.key = self.other_key("own") if self.is_mock else PLACEHOLDER
         self.over_at = time.monotonic() + session.patience
-        self._purse = rule.price + (session.spare if rule.greedy else 0)
+        self._budget = rule.price + (session.spare if rule.greedy else 0)
         if self.is_mock:
             self.prepare(self.key)
 
-    # --- the public face ---
+    # --- for every target ---
 
     def send(
         self,
@@ -63,7 +63,7 @@ class Target:
         body: Any = None,
         authorization: str | None = None,
     ) -> TargetResponse:
-        """One request; redirects are not followed. key: None sends none. authorization: the whole header instead."""
+        """One request; redirects are not followed. key: None sends none. authorization: the whole header."""
         if body is not None:
             content = json.dumps(body).encode()
         sent = {"Content-Type": "application/json"} if content is not None else {}
@@ -81,32 +81,32 @@ class Target:
         return self.send("GET", path, **more)
 
     def create(self, *, key: str | None = _OWN, headers: dict[str, str] | None = None, **fields: Any) -> TargetResponse:
-        """A creation of the suite's usual order with other `fields`; a field that is `...` is left out."""
+        """Sends the suite's usual create request with other `fields`. A field with the value `...` is removed."""
         body = {name: value for name, value in {**ORDER, **fields}.items() if value is not ...}
         return self.send("POST", CREATE, key=key, headers=headers, body=body)
 
     def created(self, **fields: Any) -> Any:
-        """The reply to a creation that has to succeed."""
+        """The response to a create request that must succeed."""
         return self.create(**fields).must_be(200)
 
     def shared(self) -> Any:
-        """A creation's reply: a new one on a mock, one for all rules elsewhere."""
+        """The response to a create request: a new one on a mock, one for all rules on the live service."""
         if self.is_mock:
             return self.created()
         with self.session.lock:
-            if self.session.not_shared is not None:
-                raise Unverified(f"the creation that this rule shares with others was lost: {self.session.not_shared}")
-            if self.session.shared is None:
+            if self.session.common_lost is not None:
+                raise Unverified(f"the create request that several rules use was lost: {self.session.common_lost}")
+            if self.session.common is None:
                 try:
-                    self.session.shared = self.create()
+                    self.session.common = self.create()
                 except Broken as problem:
-                    # it may have been paid for: nobody buys another one
-                    self.session.not_shared = str(problem)
+                    # the service may have charged for it, so no rule sends another one
+                    self.session.common_lost = str(problem)
                     raise
-            return self.session.shared.must_be(200)
+            return self.session.common.must_be(200)
 
     def task(self, task_id: str, **more: Any) -> Any:
-        """What the query says of a task."""
+        """The task as the query shows it."""
         return self.get(f"/v1/tasks/{task_id}", **more).must_be(200)
 
     def balance(self, key: str | None = _OWN) -> tuple[float, float]:
@@ -114,95 +114,95 @@ class Target:
         token = self.get(CREDITS, key=key).must_be(200)["data"]["token"]
         return token["remaining_credits"], token["used_credits"]
 
-    # --- what only a mock has ---
+    # --- for mocks only ---
 
     def control(self, method: str, path: str, body: Any = None, key: str | None = _OWN) -> Any:
-        """A control call about the rule's account, which has to succeed."""
+        """Sends a request to the control API for the rule's account. It must succeed."""
         client = Client(self.url, self.key if key is _OWN else key, timeout=max(1.0, self._left()))
-        status, answer = client.call(method, path, body)
+        status, value = client.call(method, path, body)
         if status in (401, 403, 404):
-            raise Unverified(f"the control API answered {status} to {method} {path}: {answer}")
-        # what is allowed and known has to work: a mock that cannot be steered is wrong, whatever it says otherwise
-        true(f"the control API's answer to {method} {path}", 200 <= status < 300, (status, answer), "200")
-        return answer
+            raise Unverified(f"the control API responded with {status} to {method} {path}: {value}")
+        # any other error fails the rule: a mock must accept valid requests to its control API
+        true(f"the control API's response to {method} {path}", 200 <= status < 300, (status, value), "200")
+        return value
 
     def prepare(self, key: str) -> None:
-        """An account without history: its clock stands still, its tasks complete after `GENERATION` seconds."""
+        """Resets an account: its clock is frozen and its tasks complete after `GENERATION` seconds."""
         self.control("POST", "/reset", {}, key)
         self.control("PATCH", "/clock", {"frozen": True}, key)
         self.control("PATCH", "/account", {"remaining_credits": 1000, "rate_limit": None}, key)
         self.scenario("completed", key=key, generation_time=GENERATION, queue_time=GENERATION / 10)
 
     def scenario(self, name: str, *, key: str | None = _OWN, **override: Any) -> None:
-        """Every further creation of the account runs like this."""
+        """Sets the scenario for all later create requests of the account."""
         self.control("DELETE", "/scenarios", None, key)
         self.control("POST", "/scenarios", {"scenario": name, "times": None, "override": override}, key)
 
     def advance(self, seconds: float, key: str | None = _OWN) -> float:
-        """Moves the account's clock; its moment afterwards."""
+        """Advances the account's clock and returns its new time in Unix seconds."""
         return float(self.control("POST", "/clock/advance", {"seconds": seconds}, key)["now"])
 
     def now(self) -> float:
-        """The account's moment."""
+        """The time of the account's clock in Unix seconds."""
         return float(self.control("GET", "/clock")["now"])
 
     def other_key(self, name: str) -> str:
-        """A key of another account of this rule; `name` tells several apart."""
+        """The key of another account of this rule. Each `name` is an account."""
         digest = sha256(f"{self.session.seed} {self.rule.id} {name}".encode()).hexdigest()
         return f"sk-verify-{digest[:24]}"
 
     def other_account(self, name: str = "other") -> str:
-        """The key of a second account, prepared."""
+        """Prepares a second account and returns its key."""
         key = self.other_key(name)
         self.prepare(key)
         return key
 
     def wait(self, seconds: float) -> None:
-        """Lets time pass: the clock of a mock, real seconds elsewhere."""
+        """Advances the clock of a mock. On the live service it waits for real seconds."""
         if self.is_mock:
             self.advance(seconds)
         else:
             time.sleep(min(seconds, self._left()))
 
-    # --- what they share ---
+    # --- internals ---
 
     def _left(self) -> float:
         left = self.over_at - time.monotonic()
         if left <= 0:
-            raise Broken("time", f"more than {self.session.patience:g} s", "an end of this rule")
+            raise Broken("time", f"more than {self.session.patience:g} s", "the end of this rule")
         return left
 
     def _watch_money(self, method: str, content: bytes, headers: dict[str, str]) -> None:
-        """On the live service: nothing that costs more than the rule's price says. Raises Unverified."""
+        """On the live service, raises Unverified for a request that may cost more than the rule's price."""
         if self.is_mock or method in ("GET", "HEAD"):
             return
         price = self._worst_price(content, headers)
         if price == 0:
             return
         if price is None:
-            if not self.session.surprise:
-                raise Unverified("the body should be refused, but a lax service might take it: not sent")
+            if not self.session.rejection_budget:
+                raise Unverified("the service should reject the body, but a lax one might accept it: not sent")
             return
         if headers.get("Authorization") != f"Bearer {PLACEHOLDER}":
-            raise Unverified("a valid body is never sent without the key that pays for it")
-        if price > self._purse + 1e-9:
+            raise Unverified("the suite never sends a valid body without the key that pays for it")
+        if price > self._budget + 1e-9:
             raise Unverified(f"the body costs {price} credits, more than the rule's price: not sent")
-        self._purse -= price
+        self._budget -= price
 
     def _worst_price(self, content: bytes, headers: dict[str, str]) -> float | None:
-        """Credits that a correct service reserves; 0 for what nobody could price; None for what should be refused."""
+        """Credits that a correct service reserves, 0 for a body without a request, None for one that it must reject."""
         try:
-            # whatever the header says: a service may not look at it
+            # without the content type, because a service may ignore that header
             request = self.session.contract.read_create_request(None, content)
         except ApiError:
             return None if _is_object(content) else 0
         return TEN_SECONDS if request["duration"] == 10 else FIFTEEN_SECONDS
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], content: bytes | None) -> TargetResponse:
-        # not there without the extra `verify`
+        # only the extra `verify` installs it
         import httpx
 
-        asked = self._request_text(method, path, headers, content)
+        sent = self._request_text(method, path, headers, content)
         body = bytearray()
         try:
             request = self.session.http.build_request(
@@ -210,37 +210,37 @@ class Target:
                 self.url + path,
                 headers=headers,
                 content=content,
-                timeout=min(LONGEST_WAIT[self.is_mock], self._left()),
+                timeout=min(MAX_WAIT[self.is_mock], self._left()),
             )
-            answer = self.session.http.send(request, stream=True)
+            response = self.session.http.send(request, stream=True)
             try:
-                # a server may drip its answer: no read times out, yet there is no end
-                for chunk in answer.iter_raw():
+                # a server may send one byte after another: no read times out, but the response does not end
+                for chunk in response.iter_raw():
                     body += chunk
                     self._left()
-                    true("size of the answer", len(body) <= LARGEST_REPLY, len(body), f"at most {LARGEST_REPLY}")
+                    true("size of the response", len(body) <= MAX_RESPONSE, len(body), f"at most {MAX_RESPONSE}")
             finally:
-                answer.close()
+                response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as problem:
-            self._remember(asked, f"(no answer: {type(problem).__name__}: {problem})")
-            if not self.is_mock and not self._guard_answers():
+            self._remember(sent, f"(no response: {type(problem).__name__}: {problem})")
+            if not self.is_mock and not self._guard_responds():
                 raise GuardEnded("the guard ended during the run") from None
-            raise Broken("answer", f"none ({type(problem).__name__}: {problem})", "an answer") from None
-        reply = TargetResponse(answer.status_code, {n.lower(): v for n, v in answer.headers.items()}, bytes(body))
-        self._remember(asked, reply_text(reply))
+            raise Broken("response", f"none ({type(problem).__name__}: {problem})", "a response") from None
+        reply = TargetResponse(response.status_code, {n.lower(): v for n, v in response.headers.items()}, bytes(body))
+        self._remember(sent, reply_text(reply))
         if reply.headers.get(GUARDED) == "guard_no_reply":
-            raise Broken("answer", f"none: {reply.body[:300].decode('utf-8', 'replace')}", "an answer")
+            raise Broken("response", f"none: {reply.body[:300].decode('utf-8', 'replace')}", "a response")
         if GUARDED in reply.headers:
-            raise Unverified(f"the guard did not let it through: {reply.body[:200].decode('utf-8', 'replace')}")
+            raise Unverified(f"the guard did not send it: {reply.body[:200].decode('utf-8', 'replace')}")
         if not self.is_mock and reply.status == 429:
             raise Unverified("the service's rate limit was reached")
         if not self.is_mock and reply.status == 402:
-            raise Unverified("the account has too little credit, or the guard's purse is closed")
+            raise Unverified("the account has too little credit, or the guard's budget is closed")
         return reply
 
-    def _guard_answers(self) -> bool:
-        """Whether the guard lives. It answers other hosts' names by itself, so nothing goes on to the service."""
-        # not there without the extra `verify`
+    def _guard_responds(self) -> bool:
+        """Whether the guard runs. It responds itself to the name of another host, so the service gets no request."""
+        # only the extra `verify` installs it
         import httpx
 
         try:
@@ -263,9 +263,9 @@ class Target:
 
 
 def _is_object(content: bytes) -> bool:
-    """Whether a lax reader could find an order in the body."""
+    """Whether a lax parser could find a create request in the body."""
     try:
         return isinstance(json.loads(content), (dict, list)) and len(content) <= 1 << 20
     except (ValueError, RecursionError):
-        # a body that does not even end where JSON would is no order
+        # a body that is not JSON is a create request only if it names a prompt
         return b'"prompt"' in content and len(content) <= 1 << 20

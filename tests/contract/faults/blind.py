@@ -297,7 +297,7 @@ def _already_completed(view: Any, one: Any, behaviour: Any) -> Any:
 
 
 around("progress lags", "life.progress.even", lifecycle, "progress", lambda f, plan, now: max(f(plan, now) - 5, 0))
-around("one curve for all", "life.progress.curve", lifecycle, "_height", lambda height, _, share: height(STEADY, share))
+around("one curve for all", "life.progress.curve", lifecycle, "_height", lambda height, _, part: height(STEADY, part))
 around(
     "long queues", "life.queue.share", Scenario, "plan", lambda plan, s, at, total, q, m: plan(s, at, total, q * 2, m)
 )

@@ -199,7 +199,7 @@ REPLAYS: Table = {
     ),
     "forgotten at the end": ("idempotency.replay.later", wrapped(videos._replay, _replay_while_unended)),
     "any body": ("idempotency.conflict", wrapped(videos._replay, _replay_any_body)),
-    "accounts share keys": ("idempotency.accounts", wrapped(videos._replay, _replay_of_all_accounts)),
+    "keys of all accounts": ("idempotency.accounts", wrapped(videos._replay, _replay_of_all_accounts)),
     "errors remembered": ("idempotency.refusal", wrapped(videos.create, _replays_errors())),
     "16 letters count": (
         "idempotency.other",

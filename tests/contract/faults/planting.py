@@ -86,7 +86,7 @@ def around(owner: Any, attribute: str, wrapper: Callable[..., Any]) -> Plant:
 
 
 def replaced(function: Any, by: Any) -> Plant:
-    """A function, or another value, is replaced in every module of the package that holds it, under whatever name."""
+    """A function, or another value, is replaced in every module of the package that holds it, under any name."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
         for module, name in _holders(function):

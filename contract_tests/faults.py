@@ -1,4 +1,4 @@
-"""Harm that a mock does to its replies on request, for requests that arrive whole and for those that come in chunks."""
+"""Injected faults of responses, for requests that arrive whole and for requests in chunks."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ SOURCE = "fixtures/scenarios/transport.toml"
 
 
 def requests(target: Target, scenario: str) -> tuple[list[bytes], ...]:
-    """A creation with that scenario: whole, in chunks, and with its body in a packet of its own."""
+    """A create request with that scenario: whole, in chunks, and with its body in a second packet."""
     line = f"X-Mock-Scenario: {scenario}"
     start = head(target, "POST", CREATE, "Content-Type: application/json", "Transfer-Encoding: chunked", line)
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -19,19 +19,19 @@ def requests(target: Target, scenario: str) -> tuple[list[bytes], ...]:
 
 
 def tasks(target: Target) -> int:
-    """How many there are."""
+    """The number of tasks."""
     found: list[Any] = target.control("GET", "/tasks")["tasks"]
     return len(found)
 
 
 @rule(
     id="hostile.harm.body",
-    claim="a reply can come broken, empty, or as a web page; its length is true, and the task exists",
+    claim="a response can be broken, empty, or a web page; its length is correct, and the task exists",
     source=SOURCE,
     needs={"mock"},
 )
 def body(target: Target) -> None:
-    """Then the connection goes on."""
+    """The connection stays usable."""
     for number, scenario in enumerate(("malformed_json", "empty_body", "edge_html_error", "completed")):
         for request in requests(target, scenario):
             with Wire(target) as wire:
@@ -55,7 +55,7 @@ def _is_json(data: bytes) -> bool:
 
 @rule(
     id="hostile.harm.lost",
-    claim="a connection can be reset before the request is handled or after it, or in the middle of the body",
+    claim="the server can reset the connection before or after it handles the request, or in the middle of the body",
     source=SOURCE,
     needs={"mock"},
 )
@@ -78,12 +78,12 @@ def lost(target: Target) -> None:
 
 @rule(
     id="hostile.harm.slow",
-    claim="a reply can be held back for real seconds, whole or its body alone",
+    claim="the server can delay a response, or only its body, by real seconds",
     source=SOURCE,
     needs={"mock"},
 )
 def slow(target: Target) -> None:
-    """On a creation and on a poll."""
+    """On a create request and on a poll."""
     for scenario in ("slow_headers latency=0.15", "slow_body latency=0.15", "completed latency=0.15"):
         for request in (*requests(target, scenario), [head(target, "GET", CREDITS, f"X-Mock-Scenario: {scenario}")]):
             with Wire(target) as wire:
@@ -98,12 +98,12 @@ def slow(target: Target) -> None:
 
 @rule(
     id="hostile.harm.polls",
-    claim="replies to polls and files can come to harm too; what is about a callback harms none",
-    source="interface.md, choosing what happens: on any request",
+    claim="faults also apply to polls and files; a scenario for callbacks changes no response",
+    source="docs/scenarios.md: the header works on any request",
     needs={"mock"},
 )
 def polls(target: Target) -> None:
-    """The task's own course is not touched."""
+    """The task itself does not change."""
     task_id = target.created()["id"]
     target.advance(GENERATION)
     link = target.task(task_id)["results"][0]

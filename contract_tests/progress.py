@@ -1,4 +1,4 @@
-"""The course of tasks in figures: progress at every moment, failures on the way, running clocks."""
+"""The progress of tasks: its value at any time, failures during processing, and clocks that run."""
 
 import math
 from typing import Any
@@ -7,13 +7,13 @@ from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify.rule import TEN_SECONDS, equal, rule, true
 from sora_mock.verify.target import GENERATION, Target
 
-QUERY = "service-facts, task query (D)"
-CATALOGUE = "interface.md, choosing what happens; fixtures/scenarios"
+QUERY = "service documentation, task query (D)"
+CATALOGUE = "docs/scenarios.md; fixtures/scenarios"
 QUEUE = GENERATION / 10
 
 
 def progress_at(target: Target, task_id: str, *steps: float) -> list[Any]:
-    """Progress after each of these steps."""
+    """The progress after each of these steps in seconds."""
     found = []
     for step in steps:
         target.advance(step)
@@ -33,10 +33,10 @@ def even(target: Target) -> None:
     span = GENERATION - QUEUE
     for number in range(1, int(GENERATION * 2)):
         target.advance(0.5)
-        share = (number / 2 - QUEUE) / span
-        wanted = 0 if share < 0 else min(99, math.floor(1 + 99 * share + 1e-6))
+        done = (number / 2 - QUEUE) / span
+        wanted = 0 if done < 0 else min(99, math.floor(1 + 99 * done + 1e-6))
         got = target.task(task_id)["progress"]
-        # a moment near 1.8e9 is told apart to 2e-7 s
+        # a double near 1.8e9 has a resolution of 2e-7 s
         true(f"progress after {number / 2} s", got in (wanted, max(0, wanted - 1)), got, wanted)
     target.advance(0.49)
     equal("last progress", target.task(task_id)["progress"], 99)
@@ -44,7 +44,7 @@ def even(target: Target) -> None:
 
 @rule(
     id="life.progress.curve",
-    claim="a course of progress that was asked for is followed, straight between its points and level beyond them",
+    claim="progress follows the points that a scenario gives: linear between them, constant outside them",
     source=CATALOGUE,
     needs={"clock"},
 )
@@ -72,11 +72,11 @@ def curve(target: Target) -> None:
 
 @rule(
     id="life.queue.share",
-    claim="the queue takes a tenth of the generation time unless told otherwise, and never more than all of it",
-    source="interface.md, time",
+    claim="the queue takes a tenth of the generation time, or what the scenario says, but never more than all of it",
+    source="docs/time.md",
     needs={"clock"},
 )
-def queue_share(target: Target) -> None:
+def queue_time(target: Target) -> None:
     """Of 30 s three; none; all."""
     overrides: tuple[tuple[dict[str, Any], float], ...] = (({}, 3), ({"queue_time": 0}, 0), ({"queue_time": 30}, 30))
     for override, pending in overrides:
@@ -93,12 +93,12 @@ def queue_share(target: Target) -> None:
 
 @rule(
     id="life.failure.midway",
-    claim="a task can fail on its way: until then it runs as if it completed, then everything comes back at once",
+    claim="a task can fail during processing: before, it looks like any task; then its whole reservation is returned",
     source=CATALOGUE,
     needs={"clock", "ledger"},
 )
 def midway(target: Target) -> None:
-    """At half of the processing: 11 of 20 seconds, progress 50."""
+    """Halfway through processing: after 11 of 20 seconds, at progress 50."""
     target.scenario(
         "failed", generation_time=GENERATION, queue_time=QUEUE, at=0.5, code="service_error", message="a\nb"
     )
@@ -120,7 +120,7 @@ def midway(target: Target) -> None:
 @rule(
     id="life.failure.message",
     claim="each failure code comes with its documented message; a failure without a code is unknown_error",
-    source="service-facts, failure codes of a failed task (D); openapi/openapi.json, TaskError",
+    source="service documentation, failure codes of a failed task (D); openapi/openapi.json, TaskError",
     needs={"clock"},
 )
 def failure_messages(target: Target) -> None:
@@ -143,7 +143,7 @@ def failure_messages(target: Target) -> None:
 @rule(
     id="life.failure.silent",
     claim="a failed task may come without an error object",
-    source="service-facts, failure codes: the error may be missing (D sample, C)",
+    source="service documentation, failure codes: the error may be missing (D, C)",
     needs={"clock"},
 )
 def silent(target: Target) -> None:
@@ -158,7 +158,7 @@ def silent(target: Target) -> None:
 
 @rule(
     id="life.stuck",
-    claim="a task that is stuck stays at 99 for ever, keeps its credits reserved and is never reported",
+    claim="a stuck task stays at 99, keeps its reservation and never sends a callback",
     source=CATALOGUE,
     needs={"clock", "ledger"},
 )
@@ -204,8 +204,8 @@ def instant(target: Target) -> None:
 
 @rule(
     id="life.finished",
-    claim="a task that is ended by hand has that end from this moment on: state, credits, link, callback",
-    source="interface.md, control API, finish",
+    claim="the control API can end a task; state, credits, link and callback follow at once",
+    source="docs/reference.md, control API, finish",
     needs={"clock", "ledger"},
 )
 def finished_by_hand(target: Target) -> None:
@@ -221,12 +221,12 @@ def finished_by_hand(target: Target) -> None:
         target.advance(GENERATION + 10)
         equal("body", target.get(f"/v1/tasks/{task_id}").body, first)
         equal("used", target.balance()[1], round(used, 4))
-        moments = [each["at"] for each in target.control("GET", "/inbox/hook")["messages"]]
-        equal("last callback", round(moments[-1] - now, 3), 0)
-    equal("callbacks", len(moments), 2)
+        times = [each["at"] for each in target.control("GET", "/inbox/hook")["messages"]]
+        equal("last callback", round(times[-1] - now, 3), 0)
+    equal("callbacks", len(times), 2)
     task_id = target.created()["id"]
-    answer = {"outcome": "failed", "code": "generation_timeout", "message": "by hand"}
-    target.control("POST", f"/tasks/{task_id}/finish", answer)
+    body = {"outcome": "failed", "code": "generation_timeout", "message": "by hand"}
+    target.control("POST", f"/tasks/{task_id}/finish", body)
     error = {"code": "generation_timeout", "message": "by hand", "type": "task_error"}
     equal("error", target.task(task_id)["error"], error)
     equal("remaining", target.balance()[0], round(1000 - used, 4))
@@ -247,8 +247,8 @@ def fraction(target: Target) -> None:
 
 @rule(
     id="life.running",
-    claim="on a clock that runs a task comes to its end, is reported and charged without any call",
-    source="interface.md, time",
+    claim="on a running clock, a task ends, is charged and sends its callback without any request",
+    source="docs/time.md",
     needs={"clock", "receiver", "ledger"},
 )
 def running(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a callback beside its receiver: it comes twice, late, early, or with more in it."""
+"""Variants of a callback: it is sent twice, late, early, out of order, or with more fields."""
 
 from contract_tests.callbacks import HOOK, RECEIVER, ages, messages
 from sora_mock.verify.rule import equal, rule, true
@@ -7,22 +7,22 @@ from sora_mock.verify.target import GENERATION, Target
 
 @rule(
     id="callback.manner.again",
-    claim="a callback can come twice, late, or with fields that the query has not",
+    claim="a callback can be sent twice, late, or with fields that the query does not have",
     source="fixtures/scenarios/callbacks.toml",
     needs=RECEIVER,
 )
-def manners(target: Target) -> None:
-    """A second later; a minute later; once."""
+def variants(target: Target) -> None:
+    """A second later, a minute later, and once with more fields."""
     wanted: dict[str, list[float]] = {"duplicate": [0, 1], "late": [60], "extra_field": [0]}
-    for name, moments in wanted.items():
+    for name, times in wanted.items():
         target.control("POST", "/reset", {})
         target.prepare(target.key)
         target.scenario(f"callback_{name}", generation_time=GENERATION)
         task_id = target.created(callback_url=HOOK)["id"]
         target.advance(GENERATION + 59.9)
-        equal(f"messages of {name} before", len(messages(target)), len([each for each in moments if each < 60]))
+        equal(f"messages of {name} before", len(messages(target)), len([each for each in times if each < 60]))
         target.advance(600)
-        equal(f"ages of {name}", ages(target), moments)
+        equal(f"ages of {name}", ages(target), times)
         equal("state", target.control("GET", "/deliveries")["deliveries"][0]["state"], "succeeded")
         task = target.task(task_id)
         for message in messages(target):
@@ -32,12 +32,12 @@ def manners(target: Target) -> None:
 
 @rule(
     id="callback.manner.duplicate",
-    claim="a duplicate follows the first success, whatever came before it, and ends it whatever it is answered",
+    claim="a duplicate follows the first success, and no further attempt follows the duplicate",
     source="fixtures/scenarios/callbacks.toml",
     needs=RECEIVER,
 )
 def duplicate(target: Target) -> None:
-    """Success at the second attempt; the duplicate is refused."""
+    """The second attempt succeeds. The receiver rejects the duplicate."""
     replies = [{"status": status} for status in (500, 200, 500, 200)]
     target.control("PUT", "/inbox/hook", {"replies": replies})
     target.scenario("callback_duplicate", generation_time=GENERATION)
@@ -48,12 +48,12 @@ def duplicate(target: Target) -> None:
 
 @rule(
     id="callback.manner.order",
-    claim="two callbacks can change places; one alone waits a minute",
+    claim="the order of two callbacks can be reversed; a single one waits a minute",
     source="fixtures/scenarios/callbacks.toml",
     needs=RECEIVER,
 )
-def changed_places(target: Target) -> None:
-    """The second of two tasks is reported first."""
+def reversed_order(target: Target) -> None:
+    """The callback of the second task comes first."""
     target.scenario("callback_out_of_order", generation_time=GENERATION)
     first = target.created(callback_url=HOOK)["id"]
     target.advance(5)
@@ -73,13 +73,13 @@ def changed_places(target: Target) -> None:
 
 @rule(
     id="callback.manner.held",
-    claim="a callback that waits for another one waits until that one is delivered or given up",
+    claim="a held callback waits until the next one is delivered or given up",
     source="fixtures/scenarios/callbacks.toml",
     needs=RECEIVER,
 )
 def held(target: Target) -> None:
-    """The other one fails once, then four times; a task that is not over is not reported for it."""
-    for failures, moments in ((1, [0, 1, 1]), (4, [0, 1, 3, 7, 7])):
+    """The next callback fails once, then four times. A task that has not ended sends nothing."""
+    for failures, times in ((1, [0, 1, 1]), (4, [0, 1, 3, 7, 7])):
         target.control("POST", "/reset", {})
         target.prepare(target.key)
         replies = [{"status": 500}] * failures + [{"status": 200}]
@@ -89,7 +89,7 @@ def held(target: Target) -> None:
         target.scenario("completed", generation_time=GENERATION)
         target.created(callback_url=HOOK)
         target.advance(GENERATION + 30)
-        equal("ages", ages(target), moments)
+        equal("ages", ages(target), times)
         equal("last id", messages(target)[-1]["json"]["id"], first)
     target.control("PUT", "/inbox/hook", {"replies": [{"status": 200}]})
     target.scenario("callback_out_of_order", generation_time=100)
@@ -104,12 +104,12 @@ def held(target: Target) -> None:
 
 @rule(
     id="callback.manner.before",
-    claim="a callback can come before the reply to the creation",
+    claim="a callback can arrive before the response to the create request",
     source="fixtures/scenarios/callbacks.toml",
     needs=RECEIVER,
 )
 def before(target: Target) -> None:
-    """When the reply is there, so is the callback."""
+    """When the response arrives, the callback has arrived."""
     target.scenario("callback_before_reply")
     target.control("PUT", "/inbox/hook", {"replies": [{"status": 200, "delay": 0.3}]})
     reply = target.create(callback_url=HOOK)
