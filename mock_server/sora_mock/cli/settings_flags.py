@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from sora_mock.config.loading import load
+from sora_mock.config.setting import Setting
 from sora_mock.config.settings import FLAGS, SettingError, Settings
-from sora_mock.config.written import Setting
 from sora_mock.runtime.console import complain
 
 
@@ -23,14 +23,14 @@ def settings_flags() -> list[click.Parameter]:
 
 
 def _flag(setting: Setting) -> click.Option:
-    value = setting.written.value
+    value = setting.value
     if value is None:
         return click.Option([setting.flag], is_flag=True, help=setting.description)
     return click.Option(
         [setting.flag],
         metavar=value,
         type=click.Path() if value == "FILE" else click.UNPROCESSED,
-        multiple=setting.written.repeats,
+        multiple=setting.repeats,
         help=f"{setting.description} [default: {setting.default}]",
     )
 

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Meta
 
-from sora_mock.config.conversion import BadPart, convert
+from sora_mock.config.setting import BadPart, convert
 from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
