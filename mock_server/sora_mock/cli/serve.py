@@ -1,5 +1,6 @@
 """`sora-mock serve`: the server until SIGINT or SIGTERM."""
 
+import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -23,22 +24,22 @@ if TYPE_CHECKING:
     params=settings_flags(),
     help="Run the server until SIGINT or SIGTERM. This is the default command.",
 )
-def serve(**parameters: Any) -> int:
+@click.pass_obj
+def serve(is_child: bool, /, **parameters: Any) -> int:
     """The exit code, once the server has ended."""
     try:
-        return run_server(load_settings(typed(parameters)))
+        # the parent of a child process has warned already
+        settings = load_settings(typed(parameters), warn=not is_child)
+        if is_child:
+            print(json.dumps(settings.control_token), flush=True)
+        # the heaviest import comes after everything that can be wrong with the settings
+        from sora_mock import server
+
+        log = open_log(settings)
+        server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
     except SettingError as problem:
         complain(str(problem))
         return EXIT_USAGE
-
-
-def run_server(settings: Settings) -> int:
-    """Runs a server until SIGINT or SIGTERM; the exit code. Raises SettingError."""
-    # the heaviest import comes after everything that can be wrong with the settings
-    from sora_mock import server
-
-    log = open_log(settings)
-    server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
     log.close()
     return EXIT_OK
 

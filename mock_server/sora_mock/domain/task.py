@@ -115,7 +115,7 @@ def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
     status = lifecycle.status(plan, now)
     ended = now >= plan.ended_at
     if status == "cancelled":
-        status = behaviour.cancelled_status# checked by the settings
+        status = behaviour.cancelled_status
     view: dict[str, Any] = {"created": int(plan.created_at)}
     if ended and plan.failure is not None:
         view["error"] = {"code": plan.failure.code, "message": plan.failure.message, "type": "task_error"}
