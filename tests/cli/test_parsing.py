@@ -14,7 +14,7 @@ import pytest
 
 from sora_mock.cli import main
 from sora_mock.cli.commands import COMMANDS, parsed
-from sora_mock.cli.settings_flags import load_settings, typed
+from sora_mock.cli.serve import load_settings, typed
 from sora_mock.version import VERSION
 from tests.cli.processes import COMMAND, DEADLINE, environment
 

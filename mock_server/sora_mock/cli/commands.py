@@ -7,8 +7,16 @@ from typing import Final
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from sora_mock.cli.parsing import DEFAULT_COMMAND, PROGRAM, Commands, complain_of, with_command
+from sora_mock.cli.parsing import (
+    DEFAULT_COMMAND,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    PROGRAM,
+    Commands,
+    complain_of,
+    with_command,
+)
 from sora_mock.cli.queries import contract, scenarios, wait
 from sora_mock.cli.run_command import run_command
 from sora_mock.cli.serve import serve

@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_USAGE
-from sora_mock.cli.parsing import HELP_FLAGS, Command
-from sora_mock.cli.serve import open_log
-from sora_mock.cli.settings_flags import load_settings, settings_flags, typed
+from sora_mock.cli.parsing import EXIT_USAGE, HELP_FLAGS, Command
+from sora_mock.cli.serve import load_settings, open_log, settings_flags, typed
 from sora_mock.config.settings import SettingError
 from sora_mock.runtime.console import complain
 
