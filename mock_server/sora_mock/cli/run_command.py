@@ -53,7 +53,7 @@ def run_command(command: Sequence[str], env: Sequence[str], **parameters: Any) -
         # it is not needed by the other commands
         from sora_mock.cli import run
 
-        variables = [run.Variable(written) for written in env]
+        variables = dict(map(run.variable, env))
         log = "log-format" in flags and not settings.quiet
         return run.run(settings, flags, command, variables, lambda: open_log(settings), log=log)
     except SettingError as problem:
