@@ -66,21 +66,15 @@ class Server(uvicorn.Server):
 def bind(settings: Settings) -> socket.socket:
     """A listening socket. Raises SettingError if the address cannot be used."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
+        family, *_, address = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(2048)
-        except OSError:
-            listener.close()
-            raise
+        is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=is_dual)
     except (OSError, UnicodeError) as problem:
-        reason = getattr(problem, "strerror", None) or "it is no address"
+        # behind the reason `create_server` names the address once more
+        reason = (getattr(problem, "strerror", None) or "it is no address").partition(" (while")[0]
         raise SettingError(f"cannot listen on --host {settings.host} port {settings.port}: {reason}") from None
-    return listener
 
 
 def url_of(host: str, listener: socket.socket) -> str:

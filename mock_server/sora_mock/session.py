@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from sora_mock.client import Account, Refused, Unreachable, wait
-from sora_mock.process import ServerProcess, StartError
+from sora_mock.process import ServerProcess, StartError, client_variables
 
 MAX_WAIT_SECONDS: Final = 5.0
 """Real seconds in which a running server must respond."""
@@ -49,11 +49,8 @@ class MockSession:
 
     def export(self) -> None:
         """Sets the variables of SDKs until `close`."""
-        for name in ("SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"):
-            self._variables.setenv(name, self.url)
-        self._variables.setenv("EVOLINK_API_KEY", _key("the session"))
-        if self.token is not None:
-            self._variables.setenv("SORA_MOCK_CONTROL_TOKEN", self.token)
+        for name, value in client_variables(self.url, _key("the session"), self.token).items():
+            self._variables.setenv(name, value)
 
     @contextmanager
     def account(self, node_id: str) -> Iterator[Account]:

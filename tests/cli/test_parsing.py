@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ import click
 import pytest
 
 from sora_mock.cli import main
-from sora_mock.cli.commands import COMMANDS, parsed, server_settings
-from sora_mock.cli.settings_flags import typed
-from sora_mock.config.settings import SettingError
+from sora_mock.cli.commands import COMMANDS, parsed
+from sora_mock.cli.serve import load_settings, typed
 from sora_mock.version import VERSION
 from tests.cli.processes import COMMAND, DEADLINE, environment
 
@@ -128,28 +128,43 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def token(*flags: str) -> str | None:
+    return load_settings(typed(parsed(["serve", *flags]).params)).control_token
+
+
 def test_the_token_is_that_of_the_flag_the_variable_or_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert server_settings([]).control_token is None
+    assert token() is None
     (here / "sora-mock.toml").write_text('control-token = "file"')
-    assert server_settings(["--port", "0"]).control_token == "file"
+    assert token("--port", "0") == "file"
     monkeypatch.setenv("SORA_MOCK_CONTROL_TOKEN", "variable")
-    assert server_settings([]).control_token == "variable"
-    assert server_settings(["--control-token", "flag"]).control_token == "flag"
+    assert token() == "variable"
+    assert token("--control-token", "flag") == "flag"
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Restores the signal handlers that `serve` sets."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    former = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, former, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("here", "handlers")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["--prot", "1"], "unknown flag --prot"), (["--port", "x"], "bad value 'x'"), (["x"], "unexpected")],
 )
-def test_flags_that_cannot_be_used_have_no_token(here: Path, arguments: list[str], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
-        server_settings(arguments)
+def test_flags_that_cannot_be_used_have_no_token(capsys: Captured, arguments: list[str], said: str) -> None:
+    assert main(["serve", *arguments], is_child=True) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, said in printed.err) == ("", True)
 
 
-def test_flags_that_ask_for_help_end_the_process_once_it_is_printed(here: Path, capsys: Captured) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        server_settings(["--help"])
-    assert stopped.value.code == 0
+@pytest.mark.usefixtures("here", "handlers")
+def test_flags_that_ask_for_help_end_the_process_once_it_is_printed(capsys: Captured) -> None:
+    assert main(["serve", "--help"], is_child=True) == 0
     assert capsys.readouterr().out.startswith("Usage: sora-mock serve")
 
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import pytest
 from msgspec import Meta
 
-from sora_mock.config.conversion import allowed, convert
 from sora_mock.config.loading import load, read_table
 from sora_mock.config.options import Options, with_options
+from sora_mock.config.setting import Setting, allowed, convert
 from sora_mock.config.settings import FLAGS, SETTINGS, SettingError, Settings
-from sora_mock.config.written import Setting
 
 NO_DEFAULT_VALUE: tuple[Any, ...] = (None, {}, ())
 settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda each: each.key)
@@ -69,7 +68,7 @@ def test_options_have_the_names_of_the_settings() -> None:
 
 @pytest.mark.parametrize(
     "setting",
-    [each for each in FLAGS if each.written.read is None or each.key == "no-mock-headers"],
+    [each for each in FLAGS if each.read is None or each.key == "no-mock-headers"],
     ids=lambda each: each.key,
 )
 def test_options_have_the_types_of_the_settings(setting: Setting) -> None:
@@ -102,7 +101,7 @@ def test_a_value_of_each_type_of_options_is_accepted(name: str, value: Any) -> N
 
 def test_the_examples_are_of_all_options_with_a_type_of_their_own() -> None:
     # a file of certificates is tested with the callbacks that use it
-    read = {each.option for each in SETTINGS if each.written.read is not None} - {"no_mock_headers", "callback_ca"}
+    read = {each.option for each in SETTINGS if each.read is not None} - {"no_mock_headers", "callback_ca"}
     assert read == EXAMPLES.keys()
 
 

@@ -7,14 +7,20 @@ from typing import Final
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
-from sora_mock.cli.parsing import DEFAULT_COMMAND, PROGRAM, Commands, complain_of, with_command, wording
+from sora_mock.cli.parsing import (
+    DEFAULT_COMMAND,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    PROGRAM,
+    Commands,
+    complain_of,
+    with_command,
+)
 from sora_mock.cli.queries import contract, scenarios, wait
 from sora_mock.cli.run_command import run_command
 from sora_mock.cli.serve import serve
-from sora_mock.cli.settings_flags import load_settings, typed
 from sora_mock.cli.tools import drift, guard, verify
-from sora_mock.config.settings import SettingError, Settings
 from sora_mock.version import VERSION
 
 
@@ -58,16 +64,17 @@ COMMANDS: Final = Commands(
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, is_child: bool = False) -> int:
     """Runs one command and returns its exit code.
 
     arguments: None for those of the process. `sora-mock` alone, or with flags alone, is `sora-mock serve`.
+    is_child: whether another process of ours reads the output (`cli/child.py`).
     """
     given = with_command(sys.argv[1:] if arguments is None else arguments)
     if given[0] == DEFAULT_COMMAND:
         exit_on_signals()
     try:
-        code = COMMANDS.main(given, prog_name=PROGRAM, standalone_mode=False, windows_expand_args=False)
+        code = COMMANDS.main(given, prog_name=PROGRAM, standalone_mode=False, windows_expand_args=False, obj=is_child)
     except click.ClickException as problem:
         complain_of(problem)
         return EXIT_USAGE
@@ -85,21 +92,6 @@ def parsed(arguments: Sequence[str]) -> click.Context:
     name, command, rest = COMMANDS.resolve_command(root, with_command(arguments))
     assert command is not None
     return command.make_context(name, rest, parent=root)
-
-
-def server_settings(arguments: Sequence[str]) -> Settings:
-    """The settings of a `sora-mock serve` with these flags, without warnings.
-
-    Raises SettingError, and SystemExit where the flags ask for help.
-    """
-    try:
-        flags = typed(parsed([DEFAULT_COMMAND, *arguments]).params)
-    except click.ClickException as problem:
-        raise SettingError(wording(problem)) from None
-    except click.exceptions.Exit as end:
-        # the flags ask for help, and it is printed
-        sys.exit(end.exit_code)
-    return load_settings(flags, warn=False)
 
 
 def exit_on_signals() -> None:

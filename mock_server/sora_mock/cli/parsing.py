@@ -1,4 +1,4 @@
-"""What our command line adds to click: suggestions for misspelt names, errors of one line, the default command."""
+"""What our command line adds to click: suggestions for misspelt names, one-line errors, the default command, codes."""
 
 import os
 import sys
@@ -9,9 +9,14 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from sora_mock.cli.exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from sora_mock.domain.errors import near_names
 from sora_mock.runtime.console import complain
+
+EXIT_OK: Final = 0
+EXIT_USAGE: Final = 2
+"""A wrong flag, a bad setting, a port in use, an output that cannot be written (docs/reference.md, Commands)."""
+EXIT_NOT_REACHABLE: Final = 5
+EXIT_INTERRUPTED: Final = 130
 
 PROGRAM: Final = "sora-mock"
 DEFAULT_COMMAND: Final = "serve"

@@ -4,8 +4,7 @@ import os
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_NOT_REACHABLE, EXIT_OK, EXIT_USAGE
-from sora_mock.cli.parsing import Command
+from sora_mock.cli.parsing import EXIT_NOT_REACHABLE, EXIT_OK, EXIT_USAGE, Command
 from sora_mock.runtime.console import complain
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sora_mock.client.http import Client, Unreachable
 from sora_mock.config.settings import SettingError, Settings
 from sora_mock.domain import ids
-from sora_mock.process import ServerProcess, StartError
+from sora_mock.process import ServerProcess, StartError, client_variables
 from sora_mock.runtime import randomness
 from sora_mock.runtime.console import complain, fill_standard_files
 from sora_mock.runtime.log import Log
@@ -39,35 +39,26 @@ KILL_AFTER_SECONDS: Final = 2.0
 POLL_SECONDS: Final = 0.02
 """Real seconds between two checks whether such processes are still there."""
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SI_KERNEL: Final = 0x80
 """`si_code` of a signal that the kernel sent, for example because of Ctrl-C (sigaction(2))."""
 
 
-class Variable:
-    """An environment variable for the command, written `NAME=TEMPLATE`; `{url}` and `{api_key}` are filled in.
-
-    Raises SettingError.
-    """
-
-    def __init__(self, written: str) -> None:
-        self.name, equals, self.text = written.partition("=")
-        if not equals or not _NAME.fullmatch(self.name):
-            raise SettingError(f"bad value {written[:80]!r} for --env: expected NAME=TEMPLATE, such as BASE={{url}}/v1")
-        rest = self.text.replace("{url}", "").replace("{api_key}", "")
-        if "{" in rest or "}" in rest:
-            raise SettingError(f"bad value {written[:80]!r} for --env: known in braces are {{url}} and {{api_key}}")
-
-    def filled(self, url: str, api_key: str) -> str:
-        """The value of the variable."""
-        return self.text.replace("{url}", url).replace("{api_key}", api_key)
+def variable(written: str) -> tuple[str, str]:
+    """The name and the template of an `--env`, written `NAME=TEMPLATE`. Raises SettingError."""
+    name, equals, template = written.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise SettingError(f"bad value {written[:80]!r} for --env: expected NAME=TEMPLATE, such as BASE={{url}}/v1")
+    rest = template.replace("{url}", "").replace("{api_key}", "")
+    if "{" in rest or "}" in rest:
+        raise SettingError(f"bad value {written[:80]!r} for --env: known in braces are {{url}} and {{api_key}}")
+    return name, template
 
 
 def run(
     settings: Settings,
     flags: Mapping[str, Any],
     command: Sequence[str],
-    variables: Sequence[Variable],
+    variables: Mapping[str, str],
     open_log: Callable[[], Log],
     *,
     log: bool,
@@ -75,8 +66,8 @@ def run(
     """Returns the exit code of the command, or 128 + N if signal N killed it.
 
     settings: made from `flags`, the environment and the settings file. flags: as typed, by name; the server reads
-    them again. log: whether the server shows requests while the command runs. Raises SettingError if the server does
-    not start in time.
+    them again. variables: further ones for the command; `{url}` and `{api_key}` in them are filled in. log: whether
+    the server shows requests while the command runs. Raises SettingError if the server does not start in time.
     """
     fill_standard_files()
     seed = randomness.new_seed() if settings.seed is None else settings.seed
@@ -85,9 +76,11 @@ def run(
         return EXIT_NOT_STARTED
     # a server with `keys` accepts no other key
     api_key = settings.keys[0] if settings.keys else ids.run_key(seed)
-    own = {each.name: each.filled(server.url, api_key) for each in variables}
+    environment = {**os.environ, **client_variables(server.url, api_key, server.token)}
+    for name, template in variables.items():
+        environment[name] = template.replace("{url}", server.url).replace("{api_key}", api_key)
     try:
-        code, is_started = _run_command(command, {**os.environ, **_environment(server, api_key), **own})
+        code, is_started = _run_command(command, environment)
         death = server.fate()
         wants_report = code != 0 and is_started and death is None and not settings.quiet
         requests = _last_requests(server) if wants_report else []
@@ -125,16 +118,10 @@ def _written(flags: Mapping[str, Any]) -> list[str]:
     return typed
 
 
-def _environment(server: ServerProcess, api_key: str) -> dict[str, str]:
-    origins = dict.fromkeys(("SORA_MOCK_URL", "EVOLINK_BASE_URL", "TEST_API_BASE_URL"), server.url)
-    token = {} if server.token is None else {"SORA_MOCK_CONTROL_TOKEN": server.token}
-    return {**origins, "EVOLINK_API_KEY": api_key, **token}
-
-
 def _run_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
     """Runs the command; its exit code, and whether it was started at all."""
     try:
-        command = ChildProcess(arguments, environment)
+        command = CommandProcess(arguments, environment)
     except OSError as problem:
         is_missing = not arguments[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
         complain(f"cannot run {arguments[0]!r}: {'command not found' if is_missing else problem.strerror}")
@@ -183,7 +170,7 @@ def _report(output: Log, requests: Sequence[Mapping[str, Any]] | str, code: int,
 # --- the command and its signals ---
 
 
-class ChildProcess:
+class CommandProcess:
     """The command as a child process that receives the signals of this process. Raises OSError if it cannot be run.
 
     At a terminal the command stays in the foreground process group, so that it can read what is typed and gets Ctrl-C

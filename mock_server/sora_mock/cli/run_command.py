@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_USAGE
-from sora_mock.cli.parsing import HELP_FLAGS, Command
-from sora_mock.cli.serve import open_log
-from sora_mock.cli.settings_flags import load_settings, settings_flags, typed
+from sora_mock.cli.parsing import EXIT_USAGE, HELP_FLAGS, Command
+from sora_mock.cli.serve import load_settings, open_log, settings_flags, typed
 from sora_mock.config.settings import SettingError
 from sora_mock.runtime.console import complain
 
@@ -55,7 +53,7 @@ def run_command(command: Sequence[str], env: Sequence[str], **parameters: Any) -
         # it is not needed by the other commands
         from sora_mock.cli import run
 
-        variables = [run.Variable(written) for written in env]
+        variables = dict(map(run.variable, env))
         log = "log-format" in flags and not settings.quiet
         return run.run(settings, flags, command, variables, lambda: open_log(settings), log=log)
     except SettingError as problem:

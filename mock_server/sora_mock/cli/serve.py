@@ -1,21 +1,68 @@
-"""`sora-mock serve`: the server until SIGINT or SIGTERM."""
+"""`sora-mock serve`: the server until SIGINT or SIGTERM; and the flags of the settings, which `run` takes too."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_OK, EXIT_USAGE
-from sora_mock.cli.parsing import Command, mute
-from sora_mock.cli.settings_flags import load_settings, settings_flags, typed
-from sora_mock.config.settings import SettingError, Settings
+from sora_mock.cli.parsing import EXIT_OK, EXIT_USAGE, Command, mute
+from sora_mock.config.loading import load
+from sora_mock.config.setting import Setting
+from sora_mock.config.settings import FLAGS, SettingError, Settings
 from sora_mock.runtime.collector import collector_paused
 from sora_mock.runtime.console import complain
 
 if TYPE_CHECKING:
     from sora_mock.runtime.log import Log
+
+
+def settings_flags() -> list[click.Parameter]:
+    """A flag for each setting that can be one, and `--config`.
+
+    Their values stay texts: `config` reads flags as it reads variables and the file.
+    """
+    help = "settings file: a sora-mock.toml or a pyproject.toml"
+    return [click.Option(["--config"], metavar="FILE", type=click.Path(), help=help), *map(_flag, FLAGS)]
+
+
+def _flag(setting: Setting) -> click.Option:
+    value = setting.value
+    if value is None:
+        return click.Option([setting.flag], is_flag=True, help=setting.description)
+    return click.Option(
+        [setting.flag],
+        metavar=value,
+        type=click.Path() if value == "FILE" else click.UNPROCESSED,
+        multiple=setting.repeats,
+        help=f"{setting.description} [default: {setting.default}]",
+    )
+
+
+def typed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were given, by name without dashes in front."""
+    names = {"config", *(each.key for each in FLAGS)}
+    given = {name.replace("_", "-"): value for name, value in parameters.items()}
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if name in names and value not in (None, False, ())
+    }
+
+
+def load_settings(flags: Mapping[str, Any], *, warn: bool = True) -> Settings:
+    """The settings in force, from flags, the process's environment and the working folder. Raises SettingError.
+
+    warn: whether unknown variables are lines on standard error.
+    """
+    try:
+        folder = Path.cwd()
+    except OSError as problem:
+        raise SettingError(f"the current folder cannot be used: {problem.strerror}") from None
+    return load(flags, os.environ, folder, warn=complain if warn else lambda _: None)
 
 
 @click.command(
@@ -24,23 +71,23 @@ if TYPE_CHECKING:
     params=settings_flags(),
     help="Run the server until SIGINT or SIGTERM. This is the default command.",
 )
-def serve(**parameters: Any) -> int:
+@click.pass_obj
+def serve(is_child: bool, /, **parameters: Any) -> int:
     """The exit code, once the server has ended."""
     try:
-        return run_server(load_settings(typed(parameters)))
+        # the parent of a child process has warned already
+        settings = load_settings(typed(parameters), warn=not is_child)
+        if is_child:
+            print(json.dumps(settings.control_token), flush=True)
+        with collector_paused():
+            # the heaviest import comes after everything that can be wrong with the settings
+            from sora_mock import server
+
+        log = open_log(settings)
+        server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
     except SettingError as problem:
         complain(str(problem))
         return EXIT_USAGE
-
-
-def run_server(settings: Settings) -> int:
-    """Runs a server until SIGINT or SIGTERM; the exit code. Raises SettingError."""
-    with collector_paused():
-        # the heaviest import comes after everything that can be wrong with the settings
-        from sora_mock import server
-
-    log = open_log(settings)
-    server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
     log.close()
     return EXIT_OK
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import click
 
-from sora_mock.cli.exit_codes import EXIT_OK, EXIT_USAGE
-from sora_mock.cli.parsing import Command
+from sora_mock.cli.parsing import EXIT_OK, EXIT_USAGE, Command
 from sora_mock.runtime.console import complain
 from sora_mock.verify.flags import verify_flags
 

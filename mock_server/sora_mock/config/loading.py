@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sora_mock.config.conversion import BadPart
+from sora_mock.config.setting import BadPart, Setting
 from sora_mock.config.settings import FLAGS, SETTINGS, SettingError, Settings
-from sora_mock.config.written import Setting
 from sora_mock.domain.errors import near_names
 
 OTHER_VARIABLES: Final = {"SORA_MOCK_URL", "SORA_MOCK_CONFIG", "SORA_MOCK_CONTROL_TOKEN"}
@@ -89,7 +88,7 @@ def _converted(setting: Setting, value: Any, where: str) -> Any:
         ) from None
     except ValueError as problem:
         # a whole table of the file would be a long line, and the problem names the part of it
-        shown = "" if setting.written.file_only else f"{_shown(value)} "
+        shown = "" if setting.file_only else f"{_shown(value)} "
         raise SettingError(f"bad value {shown}for {where}: {problem}") from None
 
 

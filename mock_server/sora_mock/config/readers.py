@@ -6,13 +6,12 @@ A reader raises a ValueError that says what is allowed.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from msgspec import Meta
 
-from sora_mock.config.conversion import BadPart, convert
+from sora_mock.config.setting import BadPart, convert
 from sora_mock.domain.delivery import origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
@@ -175,16 +174,7 @@ def _numbered(index: int, rule: Any) -> ModerationRule:
         raise ValueError(f"rule {index}: {problem}") from None
 
 
-BEHAVIOUR: Final[dict[str, Any]] = {
-    "cancelled_status": Literal["failed", "cancelled"],
-    "user_group": Literal["default", "vip"],
-    "queue_share": Annotated[float, Meta(ge=0, le=1)],
-    "query_usage": bool,
-    "query_estimated_time": bool,
-    "expired_link_status": Annotated[int, Meta(ge=400, le=499)],
-    "idempotency_conflict_status": Annotated[int, Meta(ge=400, le=499)],
-    "retry_after": bool | Literal["date"],
-}
+BEHAVIOUR: Final = get_type_hints(Behaviour, include_extras=True)
 """The type of each field of Behaviour, with its bounds."""
 
 

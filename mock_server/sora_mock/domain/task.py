@@ -4,9 +4,10 @@ import math
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from sora_mock.domain import lifecycle
 from sora_mock.domain.ledger import to_credits
@@ -19,6 +20,9 @@ LINK_LIFETIME: Final = 24 * 3600.0
 
 ID_PREFIX: Final = "task-unified-"
 """How every task id begins; ten digits of `created`, a hyphen and 8 characters of 0-9a-z follow."""
+
+
+ErrorStatus = Annotated[int, Meta(ge=400, le=499)]
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -36,13 +40,13 @@ class Behaviour(msgspec.Struct, frozen=True):
     retry_after: whether a 429 has a Retry-After header; `date` writes it as a date instead of seconds.
     """
 
-    cancelled_status: str = "failed"
-    user_group: str = "default"
-    queue_share: float = 0.1
+    cancelled_status: Literal["failed", "cancelled"] = "failed"
+    user_group: Literal["default", "vip"] = "default"
+    queue_share: Annotated[float, Meta(ge=0, le=1)] = 0.1
     query_usage: bool = False
     query_estimated_time: bool = False
-    expired_link_status: int = 404
-    idempotency_conflict_status: int = 409
+    expired_link_status: ErrorStatus = 404
+    idempotency_conflict_status: ErrorStatus = 409
     retry_after: bool | Literal["date"] = True
 
 
@@ -111,7 +115,7 @@ def task_view(task: Task, now: float, behaviour: Behaviour) -> dict[str, Any]:
     status = lifecycle.status(plan, now)
     ended = now >= plan.ended_at
     if status == "cancelled":
-        status = behaviour.cancelled_status  # type: ignore[assignment]  # checked by the settings
+        status = behaviour.cancelled_status
     view: dict[str, Any] = {"created": int(plan.created_at)}
     if ended and plan.failure is not None:
         view["error"] = {"code": plan.failure.code, "message": plan.failure.message, "type": "task_error"}

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -120,16 +119,12 @@ def _own_ledger() -> str:
 def _listen(port: str) -> socket.socket:
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise GuardError(f"bad value {port[:40]!r} for --port: expected a whole number from 0 to 65535")
-    listener = socket.socket()
     try:
-        if sys.platform != "win32":  # on Windows the option would let two processes listen on one port
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", int(port)))
-        listener.listen(2048)
+        return socket.create_server(("127.0.0.1", int(port)), backlog=2048)
     except OSError as problem:
-        listener.close()
-        raise GuardError(f"cannot listen on 127.0.0.1 port {port}: {problem.strerror}") from None
-    return listener
+        # behind the reason `create_server` names the address once more
+        reason = str(problem.strerror).partition(" (while")[0]
+        raise GuardError(f"cannot listen on 127.0.0.1 port {port}: {reason}") from None
 
 
 def _run(guard: Any, listener: socket.socket, ready: Callable[[], None]) -> None:
