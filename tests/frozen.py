@@ -48,7 +48,7 @@ class FrozenService:
             assert operation == CREDITS
             return credits.show(self.service, exchange)
         except ApiError as error:
-            return errors.response(self.service.contract, exchange, error, operation)
+            return errors.error_response(self.service.contract, exchange, error, operation)
 
     def create(self, **more: Any) -> Any:
         """The body of the response to a create request, which succeeds."""

@@ -140,7 +140,7 @@ def _methods(routes: Iterable[BaseRoute], scope: Scope) -> Iterable[str]:
 
 def _callback_wait(service: Service, scheduler: Scheduler) -> Callable[[Exchange], Awaitable[None]]:
     async def wait(exchange: Exchange) -> None:
-        account = service.storage.named(exchange.account or "")
+        account = service.storage.account_by_name(exchange.account or "")
         if account is not None and exchange.task_id is not None:
             await scheduler.attempts_finished(account, delivery_id(exchange.task_id))
 

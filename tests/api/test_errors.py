@@ -99,3 +99,22 @@ def test_a_response_that_has_begun_is_broken_off() -> None:
     with pytest.raises(RuntimeError, match="too late"):
         responses(app, "/v1/half-sent")
     assert len(tracebacks) == 1
+
+
+def test_a_bug_of_a_subscriber_does_not_cost_the_client_its_response() -> None:
+    app, tracebacks = broken_app()
+
+    def fail(exchange: Exchange) -> None:
+        raise ValueError("a subscriber with a bug")
+
+    app.state.events.subscribe(Exchange, fail)
+    [response] = responses(app, "/v1/credits")
+    assert response.status_code == 200
+    assert "a subscriber with a bug" in tracebacks[0]
+
+
+def test_a_connection_that_a_scenario_resets_in_process_is_no_bug() -> None:
+    app, tracebacks = broken_app()
+    with pytest.raises(ConnectionResetError):
+        responses(app, "/v1/credits", headers={**HEADERS, "X-Mock-Scenario": "connection_reset"})
+    assert tracebacks == []

@@ -100,7 +100,7 @@ FULL = Exchange(
     status=200,
     response_body=b'{"id": 1}',
     duration=0.000123456789,
-    is_unread=True,
+    has_unread_body=True,
     hint="keys begin with sk-",
 )
 
@@ -117,7 +117,7 @@ def test_the_example_gives_every_field_another_value_than_its_default() -> None:
     [
         FULL,
         Exchange("-", "-", {}, status=400, response_body=b"{}"),
-        Exchange("POST", "/", {}, None, status=413, response_body=b"{}", is_unread=True),
+        Exchange("POST", "/", {}, None, status=413, response_body=b"{}", has_unread_body=True),
         *(msgspec.structs.replace(FULL, fault=fault) for fault in get_args(Fault)),
         *(msgspec.structs.replace(FULL, shape=shape) for shape in get_args(Shape)),
     ],

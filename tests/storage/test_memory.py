@@ -49,8 +49,8 @@ def test_an_account_exists_from_its_first_use_with_the_facts_of_its_key(storage:
     assert storage.find("sk-a") is None
     account = storage.account("sk-a")
     assert storage.find("sk-a") is storage.account("sk-a") is account
-    assert storage.named("NAME-sk-a") is account
-    assert storage.named("NAME-sk-b") is None
+    assert storage.account_by_name("NAME-sk-a") is account
+    assert storage.account_by_name("NAME-sk-b") is None
     assert account.facts == facts_of("sk-a", DEFAULTS)
     assert account.key == "sk-a"
 
@@ -84,7 +84,7 @@ def test_beyond_the_bound_the_least_recently_used_account_is_forgotten_with_its_
     storage.account("sk-b")
     storage.account("sk-c")
     assert storage.find("sk-a") is None
-    assert storage.named("NAME-sk-a") is None
+    assert storage.account_by_name("NAME-sk-a") is None
     assert storage.tasks == {"b": kept}
     assert len(storage.accounts()) == 2
 
@@ -95,7 +95,7 @@ def test_an_account_that_was_forgotten_begins_anew(storage: MemoryStorage) -> No
     storage.forget("sk-a")
     again = storage.account("sk-a")
     assert again is not former
-    assert storage.named("NAME-sk-a") is again
+    assert storage.account_by_name("NAME-sk-a") is again
     assert again.newest_tasks(10) == []
     assert storage.tasks == {}
 

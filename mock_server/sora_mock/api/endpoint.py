@@ -21,11 +21,11 @@ Handler = Callable[Concatenate[Service, Exchange, ...], ApiResponse]
 class Operation:
     """Raw ASGI, because these are the hot endpoints (bench/): `handler(service, exchange, **path_parameters)`."""
 
-    def __init__(self, service: Service, handler: Handler, operation: str | None = None) -> None:
-        """operation: operationId in the contract, whose table of errors is used; None for the result files."""
+    def __init__(self, service: Service, handler: Handler, operation_id: str | None = None) -> None:
+        """operation_id: operationId in the contract, whose table of errors is used; None for the result files."""
         self._service = service
         self._handler = handler
-        self.operation = operation
+        self.operation_id = operation_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the response. Raises ApiError, which an exception handler turns into a response."""
@@ -55,12 +55,12 @@ class ServiceRoute(Route):
 
 async def send_response(send: Send, exchange: Exchange, response: ApiResponse) -> None:
     """Writes a response into its exchange, then sends it as two ASGI messages."""
-    exchange.status, exchange.response_body, exchange.media_type = response.status, response.body, response.media_type
+    exchange.response_body, exchange.media_type = response.body, response.media_type
     headers = [*response.headers]
     if response.status != 304:
         headers.append((b"content-type", response.media_type))
         headers.append((b"content-length", b"%d" % len(response.body)))
-    if exchange.is_unread:
+    if exchange.has_unread_body:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     # server and transport drop the body of a response to HEAD

@@ -26,7 +26,9 @@ MAX_PATH_LENGTH: Final = 1_000
 PATH_HINT: Final = "the base URL may lack /v1: --env 'EVOLINK_BASE_URL={url}/v1'"
 
 
-def response(contract: Contract, exchange: Exchange, error: ApiError, operation: str | None = None) -> ApiResponse:
+def error_response(
+    contract: Contract, exchange: Exchange, error: ApiError, operation: str | None = None
+) -> ApiResponse:
     """The response for an error. operation: whose table of errors is used; None for no operation."""
     body = contract.error_body(operation, error)
     if exchange.shape == "numeric_error_code":
@@ -45,8 +47,8 @@ class ErrorResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it with the code, message and type of the operation that was called."""
         exchange: Exchange = scope[EXCHANGE]
-        operation = getattr(scope.get("endpoint"), "operation", None)
-        await send_response(send, exchange, response(self._contract, exchange, self._error, operation))
+        operation = getattr(scope.get("endpoint"), "operation_id", None)
+        await send_response(send, exchange, error_response(self._contract, exchange, self._error, operation))
 
 
 def _error_response(request: Request, error: ApiError) -> Response:
@@ -96,19 +98,24 @@ class BugMiddleware:
         """Passes the request on. Raises the exception again where the response has begun already."""
         try:
             await self._app(scope, receive, send)
+        except ConnectionResetError:
+            # in process, a scenario resets the connection like this
+            raise
         except Exception:
-            _report_bug(self._service.events, redacted(traceback.format_exc()))
+            report_bug(self._service.events)
             exchange: Exchange | None = scope.get(EXCHANGE)
             if exchange is None:
                 await self._control_response(scope, receive, send)
             elif exchange.status:
+                # the response has begun: only the end of the connection can say that it is not complete
                 raise
             else:
                 await ErrorResponse(self._service.contract, ApiError(500))(scope, receive, send)
 
 
-def _report_bug(events: EventBus, text: str) -> None:
-    """Publishes a traceback; prints it where no log subscribes, as in a server that a test has started."""
+def report_bug(events: EventBus) -> None:
+    """Publishes the traceback of the current exception; prints it where no log subscribes, as in a test's server."""
+    text = redacted(traceback.format_exc())
     if events.has_subscribers(BugFound):
         events.publish(BugFound(text))
     elif sys.stderr is not None:

@@ -40,26 +40,28 @@ class ExchangeMiddleware:
         async def respond(message: Message) -> None:
             nonlocal start
             if message["type"] == "http.response.start":
-                # also for an endpoint that sends its response itself: a status means that the response has begun
-                exchange.status = message["status"]
-                self._record(exchange)
-                start = message
+                exchange.status, start = message["status"], message
+                try:
+                    self._record(exchange)
+                except Exception:
+                    # a bug of the journal or of a subscriber must not cost the client its response
+                    errors.report_bug(self._service.events)
             if exchange.fault is None and not exchange.latency:
                 await send(message)
             elif message["type"] == "http.response.body":
                 if exchange.fault == "reply_after_callback":
                     await self._wait_for_callback(exchange)
-                await faults.send_response(scope, receive, send, exchange, start, message["body"])
+                await faults.send_with_fault(scope, receive, send, exchange, start, message["body"])
 
         if method != "GET" and method != "HEAD":
             exchange.origin = origin(self._service.settings.public_url, scope.get("server"), headers)
             try:
-                exchange.body, exchange.is_unread = await read_body(receive)
+                exchange.body, exchange.has_unread_body = await read_body(receive)
             except ClientLeft:
                 return
             except TimeoutError:
-                exchange.is_unread = True
-                timeout = errors.response(self._service.contract, exchange, ApiError(408))
+                exchange.has_unread_body = True
+                timeout = errors.error_response(self._service.contract, exchange, ApiError(408))
                 await send_response(respond, exchange, timeout)
                 return
         await self._app(scope, receive, respond)
@@ -73,7 +75,7 @@ class ExchangeMiddleware:
             exchange.at, exchange.is_frozen = clock.at(service.real_now()), clock.frozen
             exchange.account = None if account is None else account.facts.name
         else:
-            account = service.storage.named(name)
+            account = service.storage.account_by_name(name)
         exchange.duration = stopwatch() - exchange.started
         service.storage.append(exchange, account)
         service.events.publish(exchange)

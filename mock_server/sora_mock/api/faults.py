@@ -19,7 +19,7 @@ HTML: Final = (
 )
 
 
-async def send_response(
+async def send_with_fault(
     scope: Scope, receive: Receive, send: Send, exchange: Exchange, start: Message, body: bytes
 ) -> None:
     """Sends a response as the scenario of its exchange says. In process a reset raises ConnectionResetError.
@@ -27,7 +27,7 @@ async def send_response(
     start, body: the response without any fault.
     """
     fault, latency = exchange.fault, exchange.latency
-    if latency and fault != "slow_body" and not await hold(receive, latency):
+    if latency and fault != "slow_body" and not await delay(receive, latency):
         return
     if fault in ("reset_before", "reset_after"):
         await _reset(scope, receive)
@@ -36,12 +36,12 @@ async def send_response(
     elif fault == "slow_body":
         await _drip(receive, send, start, body, latency)
     else:
-        start, body = broken(exchange, start, body)
+        start, body = with_broken_body(exchange, start, body)
         await send(start)
         await send({"type": "http.response.body", "body": body})
 
 
-def broken(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, bytes]:
+def with_broken_body(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, bytes]:
     """The first message and the body of a response, as the fault of its exchange changes them."""
     media_type = exchange.media_type
     match exchange.fault:
@@ -58,7 +58,7 @@ def broken(exchange: Exchange, start: Message, body: bytes) -> tuple[Message, by
     return {**start, "headers": headers}, body
 
 
-async def hold(receive: Receive, seconds: float) -> bool:
+async def delay(receive: Receive, seconds: float) -> bool:
     """Lets real seconds pass; False as soon as the client has left."""
     try:
         async with asyncio.timeout(seconds):
@@ -79,7 +79,7 @@ async def _reset(scope: Scope, receive: Receive) -> None:
     # lingering for 0 s turns the close into a reset
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-    await hold(receive, 1.0)
+    await delay(receive, 1.0)
 
 
 async def _truncate(scope: Scope, receive: Receive, send: Send, start: Message, body: bytes) -> None:
@@ -89,14 +89,14 @@ async def _truncate(scope: Scope, receive: Receive, send: Send, start: Message, 
     await send({"type": "http.response.body", "body": half, "more_body": transport is not None})
     if transport is not None:
         transport.close()
-        await hold(receive, 1.0)
+        await delay(receive, 1.0)
 
 
 async def _drip(receive: Receive, send: Send, start: Message, body: bytes, latency: float) -> None:
     await send(start)
     size = -(-len(body) // SLOW_PIECES)
     for begin in range(0, len(body), max(1, size)):
-        if not await hold(receive, latency / SLOW_PIECES):
+        if not await delay(receive, latency / SLOW_PIECES):
             return
         await send({"type": "http.response.body", "body": body[begin : begin + size], "more_body": True})
     await send({"type": "http.response.body", "body": b""})

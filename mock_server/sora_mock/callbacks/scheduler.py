@@ -24,23 +24,23 @@ SPARE_FILES: Final = 200
 """Open files that are left to everything else, where the system allows fewer than `MAX_CONCURRENT`."""
 
 MAX_TIMER: Final = 86_400.0
-"""Seconds; an event loop takes no longer timer, so it is set again then."""
+"""Seconds of the longest timer; a later attempt gets a new timer when this one fires."""
 
 
 class _Schedule:
     """What runs for one account.
 
-    running: attempts by their task, each with its delivery's id. timer: for the next attempt; None for none.
-    walk: held while the clock is advanced.
+    running: delivery id of each running attempt, by its asyncio task. timer: for the next attempt; None for none.
+    advance_lock: held while the clock is advanced.
     """
 
-    __slots__ = ("account", "running", "timer", "walk")
+    __slots__ = ("account", "advance_lock", "running", "timer")
 
     def __init__(self, account: MemoryAccount) -> None:
         self.account = account
         self.running: dict[asyncio.Task[bool], str] = {}
         self.timer: asyncio.TimerHandle | None = None
-        self.walk = asyncio.Lock()
+        self.advance_lock = asyncio.Lock()
 
 
 class Scheduler:
@@ -65,8 +65,8 @@ class Scheduler:
 
     def _forget_former_accounts(self) -> None:
         """Accounts that the storage has forgotten need no schedule; attempts that run hold what they need."""
-        named = self._service.storage.named
-        self._schedules = {name: each for name, each in self._schedules.items() if named(name) is each.account}
+        find = self._service.storage.account_by_name
+        self._schedules = {name: each for name, each in self._schedules.items() if find(name) is each.account}
 
     def wake(self, name: str) -> None:
         """Starts the attempts that are due and sets the timer for the next one. Called when either may have changed."""
@@ -74,7 +74,7 @@ class Scheduler:
         if known is not None and known.timer is not None:
             known.timer.cancel()
             known.timer = None
-        account = self._service.storage.named(name)
+        account = self._service.storage.account_by_name(name)
         if account is None or (known is not None and known.account is not account):
             self._schedules.pop(name, None)
         if account is None:
@@ -92,18 +92,18 @@ class Scheduler:
     async def attempts_finished(self, account: MemoryAccount, delivery_id: str | None = None) -> None:
         """Returns when the attempts that run now are over: those of one delivery, or all of the account."""
         running = self._schedule(account).running
-        waited = [attempt for attempt, owner in running.items() if delivery_id in (None, owner)]
+        waited = [attempt for attempt, running_id in running.items() if delivery_id in (None, running_id)]
         if waited:
             await asyncio.wait(waited)
 
-    async def advance(self, account: MemoryAccount, until: Callable[[float], float]) -> None:
+    async def advance(self, account: MemoryAccount, target_time: Callable[[float], float]) -> None:
         """Advances an account's clock, and stops at every due time until the attempts there are over.
 
-        until: the time to reach, given the time that the clock shows when it is this call's turn.
+        target_time: the time to reach, given the time that the clock shows when it is this call's turn.
         """
         service, schedule = self._service, self._schedule(account)
-        async with schedule.walk:
-            target = until(service.now(account))
+        async with schedule.advance_lock:
+            target = target_time(service.now(account))
             while True:
                 # The end of one attempt may have started another one.
                 while schedule.running:
@@ -141,7 +141,7 @@ class Scheduler:
                 delivery = account.deliveries.get(delivery_id)
                 if delivery is not None:
                     account.deliveries.schedule(delivery)
-            if self._service.storage.named(account.facts.name) is account:
+            if self._service.storage.account_by_name(account.facts.name) is account:
                 self.wake(account.facts.name)
 
         attempt.add_done_callback(finish)

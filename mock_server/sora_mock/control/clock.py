@@ -52,17 +52,17 @@ async def advance(request: Request) -> Response:
     return json_response(_view(service_of(request), key))
 
 
-async def _advance(request: Request, key: str | None, until: Callable[[float], float]) -> None:
-    """Advances clocks to `until` of the time that they show, and makes each account's callbacks on the way."""
+async def _advance(request: Request, key: str | None, target_time: Callable[[float], float]) -> None:
+    """Advances clocks to `target_time(now)`, and makes each account's callbacks on the way."""
     service, scheduler = service_of(request), _scheduler(request)
     if key is None:
-        clocks.move_defaults(service, until)
+        clocks.move_defaults(service, target_time)
     advances = []
     for account in service.storage.accounts() if key is None else [service.storage.account(key)]:
         if len(account.deliveries):
-            advances.append(scheduler.advance(account, until))
+            advances.append(scheduler.advance(account, target_time))
         else:
-            clocks.move(service, account, until(service.now(account)))
+            clocks.move(service, account, target_time(service.now(account)))
     await asyncio.gather(*advances)
 
 

@@ -43,7 +43,7 @@ class Exchange(msgspec.Struct, array_like=True, gc=False):
     response_body: empty for what is not JSON. media_type: of the response.
     duration: seconds from the request's arrival to the response, without the latency of a scenario.
     size: bytes that it counts for in the journal.
-    is_unread: whether a part of the request's body was left unread, so that the connection has to be closed.
+    has_unread_body: whether a part of the request's body was left unread, so that the connection has to be closed.
     hint: what a person should probably change, one phrase; None for most.
     """
 
@@ -69,7 +69,7 @@ class Exchange(msgspec.Struct, array_like=True, gc=False):
     media_type: bytes = JSON
     duration: float = 0.0
     size: int = 0
-    is_unread: bool = False
+    has_unread_body: bool = False
     hint: str | None = None
 
     @property

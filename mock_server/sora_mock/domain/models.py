@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sora_mock.domain.errors import ApiError
 from sora_mock.domain.ledger import to_units
 
 DEFAULT_MODEL: Final = "sora-2-beta-max"
@@ -49,9 +50,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.kind}.generation.task"
 
     def order(self, request: Mapping[str, Any]) -> VideoOrder:
-        """What a valid create request asks for. The contract has filled in the defaults of most fields."""
+        """What a valid create request asks for. The contract has filled in the defaults of most fields.
+
+        Raises ApiError 400 for a duration or a ratio that the model does not offer.
+        """
         ratio = request.get("aspect_ratio", self.default_aspect_ratio)
-        return self.orders[int(request["duration"]), ratio, not request["remove_watermark"]]
+        order = self.orders.get((int(request["duration"]), ratio, not request["remove_watermark"]))
+        if order is None:
+            param = "aspect_ratio" if request["duration"] in self.durations else "duration"
+            raise ApiError(400, f"{self.name} does not offer this {param}", param=param)
+        return order
 
     def price(self, order: VideoOrder) -> int:
         """Units of 1/10,000 credit."""

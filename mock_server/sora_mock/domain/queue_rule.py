@@ -21,7 +21,7 @@ MATCH_FIELDS: Final = ("prompt", "duration", "has_image", "aspect_ratio")
 class QueueRule(msgspec.Struct, frozen=True):
     """One rule of an account's queue.
 
-    number: counts the account's rules.
+    number: counts the rules of the server.
     scenario: what the matching request gets.
     times: how many more requests it applies to, at least 1; None has no limit.
     operation: the operation that it matches, one of `OPERATIONS`.

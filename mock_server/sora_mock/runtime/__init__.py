@@ -1,1 +1,1 @@
-"""The edge to the machine: clock, randomness, package data, log, and uvicorn's protocol."""
+"""The edge to the machine: clock, randomness, package data, console, log, event bus, and uvicorn's protocol."""

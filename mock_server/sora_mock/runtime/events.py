@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 Event = TypeVar("Event")
 
 MAX_SUBSCRIBERS: Final = 10_000
-"""Handlers of one kind of event; each waiting control call is one."""
+"""Handlers of one kind of event; each waiting control request is one."""
 
 
 class TooManySubscribers(Exception):

@@ -22,7 +22,7 @@ NO_CREDIT: Final = "sk-mock-no-credit"
 RATE_LIMITED: Final = "sk-mock-rate-limited"
 BROKEN: Final = "sk-mock-broken"
 SPECIAL_KEYS: Final = (EXPIRED, NO_ACCESS, NO_CREDIT, RATE_LIMITED, BROKEN)
-"""A key that begins with one of these has a special meaning (docs/reference.md, Keys)."""
+"""A key that begins with one of these has a special meaning (docs/reference.md, Order of checks)."""
 
 MAX_KEY_LENGTH: Final = 4096
 
@@ -62,7 +62,7 @@ def authenticate(service: Service, exchange: Exchange) -> MemoryAccount:
     """The caller's account. Raises ApiError 401."""
     account = caller(service, exchange)
     if account is None:
-        if service.settings.keys is None and not _has_key(exchange):
+        if service.settings.keys is None and _has_foreign_key(exchange):
             exchange.hint = KEY_HINT
         raise ApiError(401)
     if account.facts.special_key == EXPIRED:
@@ -71,8 +71,10 @@ def authenticate(service: Service, exchange: Exchange) -> MemoryAccount:
     return account
 
 
-def _has_key(exchange: Exchange) -> bool:
-    return not bearer_key(exchange.headers.get(b"authorization", b"")) or b"sk-" in exchange.headers[b"authorization"]
+def _has_foreign_key(exchange: Exchange) -> bool:
+    """Whether there is a bearer key that belongs to another service."""
+    key = bearer_key(exchange.headers.get(b"authorization", b""))
+    return bool(key) and "sk-" not in key
 
 
 def arrive(service: Service, account: MemoryAccount, exchange: Exchange) -> float:

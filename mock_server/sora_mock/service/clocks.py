@@ -51,8 +51,8 @@ def move(service: Service, account: MemoryAccount, now: float) -> None:
         settle(account, now)
 
 
-def move_defaults(service: Service, until: Callable[[float], float]) -> None:
-    """Sets the clock of new accounts to `until` of the time that it shows."""
+def move_defaults(service: Service, target_time: Callable[[float], float]) -> None:
+    """Sets the clock of new accounts to `target_time(now)`."""
     real, defaults = service.real_now(), service.storage.defaults
-    moved = defaults.clock.moved(real, until(defaults.clock.at(real)))
+    moved = defaults.clock.moved(real, target_time(defaults.clock.at(real)))
     service.storage.defaults = msgspec.structs.replace(defaults, clock=moved)

@@ -17,7 +17,7 @@ from sora_mock.runtime import clock, package_data
 from sora_mock.runtime.events import EventBus
 from sora_mock.runtime.randomness import new_seed
 from sora_mock.service.authentication import new_facts
-from sora_mock.service.context import Service, first_defaults
+from sora_mock.service.context import Service, initial_defaults
 from sora_mock.service.selection import Selector
 from sora_mock.storage.memory import MemoryStorage
 
@@ -42,7 +42,7 @@ def build_service(settings: Settings, real_now: Callable[[], float] = clock.real
         moderation_rules=settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ()),
     )
     storage = MemoryStorage(
-        first_defaults(settings, real_now()), lambda key, defaults: new_facts(key, defaults, real_now())
+        initial_defaults(settings, real_now()), lambda key, defaults: new_facts(key, defaults, real_now())
     )
     return Service(settings, contract, models(settings.prices), storage, EventBus(), selector, seed, real_now)
 

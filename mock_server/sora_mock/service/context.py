@@ -45,7 +45,7 @@ class Service:
         return account.facts.clock.at(self.real_now())
 
 
-def first_defaults(settings: Settings, real_now: float) -> AccountDefaults:
-    """What accounts begin with before any control call."""
+def initial_defaults(settings: Settings, real_now: float) -> AccountDefaults:
+    """What accounts begin with before any control request."""
     clock = Clock(real_now, real_now, settings.speed, settings.frozen_clock)
     return AccountDefaults(clock, settings.credits, settings.rate_limit)

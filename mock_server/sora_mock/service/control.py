@@ -1,4 +1,4 @@
-"""How the control API changes what is not money and not a clock: queues, callback routes, inboxes, everything."""
+"""How the control API changes queues, callback routes and inboxes, and how it resets accounts."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import msgspec
 
 from sora_mock.domain.events import CallbackPlanned
 from sora_mock.domain.queue_rule import QueueRule
-from sora_mock.service.context import Service, first_defaults
+from sora_mock.service.context import Service, initial_defaults
 from sora_mock.storage.inboxes import InboxReply
 from sora_mock.storage.memory import MemoryAccount
 
@@ -16,7 +16,7 @@ def _accounts(service: Service, key: str | None) -> list[MemoryAccount]:
 
 
 def longest_queue(service: Service, key: str | None) -> int:
-    """Rules in the longest queue in question."""
+    """Length of the longest queue that a request would change."""
     queues = [each.facts.queue for each in _accounts(service, key)]
     return max(map(len, [service.storage.defaults.queue, *queues] if key is None else queues))
 
@@ -63,10 +63,10 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
 
 
 def reset(service: Service, key: str | None) -> None:
-    """Forgets an account; without a key every account, and what control calls changed for new ones."""
+    """Forgets an account; without a key every account, and what control requests changed for new ones."""
     names = [each.facts.name for each in _accounts(service, key)]
     if key is None:
-        service.storage.forget_all(first_defaults(service.settings, service.real_now()))
+        service.storage.forget_all(initial_defaults(service.settings, service.real_now()))
     else:
         service.storage.forget(key)
     for name in names:

@@ -1,4 +1,4 @@
-"""Which scenario a request gets, and which rule chose it, strongest first (docs/reference.md, Which scenario)."""
+"""Which scenario a request gets, and which rule chose it, strongest first (docs/scenarios.md)."""
 
 from collections.abc import Mapping
 from typing import Any, Final

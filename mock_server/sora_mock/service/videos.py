@@ -105,7 +105,7 @@ def _replay(service: Service, account: MemoryAccount, exchange: Exchange, finger
     reply = account.stored_reply(_idempotency_key(exchange))
     if reply is None:
         return None
-    if reply.request != fingerprint:
+    if reply.fingerprint != fingerprint:
         row = service.contract.errors[CREATE, 409]
         status = service.settings.behaviour.idempotency_conflict_status
         raise ApiError(status, row["message"], code=row["code"])

@@ -9,7 +9,7 @@ from sora_mock.domain.delivery import Delivery, next_attempt_at, state
 from sora_mock.storage.due import DueQueue
 
 MAX_DELIVERIES: Final = 10_000
-"""Deliveries of one account; beyond it the oldest finished one is forgotten, a pending one never."""
+"""Deliveries of one account; beyond it a finished one among the oldest is forgotten, a pending one never."""
 
 
 class Deliveries:

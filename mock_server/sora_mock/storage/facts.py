@@ -18,7 +18,7 @@ class AccountFacts(msgspec.Struct, frozen=True, gc=False):
     clock: the account's own clock.
     ledger: credits that remain, are reserved and are used.
     bucket: the rate limit; None for no limit.
-    special_key: what its key means (docs/reference.md, Keys); None for an ordinary key.
+    special_key: what its key means (docs/reference.md, Order of checks); None for an ordinary key.
     create_count: create requests for which a scenario was chosen; random choices depend on it.
     queue: scenarios for the next requests, first rule first.
     callback_routes: URLs to which callbacks are sent instead, by origin of the callback address.
@@ -37,7 +37,7 @@ class AccountFacts(msgspec.Struct, frozen=True, gc=False):
 
 
 class AccountDefaults(msgspec.Struct, frozen=True):
-    """What a new account begins with. Control calls without a key change it.
+    """What a new account begins with. Control requests without a key change it.
 
     clock: its clock. remaining: credits in units of 1/10,000; None for unlimited. rate_limit: None for no limit.
     queue: rules of its queue. callback_routes: as in `AccountFacts`.

@@ -19,16 +19,17 @@ from sora_mock.storage.journal import Journal
 
 MAX_ACCOUNTS: Final = 10_000
 MAX_TASKS: Final = 2_000_000
-"""Accounts and tasks of one server; beyond them the least recently used account, or its oldest task, is forgotten."""
+"""Accounts and tasks of one server; beyond them the least recently used account,
+or the oldest task of the same account or of the least recently used one, is forgotten."""
 
 MAX_STORED_REPLIES: Final = 10_000
 """Replies that one account keeps for their Idempotency-Key; beyond it the oldest one is forgotten."""
 
 
 class StoredReply(msgspec.Struct, frozen=True):
-    """The first response to a create request with an Idempotency-Key. request: digest of that request's body."""
+    """The first response to a create request with an Idempotency-Key. fingerprint: digest of that request's body."""
 
-    request: bytes
+    fingerprint: bytes
     body: bytes
     scenario: str
     task_id: str
@@ -155,7 +156,7 @@ class MemoryStorage:
         self._accounts[key] = self._latest = self._by_name[account.facts.name] = account
         return account
 
-    def named(self, name: str) -> MemoryAccount | None:
+    def account_by_name(self, name: str) -> MemoryAccount | None:
         """The account of that public name; None for none."""
         return self._by_name.get(name)
 

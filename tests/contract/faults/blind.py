@@ -421,7 +421,7 @@ async def _at_once(receive: Any, seconds: float) -> bool:
     return True
 
 
-part("unbroken", "hostile.harm.body", faults, "broken", lambda exchange, start, body: (start, body))
+part("unbroken", "hostile.harm.body", faults, "with_broken_body", lambda exchange, start, body: (start, body))
 part("uncut", "hostile.harm.lost", faults, "_truncate", _whole)
 around("polls without faults", "hostile.harm.polls", Scenario, "affects", lambda f, self, operation: bool(self.status))
-part("no delay", "hostile.harm.slow", faults, "hold", _at_once)
+part("no delay", "hostile.harm.slow", faults, "delay", _at_once)

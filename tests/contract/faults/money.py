@@ -64,7 +64,7 @@ def _reserve_for_moderation(service: Any, scenario: Any, headers: Any = ()) -> N
 
 def _charge_query(show: Any, service: Any, exchange: Any) -> Any:
     show(service, exchange)
-    account = service.storage.named(exchange.account)
+    account = service.storage.account_by_name(exchange.account)
     change_facts(account, ledger=account.facts.ledger.reserve(100).charge(100))
     return show(service, exchange)
 
@@ -164,7 +164,7 @@ def _replay_while_unended(replay: Any, service: Any, account: Any, exchange: Any
 
 def _replay_any_body(replay: Any, service: Any, account: Any, exchange: Any, fingerprint: bytes) -> Any:
     reply = account.stored_reply(videos._idempotency_key(exchange))
-    return replay(service, account, exchange, fingerprint if reply is None else reply.request)
+    return replay(service, account, exchange, fingerprint if reply is None else reply.fingerprint)
 
 
 def _replay_of_all_accounts(replay: Any, service: Any, account: Any, exchange: Any, fingerprint: bytes) -> Any:
