@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sora_mock.client.task import Outcome
+from sora_mock.client.control import Outcome
 from sora_mock.server import MockServer
 from tests.conftest import ORDER, Api
 

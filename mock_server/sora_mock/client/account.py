@@ -6,10 +6,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from sora_mock.client import transcript
-from sora_mock.client.clock import Clock
-from sora_mock.client.control import CALLBACK_TIMEOUT, Control, Refused
-from sora_mock.client.inbox import Inbox
-from sora_mock.client.task import Task
+from sora_mock.client.control import CALLBACK_TIMEOUT, Clock, Control, Inbox, Refused, Task
 from sora_mock.client.views import Delivery, Record, TaskView
 
 # pytest shows the caller's line instead of ours

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, get_type_hints
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 import msgspec
 
 from sora_mock.config.setting import BadPart, convert
-from sora_mock.domain.delivery import origin_of
+from sora_mock.domain.delivery import http_url, origin_of
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.ledger import to_units
 from sora_mock.domain.models import DEFAULT_MODEL, read_models
@@ -111,12 +111,8 @@ def certificates(value: Any) -> str:
 
 def _http_url(value: Any, expected: str) -> SplitResult:
     written = text(value).rstrip("/")
-    try:
-        parts = urlsplit(written)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", written):
+    parts = http_url(written)
+    if parts is None or not re.fullmatch(r"[\x21-\x7e]+", written):
         raise ValueError(f"expected {expected}")
     return parts
 

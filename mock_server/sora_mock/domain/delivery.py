@@ -124,6 +124,16 @@ class Destination(msgspec.Struct, frozen=True):
     note: str | None = None
 
 
+def http_url(text: str) -> SplitResult | None:
+    """The parts of an http or https URL with a host and without query and fragment; None for any other text."""
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if is_good and not parts.query and not parts.fragment else None
+
+
 def origin_of(url: str) -> str:
     """Scheme, host and port of a URL in lower case, without the default port; empty where the port is invalid."""
     try:

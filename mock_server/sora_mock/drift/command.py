@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from sora_mock.domain.delivery import http_url
 from sora_mock.drift.compare import Difference
 from sora_mock.drift.recording import BadRecording, RecordedExchange, read
 from sora_mock.drift.replay import MockFailed, Replay
@@ -79,12 +79,8 @@ def _target(url: str | None) -> Iterator[str]:
 
 def _checked(url: str) -> str:
     """The origin of a URL, after a check that it is a mock: a replay creates tasks. Raises BadTarget."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme == "http" and parts.hostname and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        good = False
-    if not good or parts.path.strip("/") or parts.query or parts.fragment:
+    parts = http_url(url)
+    if parts is None or parts.scheme != "http" or "@" in parts.netloc or parts.path.strip("/"):
         raise BadTarget(f"--target must be a mock's URL such as http://127.0.0.1:4010, got {url[:80]!r}")
     origin = f"{parts.scheme}://{parts.netloc}"
     with probe.connect() as http:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from sora_mock.domain.contract import Contract
+from sora_mock.domain.delivery import http_url
 from sora_mock.domain.ledger import to_credits, to_units
 from sora_mock.guard.ledger import LedgerError, SpendingLedger, SpendingLimits
 from sora_mock.guard.pricing import CHEAPEST, HIGHEST, Pricing
@@ -48,13 +49,9 @@ def _units(flag: str, text: str) -> int:
 
 
 def target_url(text: str) -> str:
-    """Checks the URL of the service and returns it without a slash at its end. Raises GuardError."""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or "@" in parts.netloc or parts.query or parts.fragment or not re.fullmatch(r"[\x21-\x7e]+", text):
+    """The service's URL, checked. Raises GuardError."""
+    parts = http_url(text)
+    if parts is None or "@" in parts.netloc or not re.fullmatch(r"[\x21-\x7e]+", text):
         raise GuardError(f"--target must be a URL such as https://api.evolink.ai, got {text[:80]!r}")
     return text.rstrip("/")
 

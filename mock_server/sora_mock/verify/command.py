@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from sora_mock.client.http import Client, Unreachable
 from sora_mock.domain.contract import Contract
+from sora_mock.domain.delivery import http_url
 from sora_mock.guard import probe
 from sora_mock.runtime import package_data as data
 from sora_mock.verify import evidence, live, report, runner
@@ -107,14 +107,9 @@ def _check_writable(path: Path | None) -> None:
 
 
 def target_url(text: str | None) -> str:
-    """Checks the URL of the target: an origin, perhaps with a path prefix. Raises Stop."""
-    try:
-        parts = urlsplit(text or "")
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        good = good and not parts.username and not parts.query and not parts.fragment
-    except ValueError:
-        good = False
-    if not good:
+    """The origin to call, perhaps with a path before it. Raises Stop."""
+    parts = http_url(text or "")
+    if parts is None or parts.username:
         raise Stop(EXIT_USAGE, f"expected a URL such as http://127.0.0.1:4010, got {text!r}")
     return str(text).rstrip("/")
 
