@@ -45,13 +45,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     server.
     """
     if session.config.getini("sora_mock_env"):
-        # only a run with this setting needs the module
-        from sora_mock.session import NoServer
-
         try:
             _session(session.config).export()
-        except NoServer as problem:
-            raise pytest.UsageError(f"sora-mock: {problem}") from None
+        except pytest.fail.Exception as problem:
+            raise pytest.UsageError(str(problem)) from None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -63,10 +60,10 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def _session(config: pytest.Config) -> "MockSession":
-    """The server of the session; the first use starts it. Raises NoServer."""
+    """The server of the session; the first use starts it. Raises pytest.fail.Exception."""
     found = config.stash.get(SESSION, None)
     if found is None:
-        # only a run that uses a fixture needs the module
+        # only a run that uses a fixture, or has the setting above, needs the module
         from sora_mock.session import MockSession
 
         url, flags = os.environ.get("SORA_MOCK_URL"), config.getini("sora_mock_args")
@@ -79,27 +76,15 @@ def _session(config: pytest.Config) -> "MockSession":
 @pytest.fixture(scope="session")
 def sora_mock_url(pytestconfig: pytest.Config) -> str:
     """The URL of the session's server, for fixtures that live longer than a test."""
-    # only a run that uses a fixture needs the module
-    from sora_mock.session import NoServer
-
-    try:
-        return _session(pytestconfig).url
-    except NoServer as problem:
-        raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
+    return _session(pytestconfig).url
 
 
 @pytest.fixture
 def sora_mock(request: pytest.FixtureRequest, sora_mock_url: str) -> "Iterator[Account]":
     """The account of this test on a running mock: `sora_mock.url`, `.headers`, `.clock`, `.scenario(...)`."""
-    # only a run that uses a fixture needs the module
-    from sora_mock.session import NoServer
-
-    try:
-        with _session(request.config).account(request.node.nodeid) as account:
-            request.node.stash[ACCOUNT] = account
-            yield account
-    except NoServer as problem:
-        raise pytest.fail.Exception(f"sora-mock: {problem}", pytrace=False) from None
+    with _session(request.config).account(request.node.nodeid) as account:
+        request.node.stash[ACCOUNT] = account
+        yield account
 
 
 # not a `wrapper`: pluggy knows it since 1.2 only, and with an older one no pytest run would start

@@ -19,12 +19,13 @@ MAX_END_SECONDS: Final = 1.5
 """Real seconds to wait for the end of a server that does not respond: a server that is stopping needs so long."""
 
 
-class NoServer(Exception):
-    """No server is available; the text says why, on one line."""
+def no_server(reason: str) -> BaseException:
+    """The failure of each test that needs a server, where there is none. reason: on one line."""
+    return pytest.fail.Exception(f"sora-mock: {reason}", pytrace=False)
 
 
 class MockSession:
-    """Uses the server at `url`, or starts a server if that is None or empty. Raises NoServer.
+    """Uses the server at `url`, or starts a server if that is None or empty. Raises pytest.fail.Exception.
 
     flags: of `serve`, for a server that it starts. folder: where that looks for its settings file. env: whether each
     test gets its API key as a variable of SDKs. process: the server that it started, None for one that runs already.
@@ -43,7 +44,7 @@ class MockSession:
         try:
             self.process = ServerProcess(["--host", "127.0.0.1", *seed, *flags], folder)
         except StartError as problem:
-            raise NoServer(f"the server did not start: {problem}") from None
+            raise no_server(f"the server did not start: {problem}") from None
         self.url = self.process.url
         self.token = self.process.token
 
@@ -54,14 +55,14 @@ class MockSession:
 
     @contextmanager
     def account(self, node_id: str) -> Iterator[Account]:
-        """The account of a test, reset to the state of a new account. Raises NoServer."""
+        """The account of a test, reset to the state of a new account. Raises pytest.fail.Exception."""
         account = Account(self.url, _key(node_id), token=self.token)
         try:
             account.reset()
         except Unreachable as problem:
-            raise NoServer(self.fate() or str(problem)) from None
+            raise no_server(self.fate() or str(problem)) from None
         except Refused as problem:
-            raise NoServer(f"{self.url} rejects the account of this test: {problem}") from None
+            raise no_server(f"{self.url} rejects the account of this test: {problem}") from None
         with pytest.MonkeyPatch.context() as variables:
             if self.env:
                 variables.setenv("EVOLINK_API_KEY", account.api_key)
@@ -94,11 +95,11 @@ def _key(node_id: str) -> str:
 
 
 def _reached(url: str) -> str:
-    """The URL, if a mock responds there. Raises NoServer."""
+    """The URL, if a mock responds there. Raises pytest.fail.Exception."""
     try:
         ready = wait(url, MAX_WAIT_SECONDS)
     except ValueError as problem:
-        raise NoServer(f"SORA_MOCK_URL: {problem}") from None
+        raise no_server(f"SORA_MOCK_URL: {problem}") from None
     if not ready:
-        raise NoServer(f"no mock responds at SORA_MOCK_URL {url} within {MAX_WAIT_SECONDS:g} s")
+        raise no_server(f"no mock responds at SORA_MOCK_URL {url} within {MAX_WAIT_SECONDS:g} s")
     return url.rstrip("/")

@@ -29,11 +29,10 @@ class ExchangeMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on; requests to the control API are not journaled."""
-        path = scope["path"]
-        if scope["type"] != "http" or path.startswith(CONTROL_PREFIX):
+        if scope["type"] != "http" or scope["path"].startswith(CONTROL_PREFIX):
             await self._app(scope, receive, send)
             return
-        method, headers = scope["method"], dict(scope["headers"])
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
         exchange = scope[EXCHANGE] = Exchange(method, path, headers, started=stopwatch())
         start: Message = {}
 

@@ -91,15 +91,15 @@ class Scheduler:
 
     async def attempts_finished(self, account: MemoryAccount, delivery_id: str | None = None) -> None:
         """Returns when the attempts that run now are over: those of one delivery, or all of the account."""
-        running = self._schedule(account).running
-        waited = [attempt for attempt, running_id in running.items() if delivery_id in (None, running_id)]
-        if waited:
-            await asyncio.wait(waited)
+        schedule = self._schedules.get(account.facts.name)
+        if schedule is not None and schedule.account is account:
+            await _finished(schedule, delivery_id)
 
     async def advance(self, account: MemoryAccount, target_time: Callable[[float], float]) -> None:
         """Advances an account's clock, and stops at every due time until the attempts there are over.
 
         target_time: the time to reach, given the time that the clock shows when it is this call's turn.
+        An account that is forgotten meanwhile ends it.
         """
         service, schedule = self._service, self._schedule(account)
         async with schedule.advance_lock:
@@ -107,7 +107,9 @@ class Scheduler:
             while True:
                 # The end of one attempt may have started another one.
                 while schedule.running:
-                    await self.attempts_finished(account)
+                    await _finished(schedule)
+                if not self._is_current(account):
+                    return
                 now, due_at = service.now(account), account.deliveries.next_due_at()
                 # A clock that runs may have passed the target while the attempts took place.
                 if due_at is None or due_at > max(target, now):
@@ -116,6 +118,10 @@ class Scheduler:
                 self._start_due(schedule, max(due_at, now))
             clocks.move(service, account, max(target, now))
             self.wake(account.facts.name)
+
+    def _is_current(self, account: MemoryAccount) -> bool:
+        """Whether the account was not forgotten. A new account of the same key is another one."""
+        return self._service.storage.account_by_name(account.facts.name) is account
 
     async def redeliver(self, account: MemoryAccount, delivery: Delivery) -> None:
         """Makes one more attempt, outside the retry schedule; returns when it is over."""
@@ -141,7 +147,7 @@ class Scheduler:
                 delivery = account.deliveries.get(delivery_id)
                 if delivery is not None:
                     account.deliveries.schedule(delivery)
-            if self._service.storage.account_by_name(account.facts.name) is account:
+            if self._is_current(account):
                 self.wake(account.facts.name)
 
         attempt.add_done_callback(finish)
@@ -188,6 +194,13 @@ class Scheduler:
         if reply.delay >= TIMEOUT:
             return AttemptResult(error=f"timeout: no response within {TIMEOUT:g} s")
         return AttemptResult(reply.status)
+
+
+async def _finished(schedule: _Schedule, delivery_id: str | None = None) -> None:
+    """Returns when the attempts of a schedule that run now are over: those of one delivery, or all."""
+    waited = [attempt for attempt, running_id in schedule.running.items() if delivery_id in (None, running_id)]
+    if waited:
+        await asyncio.wait(waited)
 
 
 def max_concurrent() -> int:

@@ -22,5 +22,8 @@ def stop_with_parent() -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(signal, "pthread_sigmask"):
+        # a parent may have blocked them, which this process inherits
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=stop_with_parent, daemon=True).start()
     sys.exit(main(sys.argv[1:], is_child=True))

@@ -17,10 +17,9 @@ from sora_mock.cli.parsing import (
     complain_of,
     with_command,
 )
-from sora_mock.cli.queries import contract, scenarios, wait
 from sora_mock.cli.run_command import run_command
 from sora_mock.cli.serve import serve
-from sora_mock.cli.tools import drift, guard, verify
+from sora_mock.cli.tools import contract, drift, guard, scenarios, verify, wait
 from sora_mock.version import VERSION
 
 

@@ -47,7 +47,12 @@ class Command(click.Command):
             if flag in flags and following.startswith("--") and not ctx.resilient_parsing:
                 hint = f"if {following} is the value, write {flag}={following}"
                 raise click.BadOptionUsage(flag, f"{flag} needs a value; {hint}", ctx)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as problem:
+            # click's parser does not always say which command it was
+            problem.ctx = problem.ctx or ctx
+            raise
 
 
 class Commands(click.Group):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -153,15 +154,16 @@ def _report(output: Log, requests: Sequence[Mapping[str, Any]] | str, code: int,
     """
     name = {128 + number: f" ({number.name})" for number in signal.Signals}.get(code, "")
     ended = f"the command ended with {code}{name}"
+    seed_text = f" (repeat this run with --seed {seed})" if repeat else ""
     if isinstance(requests, str):
-        output.message(f"{ended}; its requests are not available: {requests}", exit_code=code)
+        output.message(f"{ended}; its requests are not available: {requests}{seed_text}", exit_code=code, seed=seed)
         return
     if not requests:
-        output.message(f"{ended}; no request is in the journal of the server", exit_code=code, requests=0)
+        text = f"{ended}; no request is in the journal of the server{seed_text}"
+        output.message(text, exit_code=code, requests=0, seed=seed)
         return
     total = requests[0]["number"]
     some = f"its requests ({total})" if total == len(requests) else f"the last {len(requests)} of its {total} requests"
-    seed_text = f" (repeat this run with --seed {seed})" if repeat else ""
     output.message(f"{ended}; {some}{seed_text}:", exit_code=code, requests=total, seed=seed)
     for record in reversed(requests):
         output.request(record)
@@ -220,7 +222,7 @@ class CommandProcess:
             # where this process is the first of a container, it is the parent of orphans
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(-self._process.pid, os.WNOHANG)
-            if not self._send(0):
+            if not self._send(0) or _is_dead(self._process.pid):
                 return True
             pause.wait(POLL_SECONDS)
         return False
@@ -234,6 +236,20 @@ class CommandProcess:
             # it has ended, or another user owns it
             return False
         return True
+
+
+def _is_dead(group: int) -> bool:
+    """Whether all processes of a group have ended and only wait for their parent to read that. False where unknown."""
+    if sys.platform != "linux":
+        return False
+    states = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        # a process may end meanwhile
+        with contextlib.suppress(OSError):
+            state, _, owner = entry.read_text().rpartition(")")[2].split()[:3]
+            if int(owner) == group:
+                states.append(state)
+    return bool(states) and set(states) <= {"Z", "X"}
 
 
 def _next_signal(numbers: set[int]) -> tuple[int, bool]:

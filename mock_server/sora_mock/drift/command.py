@@ -1,7 +1,5 @@
 """`sora-mock drift RECORDING`: replays the recorded exchanges against a mock and prints every difference."""
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +11,9 @@ from sora_mock.drift.compare import Difference
 from sora_mock.drift.recording import BadRecording, RecordedExchange, read
 from sora_mock.drift.replay import MockFailed, Replay
 from sora_mock.guard import probe
+from sora_mock.runtime.console import complain
 
+PROGRAM: Final = "sora-mock drift"
 EXIT_OK, EXIT_DRIFTED, EXIT_USAGE, EXIT_UNREACHABLE = 0, 1, 2, 5
 """Exit codes (docs/drift.md)."""
 
@@ -25,19 +25,21 @@ class BadTarget(Exception):
     """The target is not a mock. Nothing was sent to it except a health check."""
 
 
-def run(options: argparse.Namespace) -> int:
+def run(recording: Path, target: str | None) -> int:
     """Runs the command and returns the exit code. An error is one line on standard error.
 
-    options: `recording` is a path, `target` a URL or None.
+    target: a URL, None for a mock of its own.
     """
     try:
-        exchanges = read(Path(options.recording))
-        with _target(options.target) as url:
+        exchanges = read(recording)
+        with _target(target) as url:
             found = replayed(url, exchanges)
     except (BadRecording, BadTarget) as problem:
-        return _stopped(EXIT_USAGE, problem)
+        complain(str(problem), PROGRAM)
+        return EXIT_USAGE
     except (probe.NoTarget, MockFailed) as problem:
-        return _stopped(EXIT_UNREACHABLE, problem)
+        complain(str(problem), PROGRAM)
+        return EXIT_UNREACHABLE
     _print(found, exchanges)
     return EXIT_DRIFTED if any(difference.severity == "failure" for _, difference in found) else EXIT_OK
 
@@ -57,11 +59,6 @@ def replayed(url: str, exchanges: Sequence[RecordedExchange]) -> Differences:
 def can_be_replayed(exchange: RecordedExchange) -> bool:
     """Whether the exchange has a response to compare and its whole request was recorded."""
     return exchange.response is not None and exchange.request.body.size is None
-
-
-def _stopped(code: int, problem: Exception) -> int:
-    print(f"sora-mock drift: {problem}", file=sys.stderr)
-    return code
 
 
 @contextmanager

@@ -31,15 +31,22 @@ def take_token(service: Service, account: MemoryAccount, exchange: Exchange, now
     if facts.bucket is not None:
         bucket, wait = facts.bucket.take(now)
         if wait:
-            if now < facts.retry_at:
-                exchange.hint = IMPATIENT_HINT
-            account.facts = msgspec.structs.replace(facts, bucket=bucket, retry_at=now + wait)
+            account.facts = msgspec.structs.replace(facts, bucket=bucket)
+            note_wait(account, exchange, now, wait)
             # A client waits in real seconds. A frozen clock has none, so that the wait itself is sent.
             seconds = wait if facts.clock.frozen else wait / facts.clock.speed
             raise ApiError(429, headers=retry_after(service, token_bucket.retry_after(seconds)))
         account.facts = msgspec.structs.replace(facts, bucket=bucket)
     if facts.special_key is not None and not overridden and not _has_token(exchange.body):
         reject_by_key(service, account, exchange, access=False)
+
+
+def note_wait(account: MemoryAccount, exchange: Exchange, now: float, seconds: float) -> None:
+    """Remembers how long a client has to wait after a 429. One that comes back earlier gets a hint."""
+    facts = account.facts
+    if now < facts.retry_at:
+        exchange.hint = IMPATIENT_HINT
+    account.facts = msgspec.structs.replace(facts, retry_at=now + seconds)
 
 
 def reject_by_key(service: Service, account: MemoryAccount, exchange: Exchange, *, access: bool = True) -> None:
@@ -52,6 +59,8 @@ def reject_by_key(service: Service, account: MemoryAccount, exchange: Exchange, 
         errors[NO_ACCESS] = ApiError(403)
     if meaning in errors:
         exchange.rule = f"key {meaning}"
+        if meaning == RATE_LIMITED:
+            note_wait(account, exchange, exchange.at, LONG_WAIT * account.facts.clock.speed)
         raise errors[meaning]
 
 
@@ -71,14 +80,18 @@ def choose_effect(
     """
     scenario = service.selector.for_response(exchange, account, operation, named)
     if scenario is not None and scenario.rejects:
-        raise rejection(service, scenario)
+        raise rejection(service, account, exchange, scenario)
 
 
-def rejection(service: Service, scenario: Scenario, headers: Headers = ()) -> ApiError:
-    """The error with which a scenario rejects a request."""
+def rejection(
+    service: Service, account: MemoryAccount | None, exchange: Exchange, scenario: Scenario, headers: Headers = ()
+) -> ApiError:
+    """The error with which a scenario rejects a request. account: None for a result file that no task has."""
     status = scenario.status or 500
     wait = LONG_WAIT if scenario.retry_after is None and status == 429 else scenario.retry_after
     if wait is not None:
+        if account is not None and status == 429:
+            note_wait(account, exchange, exchange.at, wait * account.facts.clock.speed)
         headers = (*headers, *retry_after(service, wait))
     return ApiError(status, scenario.message, code=scenario.code, headers=headers)
 

@@ -74,7 +74,7 @@ def authenticate(service: Service, exchange: Exchange) -> MemoryAccount:
 def _has_foreign_key(exchange: Exchange) -> bool:
     """Whether there is a bearer key that belongs to another service."""
     key = bearer_key(exchange.headers.get(b"authorization", b""))
-    return bool(key) and "sk-" not in key
+    return bool(key) and not key.startswith("sk-")
 
 
 def arrive(service: Service, account: MemoryAccount, exchange: Exchange) -> float:

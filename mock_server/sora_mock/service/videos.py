@@ -43,7 +43,7 @@ def create(service: Service, exchange: Exchange) -> ApiResponse:
             raise ApiError(402)
         scenario, number = _choose(service, account, exchange, request, model, named, rule)
         if scenario.rejects or scenario.fault == "reset_before":
-            raise rejection(service, scenario, scenario_header(service, scenario.name))
+            raise rejection(service, account, exchange, scenario, scenario_header(service, scenario.name))
         task = _new_task(service, account, exchange, now, number, model, order, scenario, request.get("callback_url"))
         ledger = account.facts.ledger.reserve(task.price)
         account.facts = msgspec.structs.replace(account.facts, ledger=ledger)
