@@ -223,6 +223,24 @@ def test_what_is_no_settings_is_said_so(wrong: Any) -> None:
         MockServer(wrong)
 
 
+def test_a_server_may_run_the_lifespan_of_the_application() -> None:
+    sent: list[str] = []
+
+    async def story() -> None:
+        received = iter(({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}))
+
+        async def receive() -> Any:
+            return next(received)
+
+        async def send(message: Any) -> None:
+            sent.append(message["type"])
+
+        await create_app()({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+    asyncio.run(story())
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
 def test_a_websocket_is_closed() -> None:
     async def story() -> list[Any]:
         sent: list[Any] = []

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sora_mock.cli.run import _is_dead
 from tests.cli.processes import COMMAND, DEADLINE, assert_usage, environment, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="checked with parts of Linux")
@@ -232,9 +233,14 @@ def test_a_failure_as_json_names_its_exit_code_and_the_seed(tmp_path: Path) -> N
     assert live.keys() == again.keys()
 
 
-def test_a_failure_without_requests_says_so(tmp_path: Path) -> None:
-    [line] = running(tmp_path, *python("raise SystemExit(3)")).stderr.splitlines()
-    assert line == "sora-mock: the command ended with 3; no request is in the journal of the server"
+NO_REQUESTS = (
+    r"sora-mock: the command ended with 3; no request is in the journal of the server "
+    r"\(repeat this run with --seed \d+\)\n"
+)
+
+
+def test_a_failure_without_requests_says_so_and_names_the_seed(tmp_path: Path) -> None:
+    assert re.fullmatch(NO_REQUESTS, running(tmp_path, *python("raise SystemExit(3)")).stderr)
 
 
 @pytest.mark.parametrize(
@@ -407,6 +413,35 @@ def test_a_signal_that_is_ignored_is_not_passed_on(tmp_path: Path) -> None:
 
 def test_signals_are_ignored_no_longer_where_only_the_test_runner_ignores_them(tmp_path: Path) -> None:
     assert running(tmp_path, *python(IGNORED)).stdout == "\n"
+
+
+def block_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def test_the_server_stops_at_once_where_the_parent_of_run_has_blocked_its_signals(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "run", *python("raise SystemExit(3)")],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        preexec_fn=block_signals,
+    )
+    assert done.returncode == 3
+    assert re.fullmatch(NO_REQUESTS, done.stderr)
+
+
+@linux
+def test_a_group_whose_processes_have_ended_is_dead_before_somebody_reaps_them() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, process_group=0) as process:
+        assert not _is_dead(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert _is_dead(process.pid)
+    assert not _is_dead(process.pid)
 
 
 class Screen:

@@ -464,3 +464,23 @@ def test_accounts_that_were_forgotten_for_new_ones_do_not_pile_up(monkeypatch: p
             account.account.clock.advance(5)
             assert len(messages(account)) == 1
         assert len(accounts_in_memory("sk-piled-")) <= 4
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["the account", "everything"])
+def test_a_reset_while_the_clock_advances_ends_the_advance_and_the_server_goes_on(everything: bool) -> None:
+    with MockServer(port=0, frozen_clock=True) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+        api = Api(client, "sk-reset-meanwhile")
+        api.account.call("PUT", "/inbox/hook", {"replies": [{"status": 500, "delay": 1}]})
+        api.new_task(callback_url=HOOK)
+        with ThreadPoolExecutor() as threads:
+            advance = threads.submit(api.account.clock.advance, 30)
+            # the message is there, and its reply takes a second
+            assert api.account.call("GET", "/inbox/hook?wait=10&count=1", timeout=15)["messages"]
+            headers = {} if everything else api.headers
+            assert client.post("/__mock/reset", headers=headers).status_code == 200
+            assert isinstance(advance.result(10), float)
+        assert client.get("/__mock/health").json()["status"] == "ok"
+        assert deliveries(api) == []
+        api.new_task(callback_url=HOOK)
+        api.account.clock.advance(5)
+        assert len(messages(api)) == 1

@@ -220,6 +220,11 @@ def test_wait_uses_the_token_of_the_environment(tmp_path: Path) -> None:
         assert run(tmp_path, "wait", server.url, SORA_MOCK_CONTROL_TOKEN="secret").returncode == 0
 
 
+def test_an_empty_url_is_none_and_not_the_default(tmp_path: Path) -> None:
+    with MockServer(port=0) as server:
+        assert_usage(run(tmp_path, "wait", "", SORA_MOCK_URL=server.url), "expected a URL", "''")
+
+
 def test_wait_ends_with_5_where_no_server_listens(tmp_path: Path, free: int) -> None:
     done = run(tmp_path, "wait", f"http://127.0.0.1:{free}", "--timeout", "0.3")
     assert (done.returncode, done.stdout) == (5, "")

@@ -84,3 +84,21 @@ def test_a_special_key_rejects_and_the_rule_names_it(key: str, operation: str, s
     task_id = "task-unified-1757169743-7cvnl5zw"
     assert frozen.send(operation, key=key, task_id=task_id).status == status
     assert frozen.exchange.rule == (None if status == 200 else f"key {key}")
+
+
+@pytest.mark.parametrize(
+    ("key", "headers"),
+    [("sk-mock-rate-limited-1", {}), ("sk-a", {"x_mock_scenario": "rate_limited"})],
+    ids=["a special key", "a scenario"],
+)
+def test_every_429_that_a_client_ignores_gives_the_hint(key: str, headers: dict[str, str]) -> None:
+    frozen = FrozenService()
+
+    def ask() -> tuple[int, str | None]:
+        return frozen.send(CREDITS, key=key, **headers).status, frozen.exchange.hint
+
+    assert ask() == (429, None)
+    frozen.real += 59
+    assert ask() == (429, IMPATIENT_HINT)
+    frozen.real += 61
+    assert ask() == (429, None)

@@ -40,7 +40,7 @@ def test_a_key_that_begins_with_sk_is_valid(key: str) -> None:
     assert status(key) == (200, None)
 
 
-@pytest.mark.parametrize("key", ["12345", "Sk-a", "my key", "ak-a"])
+@pytest.mark.parametrize("key", ["12345", "Sk-a", "my key", "ak-a", "pk-with-sk-inside"])
 def test_a_key_that_does_not_begin_with_sk_is_rejected_with_a_hint(key: str) -> None:
     assert status(key) == (401, KEY_HINT)
     assert KEY_HINT == "keys begin with sk-"
