@@ -148,6 +148,9 @@ def wait(url: str, seconds: float) -> bool:
 
     # a thread, because a name lookup has no timeout and a connection tries each address of a host in turn
     threading.Thread(target=poll, daemon=True).start()
-    ready.wait(seconds)
+    deadline = monotonic() + seconds
+    # Python notices a Ctrl-C that comes just before a sleep only after it, so no sleep is long
+    while not ready.wait(min(max(deadline - monotonic(), 0.0), POLL_INTERVAL)) and monotonic() < deadline:
+        pass
     over.set()
     return ready.is_set()
