@@ -104,7 +104,7 @@ def test_without_a_budget_no_task_is_made_and_what_was_not_checked_is_not_green(
 
 
 @pytest.mark.parametrize(("budget", "most"), [(5.75, 0), (6, 1), (12, 2), (50, 8)])
-def test_creations_never_cost_more_than_the_budget(posing: tuple[str, Any], budget: float, most: int) -> None:
+def test_create_requests_never_cost_more_than_the_budget(posing: tuple[str, Any], budget: float, most: int) -> None:
     address, front = posing
     code = cli.main(["verify", address, "--max-credits", str(budget)])
     assert code == (4 if most == 0 else 0)
@@ -166,12 +166,12 @@ def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
     assert f"got '{value}'" in capsys.readouterr().err
 
 
-def test_what_a_target_answers_cannot_steer_the_terminal(
+def test_a_response_cannot_control_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def hostile(answer: Response) -> None:
-        answer.status, answer.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
-        answer.headers["content-length"] = str(len(answer.body))
+    def hostile(response: Response) -> None:
+        response.status, response.body = 200, b"\x1b]0;pwned\x07\x1b[31mred\r\n::error::injected"
+        response.headers["content-length"] = str(len(response.body))
 
     monkeypatch.setattr("sora_mock.server.create_app", lambda settings: Faulty(create_app(settings), hostile))
     with MockServer(port=0, seed=1) as server:

@@ -81,7 +81,7 @@ def test_a_recording_of_the_mock_itself_shows_no_difference(
     assert int(out.split()[0]) == len(recorded.splitlines()) - 1 > 20
 
 
-def is_creation(line: dict[str, Any]) -> bool:
+def is_create_request(line: dict[str, Any]) -> bool:
     return line.get("target") == CREATE and line["reply"]["status"] == 200
 
 
@@ -117,17 +117,22 @@ def with_header(line: dict[str, Any], name: str) -> None:
 
 
 PLANTED: dict[str, tuple[Callable[[dict[str, Any]], bool], Plant, str, str]] = {
-    "status": (is_creation, lambda line: line["reply"].update(status=201), "failure", "status"),
+    "status": (is_create_request, lambda line: line["reply"].update(status=201), "failure", "status"),
     "refused": (is_refusal(404), lambda line: line["reply"].update(status=400), "failure", "status"),
     "missing": (is_poll("completed"), body(lambda v: v.pop("progress")), "failure", "progress: missing"),
-    "inner": (is_creation, body(lambda v: v["usage"].pop("user_group")), "failure", "usage.user_group: missing"),
+    "inner": (is_create_request, body(lambda v: v["usage"].pop("user_group")), "failure", "usage.user_group: missing"),
     "added": (is_poll("completed"), body(lambda v: v.update(seed=7)), "info", "seed: added"),
     "type": (is_poll("failed"), body(lambda v: v.update(created="1")), "failure", "created: type"),
     "null": (is_poll("completed"), body(lambda v: v.update(results=None)), "failure", "results: type"),
     "element": (is_poll("completed"), body(lambda v: v.update(results=[{}])), "failure", "results[]: type"),
     "fraction": (is_poll("completed"), body(lambda v: v.update(progress=99.5)), "failure", "progress: type"),
-    "enum": (is_creation, body(lambda v: v.update(object="task")), "failure", "object: value"),
-    "rule": (is_creation, body(lambda v: v["usage"].update(billing_rule="x")), "failure", "usage.billing_rule: value"),
+    "enum": (is_create_request, body(lambda v: v.update(object="task")), "failure", "object: value"),
+    "rule": (
+        is_create_request,
+        body(lambda v: v["usage"].update(billing_rule="x")),
+        "failure",
+        "usage.billing_rule: value",
+    ),
     "unknown status": (is_poll("processing"), body(lambda v: v.update(status="queued")), "failure", "status: value"),
     "code": (is_refusal(400), body(lambda v: v["error"].update(code="bad")), "failure", "error.code: value"),
     "error type": (is_refusal(401), body(lambda v: v["error"].update(type="t")), "failure", "error.type: value"),
