@@ -151,7 +151,7 @@ def final(target: Target) -> None:
 @rule(
     id="life.reading",
     claim="reading changes nothing",
-    source="ARCHITECTURE.md: a read changes nothing",
+    source="ARCHITECTURE.md: a query changes nothing",
     needs={"clock"},
 )
 def reading(target: Target) -> None:
