@@ -2,7 +2,7 @@
 
     python bench/bare.py [CREATION_REPLY POLL_REPLY]
 
-It answers every POST with one constant body and everything else with another, and does not even read what was sent.
+It responds to every POST with one constant body and to everything else with another. It does not read requests.
 """
 
 import socket

@@ -31,19 +31,19 @@ HEAD = (
 class Receiver(asyncio.Protocol):
     """Answers whole requests; nothing at all on the port that hangs."""
 
-    answers = True
+    responds = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        if self.answers:
+        if self.responds:
             self.transport.write(OK)
             self.transport.close()
 
 
 class Hanging(Receiver):
-    answers = False
+    responds = False
 
 
 def receive(ports: Connection) -> None:
@@ -98,7 +98,7 @@ async def mock(good: int, bad: int, number: int, hanging: int) -> tuple[float, f
     late = sorted(each.attempts[0].at - each.first_at for each in done)
     ended = sorted(each.attempts[0].ended_at - each.first_at for each in done)
     if hanging:
-        print(f"  answers: 99 % within {ended[len(ended) * 99 // 100]:.3f} s of the due time")
+        print(f"  responding: 99 % within {ended[len(ended) * 99 // 100]:.3f} s of the due time")
     return (number - hanging) / spent, late[len(late) * 99 // 100]
 
 

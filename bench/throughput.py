@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def replies(url: str) -> tuple[str, str]:
-    """What the mock answers to a creation, and to a poll of a task that has ended: the bodies of the bare server."""
+    """The mock's responses to a create request and to a poll of a finished task: the bodies of the bare server."""
     headers = {"Authorization": "Bearer sk-bench", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{url}/v1/videos/generations", ORDER, headers)
     created: str = urllib.request.urlopen(request).read().decode()
@@ -75,7 +75,7 @@ def compare(kind: str, bare: Running, mock: Running, rounds: int, seconds: int) 
 
 
 def load(server: Running, kind: str, seconds: int) -> Speed:
-    """One run of wrk on the second core. Exits if a single request was not answered with 200."""
+    """One run of wrk on the second core. Exits if a response is not a 200."""
     script = Path(__file__).with_name("mix.lua")
     wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script)]
     command = ["taskset", "-c", "1", *wrk, server.url]

@@ -102,7 +102,7 @@ def _reported(target: Target, statuses: list[int], wanted: list[float], state: s
 
 
 @rule(id="callback.moment", claim="the callback is sent when the task ends, not before", source=PROSE, needs=RECEIVER)
-def moment(target: Target) -> None:
+def due(target: Target) -> None:
     """Nothing at 19.9 s, one at 20."""
     target.created(callback_url=HOOK)
     target.advance(GENERATION - 0.1)
@@ -276,8 +276,13 @@ def path(target: Target) -> None:
     equal("messages", len(messages(target, "deep-name")), 1)
 
 
-@rule(id="callback.refused_creation", claim="a refused create request is never reported", source=PROSE, needs=RECEIVER)
-def refused_creation(target: Target) -> None:
+@rule(
+    id="callback.refused_creation",
+    claim="a rejected create request never sends a callback",
+    source=PROSE,
+    needs=RECEIVER,
+)
+def rejected_create_request(target: Target) -> None:
     """No task, no callback."""
     target.create(callback_url=HOOK, duration=11).error(400, "invalid_request")
     target.advance(GENERATION * 2)

@@ -181,7 +181,7 @@ def shapes(target: Target) -> None:
     """Other tasks keep their shape. A header on a poll changes only that response."""
     target.scenario("wrapped_in_data", generation_time=GENERATION)
     created = target.created(callback_url=HOOK)
-    equal("creation", (list(created), created["code"]), (["code", "data"], 200))
+    equal("create request", (list(created), created["code"]), (["code", "data"], 200))
     path = f"/v1/tasks/{created['data']['id']}"
     target.advance(GENERATION)
     reply = target.get(path)

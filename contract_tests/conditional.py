@@ -161,7 +161,7 @@ def origin(target: Target) -> None:
 @rule(
     id="link.24h.exact",
     claim="the link lives for less than 24 hours: at 24 hours it is over, and stays so",
-    source="published contract, description; the moment itself is an assumption",
+    source="published contract, description; the exact time is an assumption",
     needs={"clock"},
 )
 def exact(target: Target) -> None:

@@ -10,7 +10,7 @@ from sora_mock.verify.target import CREATE, CREDITS, ORDER, Target
 
 @rule(
     id="hostile.connection.kept",
-    claim="a connection carries request after request, also several at once, answered in their order",
+    claim="a connection carries request after request, also several at once, with responses in their order",
     source="RFC 9112, 9.3",
     needs={"mock"},
 )
@@ -33,7 +33,7 @@ def kept(target: Target) -> None:
 
 @rule(
     id="hostile.connection.ended",
-    claim="Connection: close and HTTP/1.0 end the connection after the answer, which says so",
+    claim="Connection: close and HTTP/1.0 end the connection after the response, which says so",
     source="RFC 9112, 9.6",
     needs={"mock"},
 )
@@ -112,7 +112,7 @@ def _chunked(target: Target, trailer: bytes) -> bytes:
 
 @rule(
     id="hostile.connection.trailer",
-    claim="what comes behind a chunked body is no header, and is not read for ever",
+    claim="a trailer after a chunked body is not read as headers, and its size is bounded",
     source="RFC 9112, 7.1.2",
     needs={"mock"},
 )
@@ -224,7 +224,7 @@ def gone(target: Target) -> None:
     needs={"mock"},
 )
 def head_method(target: Target) -> None:
-    """405 with the length of what a GET would get, then the next answer."""
+    """405 with the length of what a GET would get, then the next response."""
     with Wire(target) as wire:
         for path, allowed in ((CREDITS, "GET"), (CREATE, "POST")):
             wire.send(head(target, "HEAD", path) + head(target, "GET", CREDITS))

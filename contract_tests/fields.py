@@ -92,7 +92,7 @@ refuses("remove_watermark.text", "remove_watermark as a text", remove_watermark=
 refuses_types("remove_watermark", None, 1, [True])
 
 # --- image_urls ---
-# a picture on a host of somebody else is not asked for on the live service
+# mocks only: the live service must not request a picture from a third party
 accepts("image_urls.none", "an empty list of pictures", image_urls=[])
 accepts("image_urls.1", "one picture", image_urls=["http://example.com/image1.jpg"], needs={"mock"})
 refuses("image_urls.2", "two pictures", image_urls=["http://example.com/1.jpg", "http://example.com/2.jpg"])

@@ -147,7 +147,7 @@ def chunked(target: Target) -> None:
     needs={"mock"},
 )
 def large_head(target: Target) -> None:
-    """Not read for ever."""
+    """The server does not read it all."""
     head = b"GET /v1/credits HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n\r\n"
     reply = raw(target, head)
     true("status", reply.status in (400, 431), reply.status, "400")

@@ -151,7 +151,7 @@ def final(target: Target) -> None:
 @rule(
     id="life.reading",
     claim="reading changes nothing",
-    source="ARCHITECTURE.md: a read changes nothing",
+    source="ARCHITECTURE.md: a query changes nothing",
     needs={"clock"},
 )
 def reading(target: Target) -> None:
@@ -190,7 +190,7 @@ CODES = (
 def _failure(code: str) -> None:
     @rule(
         id=f"life.failed.{code}",
-        claim=f"a task can fail with {code}: progress 0, an error of type task_error, no results, for ever",
+        claim=f"a task can fail with {code}: progress 0, an error of type task_error, no results, and stays so",
         source="service documentation, failure codes of a failed task (D)",
         needs={"clock"},
     )
@@ -229,7 +229,7 @@ def _is_failed(view: Any, code: str) -> None:
     needs={"clock"},
 )
 def cancelled(target: Target) -> None:
-    """At once, and for ever."""
+    """At once, and it stays so."""
     task_id = target.created()["id"]
     target.advance(5)
     target.control("POST", f"/tasks/{task_id}/finish", {"outcome": "cancelled"})

@@ -69,14 +69,14 @@ def day(target: Target) -> None:
     _is_of(link, target.now())
 
 
-def _is_of(link: str, moment: float) -> None:
-    wanted = f"/{datetime.fromtimestamp(moment, UTC):%Y/%m/%d}/"
+def _is_of(link: str, now: float) -> None:
+    wanted = f"/{datetime.fromtimestamp(now, UTC):%Y/%m/%d}/"
     true("day of the link", wanted in link, link, wanted)
 
 
 @rule(
     id="link.video",
-    claim="the link answers 200 video/mp4 without a key, and the bytes are an MP4, whole to its end",
+    claim="the link gets 200 video/mp4 without a key, and the bytes are an MP4, whole to its end",
     source=SOURCE,
     needs={"clock"},
 )
@@ -209,7 +209,9 @@ def ignored(target: Target) -> None:
         equal("status", fetch(target, path, Range=header).status, 200)
 
 
-@rule(id="link.head", claim="HEAD answers as GET does, without the bytes", source="RFC 9110, 9.3.2", needs={"clock"})
+@rule(
+    id="link.head", claim="HEAD gets the response of GET without the bytes", source="RFC 9110, 9.3.2", needs={"clock"}
+)
 def head(target: Target) -> None:
     """Length and type."""
     path = finished(target)
@@ -237,7 +239,7 @@ def unknown(target: Target) -> None:
 
 @rule(id="link.differ", claim="two tasks have two links", source=SOURCE, needs={"clock"})
 def differ(target: Target) -> None:
-    """Even of one moment."""
+    """Even at one time."""
     first, second = finished(target), finished(target)
     true("links", first != second, first, "another one")
 

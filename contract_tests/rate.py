@@ -28,7 +28,7 @@ def spend(target: Target, count: int) -> TargetResponse:
     source=SOURCE,
     needs={"mock"},
 )
-def creation(target: Target) -> None:
+def create_request(target: Target) -> None:
     """Nothing is charged."""
     limit(target, "2/minute")
     target.created()

@@ -166,7 +166,7 @@ def test_a_value_that_makes_no_sense_is_2_and_says_what_would(
     assert f"got '{value}'" in capsys.readouterr().err
 
 
-def test_the_response_of_a_target_cannot_steer_the_terminal(
+def test_a_response_cannot_control_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def hostile(response: Response) -> None:

@@ -44,10 +44,10 @@ def test_there_are_rules_of_every_area_each_with_a_claim_and_a_source() -> None:
     assert all(rule.claim and rule.source for rule in RULES.values())
 
 
-def test_the_way_to_change_responses_changes_none_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_change_changes_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
     responses(lambda response: None)(monkeypatch)
     with MockServer(port=0, seed=1) as server:
-        # changed responses are sent when they are whole, so that none can be cut
+        # a response that may be changed is sent as a whole, so it cannot be truncated
         others = ("callback.timeout", "hostile.harm.lost")
         assert broken(server.url, [rule for rule in RULES.values() if rule.id not in others]) == []
 

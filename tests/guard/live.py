@@ -28,7 +28,7 @@ DEADLINE = 30.0
 
 
 class Posing:
-    """A mock whose control API is hidden. before: is called with each request. change: what answers are changed by."""
+    """A mock with a hidden control API. before: called with each request. change: applied to each response."""
 
     def __init__(self, mock: Any, change: Change | None) -> None:
         self.mock, self.state = mock, mock.state
@@ -67,7 +67,7 @@ def posing_app(change: Change | None = None, **settings: Any) -> Iterator[tuple[
 
 @contextmanager
 def posing(change: Change | None = None) -> Iterator[str]:
-    """Its URL alone."""
+    """Only the URL of such a mock."""
     with posing_app(change) as (url, _):
         yield url
 

@@ -53,7 +53,7 @@ def live() -> Iterator[MockServer]:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A service that gives away what it was sent, and redirects."""
+    """A service that echoes each request, and redirects."""
 
     protocol_version = "HTTP/1.1"
     paths: list[str]
@@ -91,7 +91,7 @@ def url_of(server: ThreadingHTTPServer) -> str:
 
 
 def orders(url: str, number: int) -> list[httpx.Response]:
-    """That many creations at once."""
+    """Sends that many create requests at once."""
     with httpx.Client(base_url=url, headers=PLACEHOLDER, timeout=DEADLINE) as client:
         with ThreadPoolExecutor(20) as pool:
             return list(pool.map(lambda _: client.post(CREATE, json=ORDER), range(number)))
@@ -101,10 +101,10 @@ def test_two_guards_and_200_orders_at_once_stay_within_one_cap(live: MockServer,
     arguments = ("--max-credits", "20", "--surprise-credits", "0", "--ledger", str(tmp_path / "ledger"))
     with guarding(live.url, *arguments) as one, guarding(live.url, *arguments) as other:
         with ThreadPoolExecutor(2) as pool:
-            answers = [each for some in pool.map(lambda url: orders(url, 100), (one.url, other.url)) for each in some]
-    assert [each.status_code for each in answers].count(200) == len(created(live.url)) == 3
-    assert {error_code(each) for each in answers if each.status_code != 200} == {"guard_refused"}
-    assert {each.status_code for each in answers} == {200, 470}
+            responses = [each for some in pool.map(lambda url: orders(url, 100), (one.url, other.url)) for each in some]
+    assert [each.status_code for each in responses].count(200) == len(created(live.url)) == 3
+    assert {error_code(each) for each in responses if each.status_code != 200} == {"guard_refused"}
+    assert {each.status_code for each in responses} == {200, 470}
     assert Account(live.url, REAL).credits == 1000 - 17.28
 
 
@@ -166,8 +166,8 @@ def test_an_accepted_body_without_a_price_is_booked_printed_and_ends_all_spendin
     arguments = ("--max-credits", "0", "--ledger", str(tmp_path / "ledger"))
     with guarding(lax, *arguments) as guard, guard.client() as client:
         with ThreadPoolExecutor(20) as pool:
-            answers = list(pool.map(lambda n: client.post(CREATE, content=UNPRICED[n % 4]).status_code, range(40)))
-        assert sorted(answers) == [200] + [470] * 39
+            responses = list(pool.map(lambda n: client.post(CREATE, content=UNPRICED[n % 4]).status_code, range(40)))
+        assert sorted(responses) == [200] + [470] * 39
         assert client.get("/v1/credits").status_code == 200
         code, err = guard.stop()
     assert (code, err.count("finding:")) == (0, 1)
@@ -255,7 +255,7 @@ def test_what_may_have_been_bought_stays_spent(live: MockServer, scenario: str) 
     assert len(created(live.url)) == (scenario == "response_lost")
 
 
-def test_a_service_that_never_answers_keeps_the_money(tmp_path: Path) -> None:
+def test_a_service_that_never_responds_keeps_the_reservation(tmp_path: Path) -> None:
     ledger = SpendingLedger(tmp_path / "ledger", SpendingLimits(57_600))
 
     async def order(url: str) -> httpx.Response:
@@ -263,16 +263,16 @@ def test_a_service_that_never_answers_keeps_the_money(tmp_path: Path) -> None:
         guard = GuardProxy(upstream, Secret(REAL.encode()), ledger, Pricing(Contract(contract_document())))
         transport = httpx.ASGITransport(app=guard)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=PLACEHOLDER) as client:
-            answer = await client.post(CREATE, json=ORDER)
+            response = await client.post(CREATE, json=ORDER)
         await upstream.close()
-        return answer
+        return response
 
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        answers = [asyncio.run(order(url)) for _ in range(2)]
-    assert [error_code(each) for each in answers] == ["guard_no_reply", "guard_refused"]
+        responses = [asyncio.run(order(url)) for _ in range(2)]
+    assert [error_code(each) for each in responses] == ["guard_no_reply", "guard_refused"]
     assert ledger.book().spent == 57_600
 
 
@@ -288,10 +288,10 @@ def test_a_target_that_is_down_costs_nothing(tmp_path: Path) -> None:
 def test_the_real_key_is_nowhere_even_when_the_service_echoes_it(echo: ThreadingHTTPServer, tmp_path: Path) -> None:
     record = tmp_path / "record"
     with guarding(url_of(echo), "--max-credits", "0", "--record", str(record)) as guard, guard.client() as client:
-        answer = client.get(f"/v1/x?key={REAL}")
-        assert answer.json()["key"] == answer.headers["x-echo"] == "Bearer contract-live"
+        response = client.get(f"/v1/x?key={REAL}")
+        assert response.json()["key"] == response.headers["x-echo"] == "Bearer contract-live"
         _, err = guard.stop()
-    everything = f"{answer.text}{answer.headers}{err}{record.read_text()}"
+    everything = f"{response.text}{response.headers}{err}{record.read_text()}"
     assert REAL not in everything
 
 

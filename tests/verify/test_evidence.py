@@ -1,4 +1,4 @@
-"""The evidence file: nothing is lost when runs end at the same moment."""
+"""The evidence file: no result is lost when runs end at the same time."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path

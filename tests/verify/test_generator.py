@@ -53,21 +53,21 @@ def without_a_field(name: str) -> Callable[[Any], None]:
     return lambda body: body.pop(name)
 
 
-def lax(answer: Response) -> None:
-    if answer.status == 400 and answer.path == "/v1/videos/generations":
-        answer.status, answer.json = 200, {}
+def lax(response: Response) -> None:
+    if response.status == 400 and response.path == "/v1/videos/generations":
+        response.status, response.json = 200, {}
 
 
-def text_balance(answer: Response) -> None:
-    if answer.path == "/v1/credits" and answer.status == 200:
-        body = answer.json
+def text_balance(response: Response) -> None:
+    if response.path == "/v1/credits" and response.status == 200:
+        body = response.json
         body["data"]["token"]["used_credits"] = "0"
-        answer.json = body
+        response.json = body
 
 
-def unknown_status(answer: Response) -> None:
-    if answer.path.startswith("/v1/tasks/") and answer.status in (400, 404):
-        answer.status = 410
+def unknown_status(response: Response) -> None:
+    if response.path.startswith("/v1/tasks/") and response.status in (400, 404):
+        response.status = 410
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def in_a_terminal(url: str) -> str:
             while part := os.read(parent, 65536):
                 seen += part
         except OSError:
-            # the terminal has gone with its last user
+            # the terminal closes with its last user
             pass
         finally:
             os.close(parent)

@@ -38,7 +38,7 @@ def service() -> Iterator[tuple[str, Posing]]:
 
 
 def killing_guards(url: str) -> Callable[[Any], None]:
-    """The guard dies when it has sent the first creation on."""
+    """The guard ends after it has sent the first create request."""
 
     def kill(scope: Any) -> None:
         if scope["method"] == "POST" and scope["path"] == "/v1/videos/generations":
@@ -144,12 +144,12 @@ def test_the_common_create_request_is_paid_once_even_if_its_response_is_lost() -
 def test_the_suite_waits_for_the_guard_longer_than_the_guard_for_the_service() -> None:
     waited: list[float] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         waited.append(request.extensions["timeout"]["read"])
         return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
 
     rule = runner.load_rules()[0]
-    with httpx.Client(transport=httpx.MockTransport(answer)) as http:
+    with httpx.Client(transport=httpx.MockTransport(respond)) as http:
         session = VerifySession("http://127.0.0.1:9", http, Contract(contract_document()), False, 0, 2400.0)
         Target(session, rule).get("/v1/credits")
     # the guard gives the service 60 s for each of two steps

@@ -95,9 +95,9 @@ def described() -> dict[str, Any]:
     properties = document["components"]["schemas"]["VideoGenerationRequest"]["properties"]
     properties["callback_url"]["format"] = "callback-url"
     properties["image_urls"]["items"]["format"] = "image-url"
-    creation = document["paths"]["/v1/videos/generations"]["post"]
-    creation.pop("parameters")
-    creation.pop("callbacks")
+    create_request = document["paths"]["/v1/videos/generations"]["post"]
+    create_request.pop("parameters")
+    create_request.pop("callbacks")
     return document
 
 

@@ -41,7 +41,9 @@ def _shown_until(seconds_after_end: float, code: str) -> Callable[..., Any]:
     return download
 
 
-def _lives_from_creation(response: Any, service: Any, exchange: Any, *, file_name: str, **folders: str) -> None:
+def _lives_from_the_create_request(
+    response: Any, service: Any, exchange: Any, *, file_name: str, **folders: str
+) -> None:
     if exchange.at >= service.storage.tasks[task_id_of(file_name)].plan.created_at + LINK_LIFETIME:
         raise ApiError(404, code="file_expired")
 
@@ -120,7 +122,7 @@ LINKS: Table = {
     "links short": ("link.24h link.24h.completion", part(files, "LINK_LIFETIME", 3600.0)),
     "life from the create request": (
         "link.24h link.24h.completion",
-        wrapped(files.download, then(_lives_from_creation)),
+        wrapped(files.download, then(_lives_from_the_create_request)),
     ),
     "an hour of grace": (
         "link.24h link.24h.completion",
