@@ -1,6 +1,5 @@
 """Runs the application on a port: in this process until a signal, or in a thread, for tests and programs."""
 
-import asyncio
 import contextlib
 import itertools
 import logging
@@ -186,8 +185,8 @@ class MockServer:
 
     def _run(self, server: Server, listener: socket.socket) -> None:
         try:
-            with unreported(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                runner.run(server.serve([listener]))
+            with unreported():
+                server.run([listener])
         except BaseException as problem:
             self._failure = problem
         finally:
