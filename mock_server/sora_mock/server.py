@@ -122,8 +122,9 @@ def configured(app: Any) -> uvicorn.Config:
 def allow_many_files() -> None:
     """Raises the soft limit of open files: each connection and each callback attempt needs one."""
     try:
+        # Windows has no such limit
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
