@@ -1,6 +1,5 @@
 """Runs the application on a port: in this process until a signal, or in a thread, for tests and programs."""
 
-import asyncio
 import contextlib
 import itertools
 import logging
@@ -123,7 +122,7 @@ def configured(app: Any) -> uvicorn.Config:
 def allow_many_files() -> None:
     """Raises the soft limit of open files: each connection and each callback attempt needs one."""
     try:
-        # Windows has no such limit and no such module
+        # Windows has no such limit
         import resource
     except ImportError:
         return
@@ -187,8 +186,8 @@ class MockServer:
 
     def _run(self, server: Server, listener: socket.socket) -> None:
         try:
-            with unreported(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-                runner.run(server.serve([listener]))
+            with unreported():
+                server.run([listener])
         except BaseException as problem:
             self._failure = problem
         finally:

@@ -8,6 +8,7 @@ opens a connection for each attempt.
 import asyncio
 import ssl
 from base64 import b64encode
+from functools import cached_property
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -50,7 +51,6 @@ class Sender:
     def __init__(self, authority: str | None = None, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self.authority = authority
-        self._context: ssl.SSLContext | None = None
 
     async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> AttemptResult:
         """Makes one attempt.
@@ -107,7 +107,7 @@ class Sender:
         """A connection to the first address that accepts one; for TLS the certificate must be valid for the host."""
         secure = url.scheme == "https"
         port = url.port or (443 if secure else 80)
-        context = self._tls() if secure else None
+        context = self._context if secure else None
         problem: OSError = ConnectionRefusedError()
         for address in addresses:
             try:
@@ -120,13 +120,12 @@ class Sender:
                 problem = error
         raise problem
 
-    def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
-            context = ssl.create_default_context()
-            if self.authority is not None:
-                context.load_verify_locations(self.authority)
-            self._context = context
-        return self._context
+    @cached_property
+    def _context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self.authority is not None:
+            context.load_verify_locations(self.authority)
+        return context
 
 
 class _Response:

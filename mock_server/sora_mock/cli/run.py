@@ -122,7 +122,7 @@ def _written(flags: Mapping[str, Any]) -> list[str]:
 def _run_command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bool]:
     """Runs the command; its exit code, and whether it was started at all."""
     try:
-        command = CommandProcess(arguments, environment)
+        command = RunningCommand(arguments, environment)
     except OSError as problem:
         is_missing = not arguments[0] or isinstance(problem, (FileNotFoundError, NotADirectoryError))
         complain(f"cannot run {arguments[0]!r}: {'command not found' if is_missing else problem.strerror}")
@@ -172,7 +172,7 @@ def _report(output: Log, requests: Sequence[Mapping[str, Any]] | str, code: int,
 # --- the command and its signals ---
 
 
-class CommandProcess:
+class RunningCommand:
     """The command as a child process that receives the signals of this process. Raises OSError if it cannot be run.
 
     At a terminal the command stays in the foreground process group, so that it can read what is typed and gets Ctrl-C

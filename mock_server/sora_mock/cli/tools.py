@@ -115,10 +115,10 @@ def verify(**parameters: Any) -> int:
     """The exit code of the suite."""
     if not _has_extra("verify"):
         return EXIT_USAGE
-    # the suite imports schemathesis; argparse holds its options as a value with attributes
+    # argparse holds the options of the suite as a value with attributes
     from argparse import Namespace
 
-    # see above
+    # the suite imports schemathesis
     from sora_mock.verify.command import run
 
     return run(Namespace(**parameters))

@@ -136,15 +136,9 @@ def _depth(value: Any) -> int:
     """Levels of arrays and objects, at most `MAX_DEPTH` + 1. Not recursive, because a body may be very deep."""
     depth, level = 0, [value]
     while level and depth <= MAX_DEPTH:
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        level_has_containers = any(isinstance(item, (dict, list)) for item in level)
-        depth += level_has_containers
-        level = inner
+        containers = [item for item in level if isinstance(item, (dict, list))]
+        depth += bool(containers)
+        level = [inner for item in containers for inner in (item.values() if isinstance(item, dict) else item)]
     return depth
 
 

@@ -26,18 +26,16 @@ TOKEN_START: Final = "[[mock:"  # noqa: S105  # no password
 """How a prompt token begins; `]]` ends it."""
 
 
-def _status(value: Any) -> int:
-    found = number(400, 599)(value)
-    if found != int(found):
-        raise ValueError("expected an HTTP status from 400 to 599")
-    return int(found)
+def _whole(low: int, high: int, kind: str) -> Callable[[Any], int]:
+    """A function that accepts a whole number from `low` to `high`. kind: what it is, for messages."""
 
+    def read(value: Any) -> int:
+        found = number(low, high)(value)
+        if found != int(found):
+            raise ValueError(f"expected {kind} from {low} to {high}")
+        return int(found)
 
-def _wait(value: Any) -> int:
-    found = number(0, 86400)(value)
-    if found != int(found):
-        raise ValueError("expected whole seconds from 0 to 86400")
-    return int(found)
+    return read
 
 
 def _curve(value: Any) -> Curve:
@@ -75,8 +73,8 @@ PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "message": short_text,
     "progress": _curve,
     "latency": number(0, MAX_LATENCY),
-    "status": _status,
-    "retry_after": _wait,
+    "status": _whole(400, 599, "an HTTP status"),
+    "retry_after": _whole(0, 86400, "whole seconds"),
 }
 """The parameters that a user may change, each with the function that reads it and raises ValueError."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from sora_mock.drift.recording import NOT_JSON
+from sora_mock.guard.recording import NOT_JSON
 
 Severity = Literal["info", "failure"]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from sora_mock.guard.pricing import KeyClass
+from sora_mock.guard.recording import NOT_JSON, read_json
 
 Timestamp = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
 """Unix seconds."""
@@ -88,21 +89,10 @@ class RecordedExchange(msgspec.Struct, frozen=True):
         return NOT_JSON if self.response is None else read_json(self.response.body.content())
 
 
-NOT_JSON: Final = object()
-"""The value of a body that is not JSON."""
-
 _EXCHANGE: Final = msgspec.json.Decoder(RecordedExchange)
 _TARGET: Final = re.compile(r"/[\x21-\x7e\x80-\xff]*")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-def read_json(content: bytes) -> Any:
-    """The value of a JSON text, `NOT_JSON` for any other text."""
-    try:
-        return msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return NOT_JSON
 
 
 def read(path: Path) -> list[RecordedExchange]:

@@ -10,8 +10,9 @@ from sora_mock.client.account import Account
 from sora_mock.client.control import Refused
 from sora_mock.client.http import Unreachable
 from sora_mock.drift.compare import ComparedResponse, Difference, differences
-from sora_mock.drift.recording import NOT_JSON, RecordedExchange, read_json
+from sora_mock.drift.recording import RecordedExchange
 from sora_mock.guard.pricing import CREATE_PATH
+from sora_mock.guard.recording import NOT_JSON, read_json
 
 if TYPE_CHECKING:
     import httpx

@@ -29,7 +29,7 @@ PLACEHOLDER: Final = b"contract-live"
 _PLACEHOLDER: Final = re.compile(rb"(?<![A-Za-z0-9._~+/=-])" + PLACEHOLDER + rb"(?![A-Za-z0-9._~+/=-])")
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS", "TRACE"}
 _OVERRIDES: Final = {b"x-http-method-override", b"x-http-method", b"x-method-override"}
-_CREDENTIALS: Final = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"}
+CREDENTIAL_HEADERS: Final = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"}
 _ENCODINGS: Final = {b"gzip", b"x-gzip", b"deflate"}
 _MOST_DECODED: Final = 8 * 1024 * 1024
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -221,7 +221,7 @@ def key_class(headers: Headers, key: bytes) -> KeyClass:
 
     Keys of the service begin with `sk-`. The service must reject every other credential.
     """
-    given = [value for name, value in headers if name in _CREDENTIALS and value.strip()]
+    given = [value for name, value in headers if name in CREDENTIAL_HEADERS and value.strip()]
     if any(_PLACEHOLDER.search(value) or key in value for value in given):
         return "live"
     if not given:

@@ -30,18 +30,10 @@ OWN_STATUS: Final = 470
 
 MAX_BODY: Final = 8 * 1024 * 1024
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
-_OF_ONE_CONNECTION: Final = {
-    b"connection",
-    b"keep-alive",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"http2-settings",
-    b"expect",
-    b"content-length",
-}
+_OF_ONE_CONNECTION: Final = set(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings expect "
+    b"content-length".split()
+)
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -238,15 +230,7 @@ def _amount(body: bytes) -> int | None:
         if not amount.is_finite() or not 0 <= amount <= 10**9:
             return None
         return int((amount * UNITS).to_integral_value(ROUND_CEILING))
-    except (
-        msgspec.MsgspecError,
-        UnicodeDecodeError,
-        RecursionError,
-        KeyError,
-        TypeError,
-        IndexError,
-        InvalidOperation,
-    ):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError, InvalidOperation):
         return None
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from sora_mock.guard.pricing import CREATE_PATH, Headers, KeyClass
+from sora_mock.guard.pricing import CREATE_PATH, CREDENTIAL_HEADERS, Headers, KeyClass
 from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import UpstreamResponse
 from sora_mock.runtime.clock import real_now
@@ -18,15 +18,10 @@ from sora_mock.runtime.clock import real_now
 MAX_BODY: Final = 256 * 1024
 """How many bytes of one body are kept."""
 
-_SECRET_HEADERS: Final = {
-    b"authorization",
-    b"proxy-authorization",
-    b"cookie",
-    b"set-cookie",
-    b"x-api-key",
-    b"api-key",
-    b"x-mock-token",
-}
+_SECRET_HEADERS: Final = {*CREDENTIAL_HEADERS, b"set-cookie", b"x-mock-token"}
+NOT_JSON: Final = object()
+"""The value of a body that is not JSON."""
+
 _KEY: Final = re.compile(rb"(?<![A-Za-z0-9])sk-[A-Za-z0-9._~+/=-]{4,}")
 _TASK_PATH: Final = re.compile(r"/v1/tasks/([^/?]+)")
 
@@ -123,11 +118,16 @@ class Recording:
         self._file.flush()
 
 
+def read_json(content: bytes) -> Any:
+    """The value of a JSON text, `NOT_JSON` for any other text."""
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return NOT_JSON
+
+
 def task_id(reply: UpstreamResponse) -> str | None:
     """The task id in the response to a create request, None if it has none."""
-    try:
-        body = msgspec.json.decode(reply.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    body = read_json(reply.body)
     found = body.get("id") if isinstance(body, dict) else None
     return found if isinstance(found, str) else None
