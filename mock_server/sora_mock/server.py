@@ -15,6 +15,7 @@ import uvicorn
 from sora_mock.app import create_app
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import SettingError, Settings
+from sora_mock.runtime.collector import collector_paused
 from sora_mock.runtime.console import fill_standard_files
 from sora_mock.runtime.events import EventBus
 from sora_mock.runtime.protocol import Protocol
@@ -139,7 +140,8 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
     """
     fill_standard_files()
     allow_many_files()
-    app = create_app(settings)
+    with collector_paused():
+        app = create_app(settings)
     watch(app.state.events)
     listener = bind(settings)
     url = url_of(settings.host, listener)
