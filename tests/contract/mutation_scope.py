@@ -54,7 +54,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "service/authentication.py": Scope(("auth", "money", "hostile"), without=("_has_key",)),
     "service/callbacks.py": Scope(("callback",), without=("receive",)),
     "service/context.py": Scope(("life", "callback"), only=("Service",)),
-    "service/credits.py": Scope(("money", "credits"), without=("set_balance", "_set_remaining", "set_rate_limit")),
+    "service/credits.py": Scope(("money", "credits"), without=("set_balance", "set_rate_limit")),
     "service/files.py": Scope(("link",)),
     "service/selection.py": Scope(("life", "money", "creation"), without=("Selector.from_token", "Selector._parsed")),
     "service/tasks.py": Scope(("query", "foreign", "money", "life"), without=("finish",)),

@@ -41,7 +41,7 @@ class ServiceRoute(Route):
 
     def __init__(self, path: str, endpoint: Operation, *, methods: list[str]) -> None:
         super().__init__(path, endpoint, methods=methods)
-        self.methods = self._methods = set(methods)
+        self.methods = set(methods)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the whole path matches; its parameters are texts."""
@@ -49,7 +49,7 @@ class ServiceRoute(Route):
         found = self.path_regex.fullmatch(path) if scope["type"] == "http" else None
         if found is None:
             return Match.NONE, {}
-        match = Match.FULL if scope["method"] in self._methods else Match.PARTIAL
+        match = Match.FULL if scope["method"] in (self.methods or ()) else Match.PARTIAL
         return match, {"endpoint": self.endpoint, "path_params": found.groupdict()}
 
 

@@ -77,9 +77,7 @@ class Scheduler:
         account = self._service.storage.account_by_name(name)
         if account is None or (known is not None and known.account is not account):
             self._schedules.pop(name, None)
-        if account is None:
-            return
-        if not len(account.deliveries):
+        if account is None or not len(account.deliveries):
             return
         schedule, real = self._schedule(account), self._service.real_now()
         clock = account.facts.clock

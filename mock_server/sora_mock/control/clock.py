@@ -58,7 +58,7 @@ async def _advance(request: Request, key: str | None, target_time: Callable[[flo
     if key is None:
         clocks.move_defaults(service, target_time)
     advances = []
-    for account in service.storage.accounts() if key is None else [service.storage.account(key)]:
+    for account in service.storage.accounts(key):
         if len(account.deliveries):
             advances.append(scheduler.advance(account, target_time))
         else:

@@ -23,7 +23,7 @@ async def show(request: Request) -> Response:
     task_id = request.query_params.get("task_id")
     views = [
         _view(service, account, delivery)
-        for account in (service.storage.accounts() if key is None else [service.storage.account(key)])
+        for account in service.storage.accounts(key)
         for delivery in account.deliveries
         if task_id in (None, delivery.task_id)
     ]
@@ -35,7 +35,7 @@ async def redeliver(request: Request) -> Response:
     """POST: sends a callback once more; responds when that attempt is over."""
     key, service, wanted = account_key(request), service_of(request), request.path_params["delivery_id"]
     await read_fields(request)
-    for owner in service.storage.accounts() if key is None else [service.storage.account(key)]:
+    for owner in service.storage.accounts(key):
         delivery = owner.deliveries.get(wanted)
         if delivery is not None:
             break

@@ -36,7 +36,7 @@ def change(
 
     if key is None:
         storage.defaults = msgspec.structs.replace(storage.defaults, clock=changed(storage.defaults.clock))
-    for account in storage.accounts() if key is None else [storage.account(key)]:
+    for account in storage.accounts(key):
         with account:
             account.facts = msgspec.structs.replace(account.facts, clock=changed(account.facts.clock))
             settle(account, service.now(account))

@@ -8,16 +8,11 @@ from sora_mock.domain.events import CallbackPlanned
 from sora_mock.domain.queue_rule import QueueRule
 from sora_mock.service.context import Service, initial_defaults
 from sora_mock.storage.inboxes import InboxReply
-from sora_mock.storage.memory import MemoryAccount
-
-
-def _accounts(service: Service, key: str | None) -> list[MemoryAccount]:
-    return service.storage.accounts() if key is None else [service.storage.account(key)]
 
 
 def longest_queue(service: Service, key: str | None) -> int:
     """Length of the longest queue that a request would change."""
-    queues = [each.facts.queue for each in _accounts(service, key)]
+    queues = [each.facts.queue for each in service.storage.accounts(key)]
     return max(map(len, [service.storage.defaults.queue, *queues] if key is None else queues))
 
 
@@ -27,7 +22,7 @@ def append_rule(service: Service, key: str | None, rule: QueueRule) -> None:
     if key is None:
         queue = (*storage.defaults.queue, rule)
         storage.defaults = msgspec.structs.replace(storage.defaults, queue=queue)
-    for account in _accounts(service, key):
+    for account in service.storage.accounts(key):
         with account:
             account.facts = msgspec.structs.replace(account.facts, queue=(*account.facts.queue, rule))
 
@@ -36,7 +31,7 @@ def empty_queue(service: Service, key: str | None) -> None:
     """Removes every rule. key: None for all accounts and new ones."""
     if key is None:
         service.storage.defaults = msgspec.structs.replace(service.storage.defaults, queue=())
-    for account in _accounts(service, key):
+    for account in service.storage.accounts(key):
         with account:
             account.facts = msgspec.structs.replace(account.facts, queue=())
 
@@ -45,7 +40,7 @@ def set_callback_routes(service: Service, key: str | None, routes: Mapping[str, 
     """Replaces the URLs to which callbacks are sent instead, by origin. key: None for all accounts and new ones."""
     if key is None:
         service.storage.defaults = msgspec.structs.replace(service.storage.defaults, callback_routes=routes)
-    for account in _accounts(service, key):
+    for account in service.storage.accounts(key):
         with account:
             account.facts = msgspec.structs.replace(account.facts, callback_routes=routes)
 
@@ -56,7 +51,7 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
     if key is None:
         by_name = {**storage.defaults.inbox_replies, inbox: replies}
         storage.defaults = msgspec.structs.replace(storage.defaults, inbox_replies=by_name)
-    for account in _accounts(service, key):
+    for account in service.storage.accounts(key):
         if key is not None or inbox in account.inboxes:
             with account:
                 account.inboxes.set_replies(inbox, replies)
@@ -64,7 +59,7 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
 
 def reset(service: Service, key: str | None) -> None:
     """Forgets an account; without a key every account, and what control requests changed for new ones."""
-    names = [each.facts.name for each in _accounts(service, key)]
+    names = [each.facts.name for each in service.storage.accounts(key)]
     if key is None:
         service.storage.forget_all(initial_defaults(service.settings, service.real_now()))
     else:

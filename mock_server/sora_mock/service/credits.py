@@ -12,7 +12,6 @@ from sora_mock.service.admission import admit
 from sora_mock.service.authentication import NO_CREDIT, arrive, authenticate
 from sora_mock.service.context import Service, encode
 from sora_mock.service.tasks import settle
-from sora_mock.storage.memory import MemoryAccount
 
 
 def show(service: Service, exchange: Exchange) -> ApiResponse:
@@ -42,18 +41,13 @@ def set_balance(service: Service, key: str | None, remaining: int | None) -> Non
     storage = service.storage
     if key is None:
         storage.defaults = msgspec.structs.replace(storage.defaults, remaining=remaining)
-        accounts = [each for each in storage.accounts() if not each.key.startswith(NO_CREDIT)]
-    else:
-        accounts = [storage.account(key)]
-    for account in accounts:
-        _set_remaining(service, account, remaining)
-
-
-def _set_remaining(service: Service, account: MemoryAccount, remaining: int | None) -> None:
-    with account:
-        settle(account, service.now(account))
-        ledger = msgspec.structs.replace(account.facts.ledger, remaining=remaining)
-        account.facts = msgspec.structs.replace(account.facts, ledger=ledger)
+    for account in storage.accounts(key):
+        if key is None and account.key.startswith(NO_CREDIT):
+            continue
+        with account:
+            settle(account, service.now(account))
+            ledger = msgspec.structs.replace(account.facts.ledger, remaining=remaining)
+            account.facts = msgspec.structs.replace(account.facts, ledger=ledger)
 
 
 def set_rate_limit(service: Service, key: str | None, limit: RateLimit | None) -> None:
@@ -61,7 +55,7 @@ def set_rate_limit(service: Service, key: str | None, limit: RateLimit | None) -
     storage = service.storage
     if key is None:
         storage.defaults = msgspec.structs.replace(storage.defaults, rate_limit=limit)
-    for account in storage.accounts() if key is None else [storage.account(key)]:
+    for account in storage.accounts(key):
         with account:
             bucket = None if limit is None else TokenBucket.full(limit, service.now(account))
             account.facts = msgspec.structs.replace(account.facts, bucket=bucket, retry_at=0.0)

@@ -160,9 +160,9 @@ class MemoryStorage:
         """The account of that public name; None for none."""
         return self._by_name.get(name)
 
-    def accounts(self) -> list[MemoryAccount]:
-        """All accounts, least recently used first."""
-        return list(self._accounts.values())
+    def accounts(self, key: str | None = None) -> list[MemoryAccount]:
+        """The accounts that a control request is about: that of `key`; without a key all, least recently used first."""
+        return list(self._accounts.values()) if key is None else [self.account(key)]
 
     def owner(self, task: Task) -> MemoryAccount:
         """The account of a task."""
