@@ -14,7 +14,7 @@ import pytest
 
 from sora_mock.cli import main
 from sora_mock.cli.commands import COMMANDS, parsed
-from sora_mock.cli.serve import load_settings, typed
+from sora_mock.cli.serve import given_flags, load_settings
 from sora_mock.version import VERSION
 from tests.cli.processes import COMMAND, DEADLINE, environment
 
@@ -92,7 +92,7 @@ def test_help_of_a_command_is_the_same_in_three_ways(name: str, capsys: Captured
 
 def test_flags_are_texts_by_name() -> None:
     arguments = ["--credits", "5", "--generation-time=60..180", "--quiet", "--allow-callback", "http://a.example"]
-    assert typed(parsed(arguments).params) == {
+    assert given_flags(parsed(arguments).params) == {
         "credits": "5",
         "generation-time": "60..180",
         "quiet": True,
@@ -102,19 +102,19 @@ def test_flags_are_texts_by_name() -> None:
 
 def test_a_flag_that_repeats_is_a_list_and_of_another_the_last_counts() -> None:
     arguments = ["--allow-callback", "http://a", "--seed", "1", "--allow-callback", "http://b", "--seed", "2"]
-    assert typed(parsed(arguments).params) == {"allow-callback": ["http://a", "http://b"], "seed": "2"}
+    assert given_flags(parsed(arguments).params) == {"allow-callback": ["http://a", "http://b"], "seed": "2"}
 
 
 @pytest.mark.parametrize("value", ["", "-1", "0", "*"])
 def test_a_value_stays_as_it_was_typed(value: str) -> None:
-    assert typed(parsed(["--scenario", value]).params) == {"scenario": value}
+    assert given_flags(parsed(["--scenario", value]).params) == {"scenario": value}
 
 
 def test_the_command_of_run_is_everything_behind_the_first_dashes() -> None:
     parameters = parsed(["run", "--seed", "1", "--env", "A={url}", "--", "a", "--port", "5", "--", "-h"]).params
     assert parameters["command"] == ["a", "--port", "5", "--", "-h"]
     assert parameters["env"] == ("A={url}",)
-    assert typed(parameters) == {"seed": "1"}
+    assert given_flags(parameters) == {"seed": "1"}
 
 
 # --- the token of a server that is started with these flags ---
@@ -129,7 +129,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def token(*flags: str) -> str | None:
-    return load_settings(typed(parsed(["serve", *flags]).params)).control_token
+    return load_settings(given_flags(parsed(["serve", *flags]).params)).control_token
 
 
 def test_the_token_is_that_of_the_flag_the_variable_or_the_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

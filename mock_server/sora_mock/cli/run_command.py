@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from sora_mock.cli.parsing import EXIT_USAGE, HELP_FLAGS, Command
-from sora_mock.cli.serve import load_settings, open_log, settings_flags, typed
+from sora_mock.cli.serve import given_flags, load_settings, open_log, settings_flags
 from sora_mock.config.settings import SettingError
 from sora_mock.runtime.console import complain
 
@@ -46,7 +46,7 @@ def run_command(command: Sequence[str], env: Sequence[str], **parameters: Any) -
     if not hasattr(os, "fork"):
         complain("run: this system has no fork; start sora-mock serve and the command beside each other")
         return EXIT_USAGE
-    flags = typed(parameters)
+    flags = given_flags(parameters)
     try:
         # a port that a file or a variable names is for `serve`, which may run at the same time
         settings = load_settings({"port": "0", **flags})

@@ -42,7 +42,7 @@ def _flag(setting: Setting) -> click.Option:
     )
 
 
-def typed(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def given_flags(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that were given, by name without dashes in front."""
     names = {"config", *(each.key for each in FLAGS)}
     given = {name.replace("_", "-"): value for name, value in parameters.items()}
@@ -76,7 +76,7 @@ def serve(is_child: bool, /, **parameters: Any) -> int:
     """The exit code, once the server has ended."""
     try:
         # the parent of a child process has warned already
-        settings = load_settings(typed(parameters), warn=not is_child)
+        settings = load_settings(given_flags(parameters), warn=not is_child)
         if is_child:
             print(json.dumps(settings.control_token), flush=True)
         with collector_paused():

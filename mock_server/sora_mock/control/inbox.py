@@ -11,6 +11,7 @@ from starlette.responses import Response
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_number, read_data, read_fields, service_of
 from sora_mock.domain.events import MessageArrived
+from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.runtime.events import TooManySubscribers
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
@@ -87,7 +88,7 @@ async def _wait_for_messages(service: Service, key: str | None, name: str, count
 def _view(message: InboxMessage) -> Fields:
     try:
         value = msgspec.json.decode(message.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         value = None
     body = message.body.decode("utf-8", "replace")
     return {"at": message.at, "headers": message.headers, "body": body, "json": value}

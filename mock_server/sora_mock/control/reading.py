@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from sora_mock.control.errors import ControlError, bad_body
 from sora_mock.domain.errors import near_names
+from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.service.authentication import accepts
 from sora_mock.service.context import Service
 
@@ -58,7 +59,7 @@ async def read_object(request: Request) -> Fields:
         return {}
     try:
         body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+    except JSON_ERRORS as problem:
         raise bad_body(f"the body is not JSON: {problem}") from None
     if not isinstance(body, dict):
         raise bad_body("the body must be a JSON object")

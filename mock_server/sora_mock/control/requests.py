@@ -12,6 +12,7 @@ from sora_mock.control.errors import json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, service_of
 from sora_mock.domain.exchange import JSON, Exchange
 from sora_mock.domain.text import redacted
+from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.runtime.clock import real_now, stopwatch
 from sora_mock.storage.journal import MAX_BODY_BYTES
 
@@ -61,7 +62,7 @@ def _body(body: bytes) -> Any:
     try:
         # decoded first, because JSON can spell a key in more ways than one
         return _redacted_value(msgspec.json.decode(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), body.decode("utf-8", "replace"))
         return redacted(text)
 

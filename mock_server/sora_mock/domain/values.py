@@ -6,8 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 MAX_PATTERN_LENGTH: Final = 500
 """Characters of a regular expression."""
+
+JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What `msgspec.json.decode` raises for bytes that are not JSON."""
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:

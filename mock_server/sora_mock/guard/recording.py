@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.guard.pricing import CREATE_PATH, CREDENTIAL_HEADERS, Headers, KeyClass
 from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import UpstreamResponse
@@ -122,7 +123,7 @@ def read_json(content: bytes) -> Any:
     """The value of a JSON text, `NOT_JSON` for any other text."""
     try:
         return msgspec.json.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return NOT_JSON
 
 

@@ -28,7 +28,7 @@ class _Dropped(list[tuple[bytes, bytes]]):
 
 
 class JoinedWrites(asyncio.Transport):
-    """A transport that writes once in a round of the event loop, when everything else of that round is done.
+    """A transport that writes once in an iteration of the event loop, when everything else of it is done.
 
     uvicorn writes head and body of a response one after the other. Each write wakes the client, and waking it costs
     more than most of our own work (bench/README.md).
@@ -45,15 +45,16 @@ class JoinedWrites(asyncio.Transport):
         self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Writes with everything else of this round."""
+        """Writes together with everything else of this iteration."""
         if not self._waiting:
             self._loop.call_soon(self._flush)
         self._waiting.append(bytes(data))
 
     def _flush(self) -> None:
-        if self._waiting:
-            data = b"".join(self._waiting)
-            self._waiting.clear()
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        # the client may have left in between
+        if data and not self._transport.is_closing():
             self._transport.write(data)
 
     def close(self) -> None:

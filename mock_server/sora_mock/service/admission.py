@@ -11,6 +11,7 @@ from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import Exchange, Headers
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import TOKEN_START
+from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.service.authentication import BROKEN, NO_ACCESS, RATE_LIMITED
 from sora_mock.service.context import Service
 from sora_mock.storage.memory import MemoryAccount
@@ -110,6 +111,6 @@ def _has_token(body: bytes | None) -> bool:
     """Whether a body has a prompt with a scenario token, which overrides what the key means."""
     try:
         request = msgspec.json.decode(body or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except JSON_ERRORS:
         return False
     return isinstance(request, dict) and TOKEN_START in str(request.get("prompt"))
