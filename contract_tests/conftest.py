@@ -1,113 +1,116 @@
-"""`pytest contract_tests --base-url URL`: the rules as tests, with the same ids and the same guard.
+"""The fixtures of the contract suite. `sora-mock verify URL` and `pytest contract_tests --base-url URL` use them."""
 
-Without a URL, the suite starts a mock.
-"""
-
-import argparse
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
-import click
 import pytest
 
-from sora_mock.verify import command, evidence
-from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES, count, credits_
-from sora_mock.verify.runner import CheckResult
-from sora_mock.verify.session import VerifySession
+from contract_tests.orders import GENERATION
+from contract_tests.service import Service, Transport, accepted
+from sora_mock.client import Account
+from sora_mock.verify import plugin
+from sora_mock.verify.target import PLACEHOLDER, Target
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The flags of `sora-mock verify`, except those that pytest has itself."""
-    group = parser.getgroup("contract")
-    group.addoption("--base-url", help="a mock, or the live service; without it a mock is started")
-    group.addoption("--max-credits", type=_type(credits_), default=0.0, help="credits to spend on a live target (0)")
-    group.addoption(
-        "--surprise-credits", type=_type(credits_), help="part of them for requests that the service should reject"
-    )
-    group.addoption("--api-key-env", default=API_KEY_ENV, help="variable of the live key")
-    group.addoption("--contract-seed", type=int, default=0, help="another seed, other accounts (0)")
-    group.addoption(
-        "--max-examples", type=_type(count), default=MAX_EXAMPLES, help=f"generated requests ({MAX_EXAMPLES})"
-    )
-    group.addoption("--ledger", help="a ledger for several live runs")
-    group.addoption("--record", help="the guard's recording of a live run")
-    group.addoption("--evidence", type=Path, help="file that keeps outcome and date of each check")
-    group.addoption("--only", action="append", default=[], help="ids of rules to run, as in auth.*")
-    group.addoption("--skip", action="append", default=[], help="ids of rules to leave out")
-
-
-def _type(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A reader of click as a type for argparse, which reads pytest's flags."""
-
-    def converted(text: str) -> Any:
-        try:
-            return read(text)
-        except click.BadParameter as problem:
-            raise argparse.ArgumentTypeError(problem.message) from None
-
-    return converted
-
-
-def _options(config: pytest.Config, url: str) -> argparse.Namespace:
-    return argparse.Namespace(
-        url=url,
-        max_credits=config.getoption("--max-credits"),
-        surprise_credits=config.getoption("--surprise-credits"),
-        api_key_env=config.getoption("--api-key-env"),
-        seed=config.getoption("--contract-seed"),
-        max_examples=config.getoption("--max-examples"),
-        ledger=config.getoption("--ledger"),
-        record=config.getoption("--record"),
-        only=config.getoption("--only"),
-        skip=config.getoption("--skip"),
-    )
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test for each rule."""
-    if "contract_rule" in metafunc.fixturenames:
-        try:
-            rules = command.matching_rules(_options(metafunc.config, ""))
-        except command.Stop as stop:
-            pytest.exit(f"contract: {stop}", stop.code)
-        metafunc.parametrize("contract_rule", rules, ids=[rule.id for rule in rules])
+pytest_plugins = ["sora_mock.verify.plugin"]
 
 
 @pytest.fixture(scope="session")
-def contract_session(pytestconfig: pytest.Config) -> Iterator[VerifySession]:
-    """The target, behind a guard unless it is a mock."""
-    with ExitStack() as stack:
-        url = pytestconfig.getoption("--base-url")
-        if url is None:
-            from sora_mock.server import MockServer
-
-            url = stack.enter_context(MockServer(port=0, seed=1)).url
-        try:
-            options = _options(pytestconfig, command.target_url(url))
-            session = stack.enter_context(command.opened(options.url, options))
-        except command.Stop as stop:
-            pytest.exit(f"contract: {stop}", stop.code)
-        yield session
+def target(pytestconfig: pytest.Config) -> Target:
+    """The server under test."""
+    return pytestconfig.stash[plugin.TARGET]
 
 
 @pytest.fixture(scope="session")
-def contract_results(pytestconfig: pytest.Config, contract_session: VerifySession) -> Iterator[list[CheckResult]]:
-    """The results so far. The fixture writes them to the evidence file at the end."""
-    results: list[CheckResult] = []
-    yield results
-    path = pytestconfig.getoption("--evidence")
-    if path is not None:
-        evidence.keep(path, results, "mock" if contract_session.control else "live")
+def transport() -> Iterator[Transport]:
+    """The connections of all clients."""
+    with Transport() as transport:
+        yield transport
+
+
+@pytest.fixture
+def key_of(request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Makes API keys for accounts of this test alone: each name is another account."""
+    seed, rule = request.config.stash[plugin.OPTIONS].seed, request.node.stash[plugin.RULE]
+
+    def key(name: str) -> str:
+        return f"sk-verify-{sha256(f'{seed} {rule.id} {name}'.encode()).hexdigest()[:24]}"
+
+    return key
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest, target: Target, transport: Transport, key_of: Any) -> Service:
+    """A client of the target with the right key. On a mock each test has its own account, with a frozen clock."""
+    exchanges = request.node.stash.setdefault(plugin.EXCHANGES, [])
+    key = key_of("own") if target.is_mock else PLACEHOLDER
+    if target.is_mock:
+        prepare(Account(target.url, key))
+    return Service(target, transport, key, exchanges)
+
+
+@pytest.fixture
+def mock(target: Target, service: Service) -> Account:
+    """The account of this test on a mock: clock, credits, scenarios, inboxes."""
+    if not target.is_mock or service.key is None:
+        pytest.skip("is for mocks only")
+    return Account(target.url, service.key)
+
+
+@pytest.fixture
+def other_service(target: Target, service: Service, key_of: Callable[[str], str]) -> Service:
+    """A client with the key of a second account."""
+    if not target.is_mock:
+        pytest.skip("needs keys of several accounts")
+    key = key_of("other")
+    prepare(Account(target.url, key))
+    return service.with_key(key)
+
+
+def prepare(account: Account) -> None:
+    """Resets an account of a mock: 1,000 credits, a frozen clock, and tasks complete after `GENERATION` seconds."""
+    account.reset()
+    account.clock.freeze()
+    account.call("PATCH", "/account", {"remaining_credits": 1000, "rate_limit": None})
+    account.scenario("completed", times=None, generation_time=GENERATION, queue_time=GENERATION / 10)
+
+
+@pytest.fixture
+def every_task(mock: Account) -> Callable[..., None]:
+    """Sets the scenario of all later create requests: `every_task("failed", code="service_error")`."""
+
+    def set_scenario(name: str, **override: Any) -> None:
+        mock.clear_scenarios()
+        mock.scenario(name, times=None, **override)
+
+    return set_scenario
 
 
 @pytest.fixture(scope="session")
-def unaffordable(pytestconfig: pytest.Config, contract_session: VerifySession) -> dict[str, str]:
-    """The reason for each rule that cannot run, by id."""
-    options = _options(pytestconfig, contract_session.url)
-    try:
-        others = command.chosen_rules(contract_session, command.matching_rules(options), options)[1]
-    except command.Stop as stop:
-        pytest.exit(f"contract: {stop}", stop.code)
-    return {result.rule.id: result.reason for result in others}
+def _shared() -> dict[str, Any]:
+    """The create request that several tests use on the live service: its response, or why there is none."""
+    return {}
+
+
+@pytest.fixture
+def shared_task(service: Service, _shared: dict[str, Any]) -> Any:
+    """The JSON of the response to a create request: a new one on a mock, one for all tests on the live service."""
+    if service.is_mock:
+        return service.created()
+    if "response" not in _shared:
+        if "lost" in _shared:
+            # the service may have charged for it, so no test sends another one
+            pytest.skip("the create request that several rules use was lost")
+        _shared["lost"] = True
+        _shared["response"] = service.create()
+    return accepted(_shared["response"])
+
+
+@pytest.fixture
+def now(target: Target, request: pytest.FixtureRequest) -> Callable[[], float]:
+    """The time in Unix seconds: of the account's clock on a mock, of this machine for the live service."""
+    if target.is_mock:
+        clock = request.getfixturevalue("mock").clock
+        return lambda: float(clock.now)
+    return lambda: datetime.now(UTC).timestamp()

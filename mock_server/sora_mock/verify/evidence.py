@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sora_mock.guard.file_lock import locked
-from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
+from sora_mock.verify.results import FAILED, PASSED, UNVERIFIED, Result
 
 Evidence = dict[str, dict[str, dict[str, str]]]
 """`date` and `outcome` by rule id and `mock` or `live`."""
@@ -48,7 +48,13 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def updated(evidence: Evidence, results: Iterable[CheckResult], target: str) -> Evidence:
+def check(path: Path | None) -> None:
+    """Raises BadEvidence for a file that is there and is no evidence file."""
+    if path is not None:
+        read(path)
+
+
+def updated(evidence: Evidence, results: Iterable[Result], target: str) -> Evidence:
     """The evidence with today's outcomes. A rule that was not checked keeps its old entry."""
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     changed = {name: dict(entry) for name, entry in evidence.items()}
@@ -58,7 +64,7 @@ def updated(evidence: Evidence, results: Iterable[CheckResult], target: str) -> 
     return changed
 
 
-def keep(path: Path, results: Iterable[CheckResult], target: str) -> Evidence:
+def keep(path: Path, results: Iterable[Result], target: str) -> Evidence:
     """Adds today's outcomes to the file and returns its new content. Raises BadEvidence and OSError.
 
     Another run may have written the file, so this reads it again under a lock. It replaces the whole file, so that an

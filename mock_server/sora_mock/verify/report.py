@@ -1,79 +1,49 @@
-"""The results of a run as a table, JUnit, JSON, an HTML page and a summary for CI."""
+"""The results of a run as JSON, an HTML page and a summary for a CI job. JUnit is pytest's own."""
 
 import html
 import json
-import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-from xml.etree import ElementTree
+from datetime import UTC, datetime
+from string import Template
 
+from sora_mock.runtime.package_data import data_folder
 from sora_mock.verify.evidence import TARGETS, Evidence, standing
-from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET
-from sora_mock.verify.runner import FAILED, PASSED, UNVERIFIED, CheckResult
+from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, counts
 from sora_mock.version import VERSION
 
 
 @dataclass(frozen=True)
 class Report:
-    """A finished run. target: `mock` or `live`. repeat: the command that repeats it, without `--only`."""
+    """A finished run. target: `mock` or `live`. max_credits, spent: of a live run; spent is None where it is unknown."""
 
     url: str
     target: str
     seed: int
-    repeat: str
-    results: Sequence[CheckResult]
+    results: Sequence[Result]
     evidence: Evidence
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of rules by outcome."""
-        found = Counter(result.outcome for result in self.results)
-        return {outcome: found[outcome] for outcome in (PASSED, FAILED, UNVERIFIED)}
+    max_credits: float = 0.0
+    spent: float | None = None
 
     @property
     def summary(self) -> str:
         """One line."""
-        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
-        return f"{len(self.results)} rules on {self.target} {self.url}: {counts}"
+        found = ", ".join(f"{count} {outcome}" for outcome, count in counts(self.results).items())
+        return f"{len(self.results)} rules on {self.target} {self.url}: {found}"
 
-    def command(self, result: CheckResult) -> str:
-        """The command that repeats only this rule."""
-        rejection = FIFTEEN_SECONDS if REJECTION_BUDGET in result.rule.needs else 0.0
-        credits = round(result.rule.price + rejection, 4)
-        budgets = (
-            f" --max-credits {credits:g} --surprise-credits {rejection:g}" if self.target == "live" and credits else ""
-        )
-        return f"{self.repeat} --only '{result.rule.id}'{budgets}"
+    @property
+    def worst_first(self) -> list[Result]:
+        """The results: failures, then unverified ones, then the others."""
+        order = (FAILED, UNVERIFIED, PASSED)
+        return sorted(self.results, key=lambda result: order.index(result.outcome))
 
-
-_COLUMNS: Final = "{:42}  {:20}  {:20}  {:>5}  {:>9}"
-
-HEADING: Final = _COLUMNS.format("rule", "mock", "live", "price", "time")
-"""The heading of the table."""
-
-
-def row(result: CheckResult, target: str, evidence: Evidence) -> str:
-    """A line of the table: the outcome of the rule, and the evidence for the other kind of target."""
-    known = {each: standing(evidence, result.rule.id, each) for each in TARGETS} | {target: result.outcome}
-    price = f"{result.rule.price:g}" if result.rule.price else "-"
-    line = _COLUMNS.format(result.rule.id, known["mock"], known["live"], price, f"{result.seconds:.2f} s")
-    return line if result.outcome != UNVERIFIED else f"{line}  {result.reason}"
-
-
-def failures(report: Report) -> str:
-    """Every failure with its exchange, source and command."""
-    parts = []
-    for result in report.results:
-        if result.outcome == FAILED:
-            lines = [f"FAILED {result.rule.id}: {result.rule.claim}", f"  {result.reason}"]
-            lines += [f"  source: {result.rule.source}", f"  repeat: {report.command(result)}"]
-            for exchange in result.exchanges[-1:]:
-                lines += [f"  > {line}" for line in exchange.request.splitlines()]
-                lines += [f"  < {line}" for line in exchange.reply.splitlines()]
-            parts.append("\n".join(lines))
-    return "\n\n".join(parts)
+    @property
+    def areas(self) -> Mapping[str, list[Result]]:
+        """The results by area, in the order in which the areas came."""
+        found: dict[str, list[Result]] = {}
+        for result in self.results:
+            found.setdefault(result.rule.area, []).append(result)
+        return found
 
 
 def as_json(report: Report) -> str:
@@ -88,104 +58,58 @@ def as_json(report: Report) -> str:
             "outcome": result.outcome,
             "reason": result.reason,
             "seconds": round(result.seconds, 4),
-            "repeat": report.command(result),
-            "mock": standing(report.evidence, result.rule.id, "mock"),
-            "live": standing(report.evidence, result.rule.id, "live"),
-            "exchanges": _exchanges(result),
+            "repeat": result.repeat,
+            **{target: standing(report.evidence, result.rule.id, target) for target in TARGETS},
+            "details": result.details,
         }
         for result in report.results
     ]
     head = {"version": VERSION, "url": report.url, "target": report.target, "seed": report.seed}
-    return json.dumps({**head, "counts": report.counts, "rules": rules}, indent=1) + "\n"
-
-
-def _exchanges(result: CheckResult) -> list[dict[str, Any]]:
-    if result.outcome != FAILED:
-        return []
-    return [{"request": each.request, "reply": each.reply} for each in result.exchanges]
-
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def as_junit(report: Report) -> str:
-    """The report as JUnit XML. An unverified rule is a skipped test."""
-    counts = report.counts
-    suite = ElementTree.Element(
-        "testsuite",
-        name="sora-mock verify",
-        tests=str(len(report.results)),
-        failures=str(counts[FAILED]),
-        skipped=str(counts[UNVERIFIED]),
-        errors="0",
-        time=f"{sum(result.seconds for result in report.results):.3f}",
-    )
-    for result in report.results:
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"contract.{result.rule.area}",
-            name=result.rule.id,
-            time=f"{result.seconds:.3f}",
-        )
-        if result.outcome == FAILED:
-            problem = ElementTree.SubElement(case, "failure", message=_xml(result.reason))
-            problem.text = _xml(_failure_text(report, result))
-        elif result.outcome == UNVERIFIED:
-            ElementTree.SubElement(case, "skipped", message=_xml(result.reason))
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)
-
-
-def _failure_text(report: Report, result: CheckResult) -> str:
-    parts = [result.rule.claim, f"source: {result.rule.source}", f"repeat: {report.command(result)}"]
-    for each in result.exchanges:
-        parts += ["", each.request, "", each.reply]
-    return "\n".join(parts)
-
-
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem;color:#1c1c1c;background:#fff}
-table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;vertical-align:top}
-pre{background:#f4f4f4;padding:.6rem;overflow:auto;white-space:pre-wrap}
-.passed{color:#05603a}.failed{color:#b00020;font-weight:600}.unverified{color:#7a4f00}code{font-size:.9em}
-"""
+    head |= {"max_credits": report.max_credits, "spent": report.spent}
+    return json.dumps({**head, "counts": counts(report.results), "rules": rules}, indent=1) + "\n"
 
 
 def as_html(report: Report) -> str:
-    """The report as one HTML page without other files."""
-    rows = "\n".join(_html_row(report, result) for result in report.results)
-    title = html.escape(report.summary)
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>Contract suite</h1><p>{title}, seed {report.seed}</p>"
-        "<table><thead><tr><th>Rule</th><th>Outcome</th><th>Price</th><th>Time</th><th>Mock</th><th>Live</th></tr>"
-        f"</thead><tbody>\n{rows}\n</tbody></table></body></html>\n"
+    """The report as one HTML page without other files: failures first, with a filter."""
+    template = Template((data_folder("contract_tests") / "report.html").read_text(encoding="utf-8"))
+    budget = f", {report.max_credits:g} credits at most" if report.target == "live" else ""
+    spent = "" if report.spent is None else f", {report.spent:g} reserved"
+    return template.substitute(
+        title=html.escape(report.summary),
+        about=html.escape(
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, sora-mock {VERSION}, seed {report.seed}{budget}{spent}"
+        ),
+        areas="\n".join(_area_row(area, results) for area, results in report.areas.items()),
+        rules="\n".join(_rule_row(report, result) for result in report.worst_first),
     )
 
 
-def _html_row(report: Report, result: CheckResult) -> str:
+def _row(cells: Sequence[str], more: str = "") -> str:
+    return f"<tr{more}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _area_row(area: str, results: Sequence[Result]) -> str:
+    found = counts(results)
+    numbers = [str(found[outcome] or "") for outcome in OUTCOMES]
+    return _row([html.escape(area), *numbers, f"{sum(each.seconds for each in results):.2f} s"])
+
+
+def _rule_row(report: Report, result: Result) -> str:
     rule = result.rule
-    details = ""
+    about = f"<code>{html.escape(rule.id)}</code><br>{html.escape(rule.claim)}"
+    about += f"<br><small>source: {html.escape(rule.source)}</small>"
     if result.outcome != PASSED:
-        details = f"<br>{html.escape(result.reason)}"
+        about += f"<br>{html.escape(result.reason)}"
     if result.outcome == FAILED:
-        details += (
-            f"<details><summary>details</summary><pre>{html.escape(_failure_text(report, result))}</pre></details>"
-        )
+        about += f"<details open><summary>details</summary><pre>{html.escape(result.details)}</pre></details>"
     cells = [
-        f"<code>{html.escape(rule.id)}</code><br>{html.escape(rule.claim)}{details}",
+        about,
         f'<span class="{result.outcome}">{result.outcome}</span>',
         f"{rule.price:g}" if rule.price else "-",
         f"{result.seconds:.2f} s",
-        html.escape(standing(report.evidence, rule.id, "mock")),
-        html.escape(standing(report.evidence, rule.id, "live")),
+        *(html.escape(standing(report.evidence, rule.id, target)) for target in TARGETS),
     ]
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    return _row(cells, f' class="rule" data-outcome="{result.outcome}"')
 
 
 def as_markdown(report: Report) -> str:

@@ -1,11 +1,14 @@
-"""A rule of the contract suite: a function with an id, a claim, a source, a price and needs."""
+"""A rule of the contract suite: a test with the marker `contract`, which has an id, a source, a price and needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any, Final
 
-Check = Callable[[Any], None]
-"""A function of a `Target`, which imports this module."""
+if TYPE_CHECKING:
+    import pytest
+
+MARKER: Final = "contract"
 
 REJECTION_BUDGET: Final = "surprise"
 """The need of rules that the rejection budget pays for. JSON reports show this name, so it stays."""
@@ -16,6 +19,7 @@ NEEDS: Final[Mapping[str, str]] = {
     "ledger": "needs a balance that no other client changes",
     "keys": "needs keys of several accounts",
     "mock": "is for mocks only",
+    "sole_user": "needs a balance that no other client changes: needs --sole-user",
     REJECTION_BUDGET: "sends a body that a lax service might accept and charge: needs --surprise-credits",
 }
 """What a rule can need, and the reason that a report shows for a target without it."""
@@ -29,18 +33,18 @@ FIFTEEN_SECONDS: Final = 8.64
 class Rule:
     """One claim about the service.
 
-    id: dotted, the area first. price: the most credits that the rule reserves on the live service, 0 if it can create
-    no task. needs: keys of `NEEDS`. shared: on the live service, one create request serves all rules with this flag.
-    greedy: on the live service, the rule runs last and may spend the rest of the budget; `price` is what it needs.
+    id: dotted, the area first. claim: one sentence. source: where the service says so. price: the most credits that the
+    rule reserves on the live service, 0 if it can create no task. needs: keys of `NEEDS`. shared: on the live service,
+    one create request serves all rules with this flag. greedy: on the live service, the rule runs last and may spend
+    the rest of the budget; `price` is what it needs.
     """
 
     id: str
     claim: str
     source: str
-    price: float
-    needs: frozenset[str]
-    shared: bool
-    check: Check
+    price: float = 0.0
+    needs: frozenset[str] = frozenset()
+    shared: bool = False
     greedy: bool = False
 
     @property
@@ -49,61 +53,34 @@ class Rule:
         return self.id.partition(".")[0]
 
 
-class Broken(Exception):
-    """The target broke a rule. what: what was checked. got, expected: JSON-like values or sentences."""
+def rule_of(item: "pytest.Item") -> Rule | None:
+    """The rule that a test states; None for a test without the marker. Raises ValueError for a marker with a mistake.
 
-    def __init__(self, what: str, got: Any, expected: Any) -> None:
-        super().__init__(f"{what}: got {_shown(got)}, expected {_shown(expected)}")
-        self.what, self.got, self.expected = what, got, expected
-
-
-class Unverified(Exception):
-    """The rule could not be checked. The text is the reason. This is never a success."""
-
-
-class GuardEnded(Unverified):
-    """The guard ended while the suite ran, so no further rule can be checked."""
-
-
-REGISTRY: dict[str, Rule] = {}
-"""All declared rules by id, in the order of the files."""
-
-
-def rule(
-    *,
-    id: str,
-    claim: str,
-    source: str,
-    price: float = 0,
-    needs: set[str] | frozenset[str] = frozenset(),
-    shared: bool = False,
-    greedy: bool = False,
-) -> Callable[[Check], Check]:
-    """Declares a function as a rule. Raises ValueError for an id that is in use and for an unknown need."""
-
-    def declare(check: Check) -> Check:
-        if id in REGISTRY:
-            raise ValueError(f"two rules have the id {id}")
-        if not needs <= NEEDS.keys():
-            raise ValueError(f"{id} has unknown needs: {sorted(needs - NEEDS.keys())}")
-        REGISTRY[id] = Rule(id, claim, source, price, frozenset(needs), shared, check, greedy)
-        return check
-
-    return declare
+    A row of `parametrize` may have a marker of its own, which overrides that of the function. In the id and the claim,
+    `*` stands for the id of the row.
+    """
+    values: dict[str, Any] = {}
+    for marker in reversed(list(item.iter_markers(MARKER))):
+        if marker.args:
+            raise ValueError(f"{item.nodeid}: the marker contract takes keywords, such as id=, got {marker.args!r}")
+        values |= marker.kwargs
+    if not values:
+        return None
+    row = getattr(item, "callspec", None)
+    try:
+        rule = Rule(**{"claim": _claim(item), **values, "needs": frozenset(values.get("needs", ()))})
+    except TypeError as problem:
+        raise ValueError(f"{item.nodeid}: {problem}") from None
+    if row is not None and "*" not in rule.id:
+        raise ValueError(f"{item.nodeid}: each row is a rule of its own: the id needs a *, as in {rule.id}.*")
+    if not rule.needs <= NEEDS.keys():
+        raise ValueError(f"{item.nodeid}: unknown needs {sorted(rule.needs - NEEDS.keys())}; known are {sorted(NEEDS)}")
+    name = "" if row is None else row.id
+    return Rule(**{**vars(rule), "id": rule.id.replace("*", name), "claim": rule.claim.replace("*", name)})
 
 
-def equal(what: str, got: Any, expected: Any) -> None:
-    """Raises Broken unless both values are equal and have the same JSON type."""
-    if got != expected or isinstance(got, bool) != isinstance(expected, bool):
-        raise Broken(what, got, expected)
-
-
-def true(what: str, holds: object, got: Any, expected: Any) -> None:
-    """Raises Broken unless `holds` is true."""
-    if not holds:
-        raise Broken(what, got, expected)
-
-
-def _shown(value: Any) -> str:
-    written = value if isinstance(value, str) else repr(value)
-    return written if len(written) <= 300 else written[:300] + "..."
+def _claim(item: "pytest.Item") -> str:
+    """The first sentence of the docstring; without one, the name of the test."""
+    function = getattr(item, "function", None)
+    described = (getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
+    return described or getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
