@@ -14,7 +14,7 @@ from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GU
 from sora_mock.verify.flags import add_pytest_flags, options_of
 from sora_mock.verify.openapi import OPENAPI_FILE, is_selected
 from sora_mock.verify.results import Results
-from sora_mock.verify.rule import MARKER, REJECTION_BUDGET, Rule, rule_of
+from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, Rule, rule_of
 from sora_mock.verify.target import Target, opened, target_url
 from sora_mock.verify.terminal import Terminal
 
@@ -45,7 +45,7 @@ MAX_RUN_SECONDS: Final = {True: 600.0, False: 7200.0}
 """Real seconds after which no further rule starts. True: on a mock. False: on a live service."""
 
 
-class GuardEnded(pytest.skip.Exception):
+class GuardEnded(pytest.skip.Exception):  # type: ignore[misc,name-defined]  # pytest types it by a decorator
     """The guard ended while the suite ran, so no further rule can be checked."""
 
 
@@ -126,7 +126,7 @@ def stop_session(config: pytest.Config, stop: Stop) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Reads the rules, leaves out what the flags leave out, and orders the others: basic ones first, on live by price."""
+    """Reads the rules, leaves out those that the flags leave out, and orders the others."""
     options = config.stash[OPTIONS]
     try:
         _read_rules(items)
@@ -158,7 +158,7 @@ def _read_rules(items: list[pytest.Item]) -> None:
 def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
     options = config.stash[OPTIONS]
     rejection = choice.rejection_budget(options.max_credits, options.surprise_credits)
-    available = {REJECTION_BUDGET} if rejection >= choice.FIFTEEN_SECONDS else set()
+    available = {REJECTION_BUDGET} if rejection >= FIFTEEN_SECONDS else set()
     available |= {"sole_user"} if options.sole_user else set()
     rules = [item.stash[RULE] for item in items]
     chosen, reasons, config.stash[SPARE] = choice.affordable(

@@ -15,7 +15,7 @@ from sora_mock.version import VERSION
 
 @dataclass(frozen=True)
 class Report:
-    """A finished run. target: `mock` or `live`. max_credits, spent: of a live run; spent is None where it is unknown."""
+    """A finished run. target: `mock` or `live`. max_credits, spent: of a live run; spent: None for unknown."""
 
     url: str
     target: str

@@ -1,7 +1,7 @@
 """The result of each rule, read from pytest's reports; every report of the suite is made from one list of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,9 +58,6 @@ class Results:
             result.is_claim = carried["is_claim"]
             result.details = "\n\n".join(text for name, text in report.sections if name == SECTION)
         return result
-
-    def __iter__(self) -> Iterable[Result]:  # type: ignore[override]
-        return iter(self.by_id.values())
 
     def __len__(self) -> int:
         return len(self.by_id)

@@ -57,7 +57,8 @@ class Terminal:
         done, failed = len(self.results), self.results.counts[FAILED]
         full = WIDTH * done // max(1, self._total)
         shown = f", {failed} failed" if failed else ""
-        return f"\r[{'#' * full}{'-' * (WIDTH - full)}] {done} of {self._total}{shown}, {time.monotonic() - self._began:.0f} s"
+        seconds = time.monotonic() - self._began
+        return f"\r[{'#' * full}{'-' * (WIDTH - full)}] {done} of {self._total}{shown}, {seconds:.0f} s"
 
     def _show(self, text: str) -> None:
         if self._watched is not None:
