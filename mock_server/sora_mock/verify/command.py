@@ -4,16 +4,20 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from sora_mock.runtime.package_data import data_folder
 from sora_mock.verify import evidence, finish, plugin
+from sora_mock.verify.beside import SecondProcess
 from sora_mock.verify.exits import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Stop
 from sora_mock.verify.flags import pytest_arguments
+from sora_mock.verify.openapi import OPENAPI_FILE
 from sora_mock.verify.target import is_mock, target_url
 
 MAX_PROCESSES: Final = 2
@@ -22,7 +26,7 @@ MAX_PROCESSES: Final = 2
 _ONE_PROCESS: Final = {"-x", "--exitfirst", "--pdb", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "-s"}
 """Arguments of pytest with which the suite runs in one process."""
 
-_PLUGINS: Final = {"xdist": "xdist"}
+_NO_REPORTS: Final = dict.fromkeys(("junit", "json", "html", "evidence"))
 
 _EXIT_CODES: Final = {
     pytest.ExitCode.OK: EXIT_OK,
@@ -53,51 +57,61 @@ def _stopped(stop: Stop) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    more: list[str] = []
+    arguments = _arguments()
+    plugins: list[object] = [watch := _Watch()]
     if not options.list:
         options.url = target_url(options.url)
-        for path in (options.junit, options.json, options.html, options.evidence):
-            finish.check_writable(path)
-        try:
-            evidence.check(options.evidence)
-        except evidence.BadEvidence as problem:
-            raise Stop(EXIT_USAGE, str(problem)) from None
-        more = [f"--base-url={options.url}", *_processes(options, is_mock(options.url))]
-    watch = _Watch()
+        _check_files(options)
+        arguments.append(f"--base-url={options.url}")
+    arguments += [*pytest_arguments(options), *options.pytest_arguments]
+    if not options.list and is_mock(options.url) and not _is_in_one_process(options):
+        plugins.append(SecondProcess(_of_second_process(options)))
+        arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
     # nothing is written beside the suite, which may be in site-packages
     sys.dont_write_bytecode = True
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    code = pytest.main([*_arguments(), *more, *pytest_arguments(options), *options.pytest_arguments], plugins=[watch])
-    return _exit_code(code, watch)
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "sora-mock-hypothesis"))
+    return _exit_code(pytest.main(arguments, plugins=plugins), watch)
 
 
-def _arguments() -> list[str]:
+def _check_files(options: argparse.Namespace) -> None:
+    for path in (options.junit, options.json, options.html, options.evidence):
+        finish.check_writable(path)
+    try:
+        evidence.check(options.evidence)
+    except evidence.BadEvidence as problem:
+        raise Stop(EXIT_USAGE, str(problem)) from None
+
+
+def _arguments(*, workers: bool = True) -> list[str]:
     folder = data_folder("contract_tests")
-    flags = ["-c", str(folder / "pytest.ini"), f"--rootdir={folder}", "-o", f"cache_dir={os.getcwd()}/.pytest_cache"]
-    flags += [
-        "-p",
-        "sora_mock.verify.plugin",
-        "--contract-verify",
-        "--no-header",
-        "-q",
-        "--tb=short",
+    arguments = [
+        "-c",
+        str(folder / "pytest.ini"),
+        f"--rootdir={folder}",
         "-o",
-        "console_output_style=classic",
+        f"cache_dir={os.getcwd()}/.pytest_cache",
     ]
-    for module, name in _PLUGINS.items():
-        if find_spec(module) is not None:
-            flags += ["-p", name]
-    return [*flags, str(folder)]
+    arguments += ["-p", "sora_mock.verify.plugin", "--contract-verify", "--no-header", "-q", "--tb=short"]
+    # without pytest's letters, whose place the bar has
+    arguments += ["-o", "console_output_style=classic"]
+    if workers and find_spec("xdist") is not None:
+        arguments += ["-p", "xdist"]
+    return [*arguments, str(folder)]
 
 
-def _processes(options: argparse.Namespace, target_is_mock: bool) -> list[str]:
-    """`-n` for a whole run on a mock, unless the user's arguments say otherwise."""
+def _is_in_one_process(options: argparse.Namespace) -> bool:
     given: Sequence[str] = options.pytest_arguments
-    alone = not target_is_mock or any(each.split("=")[0] in _ONE_PROCESS or each.startswith("-n") for each in given)
     one_id = bool(options.only) and not any(set(each) & set("*?[") for each in options.only)
-    if alone or one_id or find_spec("xdist") is None:
-        return []
-    return ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1))]
+    wanted = any(each.split("=")[0] in _ONE_PROCESS or each.startswith("-n") for each in given)
+    return one_id or wanted or find_spec("xdist") is None
+
+
+def _of_second_process(options: argparse.Namespace) -> list[str]:
+    """The same run with the one file alone; the first process writes the reports."""
+    flags = pytest_arguments(argparse.Namespace(**{**vars(options), **_NO_REPORTS}))
+    *arguments, folder = _arguments(workers=False)
+    return [*arguments, f"--base-url={options.url}", *flags, *options.pytest_arguments, str(Path(folder, OPENAPI_FILE))]
 
 
 class _Watch:

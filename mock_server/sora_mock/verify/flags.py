@@ -6,6 +6,7 @@ A module of its own, so that the other commands do not load the suite.
 import argparse
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -100,9 +101,10 @@ def add_pytest_flags(parser: "pytest.Parser") -> None:
     """Declares the flags for pytest."""
     group = parser.getgroup("contract", "contract suite")
     _add_base_url(group)
-    # `sora-mock verify` sets these two
+    # `sora-mock verify` sets these
     for name in ("--contract-verify", "--contract-no-openapi"):
         group.addoption(name, action="store_true", help=argparse.SUPPRESS)
+    group.addoption("--contract-reports-to", type=Path, help=argparse.SUPPRESS)
     for flag in FLAGS:
         if flag.for_pytest == "--junit-xml":
             continue
@@ -117,11 +119,9 @@ def add_pytest_flags(parser: "pytest.Parser") -> None:
 
 
 def _add_base_url(group: "pytest.OptionGroup") -> None:
-    try:
+    # where the plugin pytest-base-url is installed, it declares the same flag with the same meaning
+    with suppress(ValueError):
         group.addoption("--base-url", metavar="URL", help="a mock, or the live service; without it a mock is started")
-    except ValueError:
-        # the plugin pytest-base-url declared the same flag, with the same meaning
-        pass
 
 
 def _converted(read: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 
 from sora_mock.verify import choice, finish, results
+from sora_mock.verify.beside import ReportWriter
 from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GUARD_ENDED, Stop
 from sora_mock.verify.flags import add_pytest_flags, options_of
 from sora_mock.verify.openapi import OPENAPI_FILE, is_selected
@@ -62,14 +63,32 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[SPARE] = 0.0
     config.stash[ENDS_AT] = time.monotonic() + MAX_RUN_SECONDS[True]
     if is_selected(config):
-        # its hooks cost every run a second, so contract_tests/pytest.ini blocks it
-        config.pluginmanager.unblock("schemathesis")
-        config.pluginmanager.import_plugin("schemathesis", consider_entry_points=True)
-    if not is_worker(config):
+        _load_schemathesis(config)
+    if config.option.contract_reports_to is not None:
+        config.pluginmanager.register(ReportWriter(config, config.option.contract_reports_to), "contract-reports")
+    elif not is_worker(config):
         shown = Terminal(config.stash[RESULTS], is_verify=config.option.contract_verify)
         config.pluginmanager.register(shown, "contract-terminal")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Workers(), "contract-workers")
+
+
+def _load_schemathesis(config: pytest.Config) -> None:
+    # both cost every other run a second; contract_tests/pytest.ini blocks the plugin of schemathesis
+    import hypothesis
+
+    config.pluginmanager.unblock("schemathesis")
+    config.pluginmanager.import_plugin("schemathesis", consider_entry_points=True)
+    # it shrinks, replays and keeps nothing, because a request may cost credits
+    hypothesis.settings.register_profile(
+        "contract",
+        max_examples=config.stash[OPTIONS].max_examples,
+        database=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("contract")
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -221,10 +240,10 @@ def repeat_command(config: pytest.Config, rule: Rule) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Writes the evidence and the reports."""
-    config = session.config
-    if is_worker(config) or config.option.contract_list or TARGET not in config.stash:
+    """Writes the evidence and the reports, in the process that reports."""
+    config, options = session.config, session.config.stash[OPTIONS]
+    if not config.pluginmanager.hasplugin("contract-terminal") or options.list or TARGET not in config.stash:
         return
-    for line in finish.write(config.stash[TARGET], config.stash[OPTIONS], list(config.stash[RESULTS].by_id.values())):
+    for line in finish.write(config.stash[TARGET], options, list(config.stash[RESULTS].by_id.values())):
         print(f"sora-mock verify: {line}", file=sys.stderr)
         config.stash[STOPPED] = Stop(EXIT_USAGE, line)
