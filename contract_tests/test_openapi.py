@@ -97,8 +97,8 @@ def make_harmless(case: Case) -> None:
             # a wrong value stays away too: without it the request would be valid, and cost credits
             hypothesis.assume(name not in case.body or case.meta is None)
             case.body.pop(name, None)
-        if isinstance(case.body.get("prompt"), str):
-            length = len(case.body["prompt"])
+        if isinstance(prompt := case.body.get("prompt"), str):
+            length = len(prompt)
             case.body["prompt"] = (WORDS * (length // len(WORDS) + 1))[:length]
 
 
