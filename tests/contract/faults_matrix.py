@@ -1,31 +1,23 @@
 """Plants each fault into a mock and runs the rules that have to catch it: which rule turned red under which fault."""
 
 import argparse
-import multiprocessing
 import sys
 import time  # noqa: TID251  # measures real seconds
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import pytest
 
-from sora_mock.domain.contract import Contract
-from sora_mock.guard import probe
-from sora_mock.runtime import package_data as data
-from sora_mock.server import MockServer
-from sora_mock.verify import runner
 from sora_mock.verify.rule import Rule
-from sora_mock.verify.session import VerifySession
+from tests.contract import forked
 from tests.contract.faults import FAULTS
+from tests.contract.faults.planting import Fault
+from tests.contract.forked import Job, Run
 
 LONGEST = 180.0
-"""Real seconds that the whole matrix may take."""
-
-PATIENCE = 180.0
-"""Real seconds that one rule may take: generated requests end with them, and the machine may be busy."""
+"""Real seconds that the whole matrix may take on two processors."""
 
 SLOWEST = "callback.timeout"
 """The rule that waits ten real seconds: it is tried last where any rule would do."""
@@ -54,43 +46,44 @@ class Kill:
         return bool(self.red) and not self.kept and not self.tripped
 
 
-def rules() -> dict[str, Rule]:
-    """All rules by id."""
-    return {rule.id: rule for rule in runner.load_rules()}
-
-
-def hunt(number: int) -> Kill:
-    """Plants one fault and runs its own rules; where none of them turns red, it runs the others until one does.
-
-    Raises LookupError where the fault names an unknown rule.
-    """
-    fault, known, began = FAULTS[number], rules(), time.monotonic()
+def job_of(fault: Fault, known: Sequence[str]) -> Job:
+    """The run that plants one fault. Raises LookupError where the fault names an unknown rule."""
     own = fault.own(known)
-    others = sorted(known.keys() - set(own), key=lambda id: id == SLOWEST)
-    with pytest.MonkeyPatch.context() as patch:
-        fault.plant(patch)
-        with MockServer(port=0, seed=1) as server:
-            session = VerifySession(server.url, probe.connect(), Contract(data.contract_document()), True, 0, PATIENCE)
-            with session.http:
-                results = [runner.check(session, known[id]) for id in own]
-                red = {each.rule.id: each.reason for each in results if each.outcome == runner.FAILED}
-                found = None if red else _first_red(session, [known[id] for id in others])
-    kept = tuple(id for id in own if id not in red)
-    tripped = tuple(each.rule.id for each in results if each.tripped)
-    return Kill(fault.name, red, kept, tripped, found, time.monotonic() - began)
+    others = sorted(set(known) - set(own), key=lambda id: id == SLOWEST)
+
+    def start() -> str:
+        # in the child alone: the parent must not start a thread
+        from sora_mock.server import MockServer
+
+        fault.plant(pytest.MonkeyPatch())
+        return MockServer(port=0, seed=1).__enter__().url
+
+    return Job(fault.name, start, own, others)
 
 
-def _first_red(session: VerifySession, others: Sequence[Rule]) -> str | None:
-    results = (runner.check(session, rule) for rule in others)
-    return next((each.rule.id for each in results if each.outcome == runner.FAILED), None)
+def kill_of(run: Run) -> Kill:
+    """What a run says of its fault. Raises RuntimeError for a mock that did not start."""
+    if run.problem:
+        raise RuntimeError(f"{run.job.name}: {run.problem}")
+    red = {id: run.results[id]["reason"] for id in run.red(run.job.own)}
+    kept = tuple(id for id in run.job.own if id not in red)
+    tripped = tuple(id for id in red if not run.results[id]["is_claim"])
+    other = next(iter(run.red(run.job.others)), None)
+    return Kill(run.job.name, red, kept, tripped, other, run.seconds)
 
 
-def hunt_all(numbers: Sequence[int], at_once: int) -> Iterator[Kill]:
-    """The result of each fault, in the order of `numbers`."""
-    # spawned, because a fork would inherit threads
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(at_once, mp_context=context) as pool:
-        yield from pool.map(hunt, numbers)
+def hunt_all(
+    faults: Callable[[Sequence[str]], Sequence[Fault]], report: Callable[[Kill], None], at_once: int
+) -> tuple[list[Kill], list[str]]:
+    """The results of the faults that `faults` chooses, given the ids of all rules; and these ids."""
+    known: list[str] = []
+
+    def jobs(rules: Mapping[str, Rule]) -> list[Job]:
+        known.extend(rules)
+        return [job_of(fault, known) for fault in faults(known)]
+
+    runs = forked.run_jobs(jobs, lambda run: report(kill_of(run)), at_once=at_once)
+    return [kill_of(run) for run in runs], known
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,19 +92,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="faults with such a name, or a rule of such an id"
     )
-    parser.add_argument("--jobs", type=int, default=4, metavar="N", help="processes at once (4)")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--reasons", action="store_true", help="print what each rule said of each fault")
     options = parser.parse_args(arguments)
-    known = rules()
-    numbers = [n for n, fault in enumerate(FAULTS) if _fits([fault.name, *fault.own(known)], options.only)]
-    if not numbers:
-        parser.error(f"no fault has such a name, and none a rule of such an id: {options.only}")
-    began, kills = time.monotonic(), []
-    for kill in hunt_all(numbers, options.jobs):
-        kills.append(kill)
+    began = time.monotonic()
+
+    def chosen(known: Sequence[str]) -> list[Fault]:
+        return [fault for fault in FAULTS if _fits([fault.name, *fault.own(known)], options.only)]
+
+    def report(kill: Kill) -> None:
         print(fault_lines(kill, options.reasons), flush=True)
+
+    kills, known = hunt_all(chosen, report, options.jobs)
+    if not kills:
+        parser.error(f"no fault has such a name, and none a rule of such an id: {options.only}")
     seconds = time.monotonic() - began
-    wanted = list(known) if len(numbers) == len(FAULTS) else sorted({id for kill in kills for id in kill.red})
+    wanted = known if len(kills) == len(FAULTS) else sorted({id for kill in kills for id in kill.red})
     print(rule_lines(kills, wanted))
     print(summary(kills, wanted, seconds))
     return 0 if all(kill.killed for kill in kills) and not uncovered(kills, wanted) and seconds <= LONGEST else 1

@@ -3,29 +3,24 @@
 import argparse
 import ast
 import importlib.util
-import json
-import os
-import subprocess
 import sys
 import time  # noqa: TID251  # measures real seconds
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from sora_mock.verify.results import UNVERIFIED
+from sora_mock.verify.rule import Rule
+from sora_mock.verify.target import is_mock
+from tests.contract import forked
+from tests.contract.forked import LONGEST, Job, Run
 from tests.contract.mutation import Site, mutant, sample
 from tests.contract.mutation_scope import SCOPES, SOURCES
-
-if TYPE_CHECKING:
-    from sora_mock.verify.rule import Rule
-
-LONGEST: Final = 180.0
-"""Real seconds for one change; a server that does not respond by then counts as caught."""
 
 BROAD: Final = (
     *("auth.key.works", "creation.shape", "creation.queried", "money.completed.10", "callback.body.completed"),
@@ -50,6 +45,10 @@ class Outcome:
     seconds: float = 0.0
 
 
+class NotLetIn(Exception):
+    """The mock starts, but the suite cannot use it: here `sora-mock verify` ends with exit code 2 or 5."""
+
+
 class Changed(MetaPathFinder, Loader):
     """An import hook that gives one module of the package another tree."""
 
@@ -68,39 +67,46 @@ class Changed(MetaPathFinder, Loader):
         exec(compile(self.tree, self.path, "exec"), module.__dict__)
 
 
-def judge(site: Site, only: Sequence[str] = ()) -> Outcome:
-    """Runs the suite, or the rules of these patterns, against a mock with the change, until one is red.
-
-    The mock runs in this process, which must not have imported the package before.
-    """
-    sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
+def job_of(site: Site, rules: Mapping[str, Rule], only: Sequence[str] = ()) -> Job:
+    """The run of the rules of these patterns, of all without patterns, against a mock with the change."""
     areas = SCOPES[site.file].areas
+    wanted = [rule for rule in rules.values() if not only or any(fnmatchcase(rule.id, each) for each in only)]
+    order = [rule.id for rule in sorted(wanted, key=lambda rule: _rank(rule, areas))]
+    return Job(site.name, lambda: start_changed(site), (), order, twice=True)
+
+
+def start_changed(site: Site) -> str:
+    """Starts a mock of the changed source in this process, and returns its URL. Raises NotLetIn, and any error."""
+    sys.meta_path.insert(0, Changed(site.file, mutant(site)[0]))
+    # the suite keeps the modules that it has; the mock gets new ones
+    for name in [name for name in sys.modules if name.startswith("sora_mock.")]:
+        del sys.modules[name]
+    from sora_mock.server import MockServer
+
+    url = MockServer(port=0, seed=1).__enter__().url
     try:
-        from sora_mock.server import MockServer
-        from sora_mock.verify import command, runner
-
-        server = MockServer(port=0, seed=1).__enter__()
+        if not is_mock(url):
+            raise NotLetIn("it does not look like a mock")
     except Exception as problem:
-        return Outcome(NO_START, why=f"{type(problem).__name__}: {problem}"[:200])
-    try:
-        # kept in a variable, because its end closes the client
-        opened = command.opened(server.url, argparse.Namespace(seed=0, api_key_env="NO_SUCH_KEY", max_examples=10))
-        session = opened.__enter__()
-    except Exception as problem:
-        # here `sora-mock verify` ends with exit code 2 or 5
-        return Outcome(NOT_LET_IN, why=f"{problem}"[:200])
-    unverified = 0
-    rules = runner.matching(runner.load_rules(), only, ())
-    for rule in sorted(rules, key=lambda rule: _rank(rule, areas)):
-        result = runner.check(session, rule)
-        # a machine under load may be late once
-        if result.outcome == runner.FAILED and runner.check(session, rule).outcome == runner.FAILED:
-            return Outcome(CAUGHT, rule.id, result.reason[:200], unverified)
-        unverified += result.outcome == runner.UNVERIFIED
-    return Outcome(SURVIVED, unverified=unverified)
+        raise NotLetIn(str(problem)) from None
+    return url
 
 
-def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, bool, int, int]:
+def outcome_of(run: Run) -> Outcome:
+    """What a run says of its change."""
+    if run.hung:
+        return Outcome(HUNG, why=f"no end within {LONGEST} s", seconds=run.seconds)
+    if run.problem:
+        outcome = NOT_LET_IN if run.problem.startswith(NotLetIn.__name__) else NO_START
+        return Outcome(outcome, why=run.problem, seconds=run.seconds)
+    unverified = sum(each["outcome"] == UNVERIFIED for each in run.results.values())
+    red = run.red(run.job.others)
+    if red:
+        return Outcome(CAUGHT, red[0], run.results[red[0]]["reason"][:200], unverified, run.seconds)
+    return Outcome(SURVIVED, unverified=unverified, seconds=run.seconds)
+
+
+def _rank(rule: Rule, areas: Sequence[str]) -> tuple[bool, bool, int, int]:
     """The order of rules: `BROAD`, those of the areas, the others, generated ones, the one that takes ten seconds."""
     broad = BROAD.index(rule.id) if rule.id in BROAD else len(BROAD)
     return (
@@ -111,25 +117,21 @@ def _rank(rule: "Rule", areas: Sequence[str]) -> tuple[bool, bool, int, int]:
     )
 
 
-def hunt(site: Site, only: Sequence[str] = ()) -> Outcome:
-    """Judges one change in a process of its own."""
-    began = time.monotonic()
-    command = [sys.executable, "-m", "tests.contract.mutation_run", "--judge", json.dumps([asdict(site), *only])]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=LONGEST, cwd=Path(__file__).resolve().parents[2]
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(HUNG, why=f"no end within {LONGEST:g} s", seconds=LONGEST)
-    lines = done.stdout.splitlines()
-    found = json.loads(lines[-1]) if lines else asdict(Outcome(NO_START, why=done.stderr[-200:]))
-    return Outcome(**{**found, "seconds": time.monotonic() - began})
+def hunt_all(
+    chosen: Sequence[Site], report: Callable[[Site, Outcome], None], jobs: int, only: Sequence[str] = ()
+) -> list[tuple[Site, Outcome]]:
+    """The result of each change, in the order of `chosen`; `report` gets each as it ends."""
+    sites = {site.name: site for site in chosen}
 
+    def make(rules: Mapping[str, Rule]) -> list[Job]:
+        return [job_of(site, rules, only) for site in chosen]
 
-def hunt_all(chosen: Sequence[Site], jobs: int) -> Iterator[tuple[Site, Outcome]]:
-    """The result of each change, in the order of `chosen`."""
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from zip(chosen, pool.map(hunt, chosen), strict=True)
+    def ended(run: Run) -> None:
+        report(sites[run.job.name], outcome_of(run))
+
+    arguments = [f"--only={each}" for each in only]
+    runs = forked.run_jobs(make, ended, at_once=jobs, arguments=arguments)
+    return [(site, outcome_of(run)) for site, run in zip(chosen, runs, strict=True)]
 
 
 def row(number: int, site: Site, outcome: Outcome) -> str:
@@ -167,10 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--number", action="append", default=[], metavar="NAME", help="of these, the one of that name")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--list", action="store_true", help="prints the changes and runs nothing")
-    parser.add_argument("--judge", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.judge:
-        _judge_and_leave(*json.loads(options.judge))
     if any(file not in SCOPES for file in options.only):
         parser.error(f"--only: expected one of {', '.join(SCOPES)}")
     sampled = sample(options.seed, options.count)
@@ -181,10 +180,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print("\n".join(f"{numbers[s]:4} {s.name} {s.file}:{s.line} [{s.kind}]  {mutant(s)[1]}" for s in chosen))
         return 0
-    began, outcomes = time.monotonic(), []
-    for site, outcome in hunt_all(chosen, options.jobs):
-        outcomes.append((site, outcome))
+    began = time.monotonic()
+
+    def report(site: Site, outcome: Outcome) -> None:
         print(row(numbers[site], site, outcome), flush=True)
+
+    outcomes = hunt_all(chosen, report, options.jobs)
     print(summary(outcomes, time.monotonic() - began))
     return 0
 
@@ -192,12 +193,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_wanted(site: Site, number: int, options: argparse.Namespace) -> bool:
     named = not options.number or site.name in options.number or str(number) in options.number
     return named and (not options.only or site.file in options.only)
-
-
-def _judge_and_leave(site: dict[str, Any], *only: str) -> None:
-    print(json.dumps(asdict(judge(Site(**site), only))), flush=True)
-    # at once, because a server that does not respond would not end either
-    os._exit(0)
 
 
 if __name__ == "__main__":

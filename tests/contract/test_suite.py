@@ -6,15 +6,15 @@ import sys
 from collections import Counter
 
 import pytest
+from sora_mock.verify.reply import TargetResponse
+from sora_mock.verify.session import VerifySession
 
 from sora_mock.domain.contract import Contract
 from sora_mock.guard import probe
 from sora_mock.runtime import package_data as data
 from sora_mock.server import MockServer
 from sora_mock.verify import runner
-from sora_mock.verify.reply import TargetResponse
 from sora_mock.verify.rule import Broken, Check, Rule
-from sora_mock.verify.session import VerifySession
 from sora_mock.verify.target import Target
 from tests.contract.faults.planting import responses
 
