@@ -17,7 +17,7 @@ from sora_mock.verify import evidence, finish, plugin
 from sora_mock.verify.beside import SecondProcess
 from sora_mock.verify.exits import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Stop
 from sora_mock.verify.flags import pytest_arguments
-from sora_mock.verify.openapi import OPENAPI_FILE
+from sora_mock.verify.openapi import OPENAPI_FILE, may_be_selected
 from sora_mock.verify.target import is_mock, target_url
 
 MAX_PROCESSES: Final = 2
@@ -65,7 +65,8 @@ def _run(options: argparse.Namespace) -> int:
         arguments.append(f"--base-url={options.url}")
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
     if not options.list and is_mock(options.url) and not _is_in_one_process(options):
-        plugins.append(SecondProcess(_of_second_process(options)))
+        if may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments)):
+            plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
     # nothing is written beside the suite, which may be in site-packages
     sys.dont_write_bytecode = True
@@ -105,6 +106,16 @@ def _is_in_one_process(options: argparse.Namespace) -> bool:
     one_id = bool(options.only) and not any(set(each) & set("*?[") for each in options.only)
     wanted = any(each.split("=")[0] in _ONE_PROCESS or each.startswith("-n") for each in given)
     return one_id or wanted or find_spec("xdist") is None
+
+
+def _keyword(arguments: Sequence[str]) -> str:
+    """The expression of pytest's `-k` among the arguments; empty for none."""
+    for number, argument in enumerate(arguments):
+        if argument == "-k":
+            return arguments[number + 1] if number + 1 < len(arguments) else ""
+        if argument.startswith("-k"):
+            return argument.removeprefix("-k").removeprefix("=")
+    return ""
 
 
 def _of_second_process(options: argparse.Namespace) -> list[str]:

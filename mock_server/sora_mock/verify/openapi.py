@@ -1,5 +1,6 @@
 """The rules that schemathesis checks: known by id before their tests are collected, which takes seconds."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sora_mock.verify import choice
@@ -44,18 +45,17 @@ OPENAPI_RULES: Final[dict[str, dict[str, Any]]] = {
 def is_selected(config: "pytest.Config") -> bool:
     """Whether the flags and the arguments of a pytest run may select one of these rules."""
     option = config.option
-    if getattr(option, "contract_no_openapi", False):
+    if option.contract_no_openapi or (config.args and not any(_holds(argument) for argument in config.args)):
         return False
-    if config.args and not any(_holds(argument) for argument in config.args):
+    return may_be_selected(option.contract_only, option.contract_skip, option.keyword)
+
+
+def may_be_selected(only: Sequence[str], skip: Sequence[str], keyword: str) -> bool:
+    """Whether `--only`, `--skip` and pytest's `-k` may select one of these rules. keyword: empty without `-k`."""
+    if not any(choice.selects(only, skip, id) for id in OPENAPI_RULES):
         return False
-    if not any(choice.selects(option.contract_only, option.contract_skip, id) for id in OPENAPI_RULES):
-        return False
-    names = [
-        OPENAPI_FILE,
-        *OPENAPI_RULES,
-        *(f"test_{rule['claim'].replace(' ', '_')}" for rule in OPENAPI_RULES.values()),
-    ]
-    return not option.keyword or choice.keyword_may_select(option.keyword, names)
+    claims = [f"test_{rule['claim'].replace(' ', '_')}" for rule in OPENAPI_RULES.values()]
+    return not keyword or choice.keyword_may_select(keyword, [OPENAPI_FILE, *OPENAPI_RULES, *claims])
 
 
 def _holds(argument: str) -> bool:
