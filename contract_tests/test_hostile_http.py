@@ -121,6 +121,7 @@ def test_a_body_in_chunks_is_read_like_any_other(service: Service) -> None:
 
 @pytest.mark.contract(id="hostile.header.large", source=ENVELOPE, needs={"mock"})
 def test_a_head_of_more_than_64_kib_is_rejected_in_the_envelope(service: Service) -> None:
+    """A head of more than 64 KiB is rejected in the envelope."""
     with Wire(service) as wire:
         wire.send(b"GET /v1/credits HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 300_000 + b"\r\n\r\n")
         error = error_of(wire.read())
@@ -154,5 +155,6 @@ def test_strange_paths_are_rejected_in_the_envelope(service: Service) -> None:
 
 @pytest.mark.contract(id="hostile.key.long", source=ENVELOPE, needs={"mock"})
 def test_a_key_of_60_kib_is_rejected_and_the_server_continues(service: Service) -> None:
+    """A key of 60 KiB is rejected, and the server continues."""
     assert error_of(service.with_key("wrong" * 12_000).get(CREDITS)).status in (400, 401, 431)
     assert accepted(service.get(CREDITS))

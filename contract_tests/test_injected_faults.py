@@ -23,7 +23,7 @@ def create_requests(service: Service, scenario: str) -> list[list[bytes]]:
 
 @pytest.mark.contract(id="hostile.harm.body", source=SOURCE, needs={"mock"})
 def test_a_response_can_be_broken_or_empty_or_a_web_page(service: Service, mock: Account) -> None:
-    """A response can be broken, empty, or a web page; its length is correct, and the task exists."""
+    """A response can be broken or empty, and the task exists; or it is a web page; its length is correct."""
     json, html = "application/json", "text/html; charset=UTF-8"
     # status, content type, first and last byte; and whether the task exists
     expected = {

@@ -61,6 +61,7 @@ def test_the_link_has_the_documented_form(service: Service, mock: Account) -> No
     id="link.day", source=f"{RECORDED}; which day is an assumption (docs/fidelity.md)", needs={"clock"}
 )
 def test_a_task_over_midnight_utc_has_the_day_of_its_completion_in_its_link(service: Service, mock: Account) -> None:
+    """The link of a task that runs over midnight UTC has the day of its completion."""
     mock.clock.advance(DAY - mock.clock.now % DAY - 5)
     link = completed_link(service, mock)
     assert DAY_OF_LINK.findall(link) == [day_of(mock.clock.now)]
@@ -128,6 +129,7 @@ def test_the_link_has_expired_at_24_hours(service: Service, keyless: Service, mo
 
 @pytest.mark.contract(id="link.head", source="RFC 9110, 9.3.2", needs={"clock"})
 def test_head_gets_the_response_of_get_without_the_bytes(keyless: Service, path: str) -> None:
+    """HEAD gets the response of GET without the bytes."""
     size = len(keyless.get(path).content)
     response = keyless.head(path)
     headers = {name: response.headers.get(name) for name in ("content-length", "content-type")}
