@@ -127,7 +127,7 @@ def test_if_none_match_with_the_entity_tag_gets_304(keyless: Service, path: str)
     for condition in (tag, f"W/{tag}", f'"a", {tag},"b"', "*"):
         for method in ("GET", "HEAD"):
             response = keyless.request(method, path, headers={"If-None-Match": condition})
-            assert (response.status_code, response.content) == (304, b""), (method, condition)
+            assert (response.status_code, len(response.content)) == (304, 0), (method, condition)
             assert response.headers.get("etag") == tag, (method, condition)
             assert response.headers.get("content-type") is None, (method, condition)
     for condition in ('"other"', tag[:-2] + '"', ""):

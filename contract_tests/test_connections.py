@@ -35,17 +35,17 @@ def test_a_connection_carries_request_after_request(service: Service, mock: Acco
 @pytest.mark.contract(id="hostile.connection.ended", source="RFC 9112, 9.6", needs={"mock"})
 def test_connection_close_and_http_1_0_end_the_connection(service: Service) -> None:
     """Connection: close and HTTP/1.0 end the connection after the response, which says so."""
-    for request in (
-        head(service, "GET", CREDITS, "Connection: close"),
-        head(service, "GET", CREDITS, version="1.0"),
-        head(service, "GET", CREDITS, "Connection: keep-alive", version="1.0"),
-        create_head(service, "Connection: close") + BODY,
-    ):
+    for name, request in {
+        "close": head(service, "GET", CREDITS, "Connection: close"),
+        "close with a body": create_head(service, "Connection: close") + BODY,
+        "HTTP/1.0": head(service, "GET", CREDITS, version="1.0"),
+        "keep-alive in HTTP/1.0": head(service, "GET", CREDITS, "Connection: keep-alive", version="1.0"),
+    }.items():
         with Wire(service) as wire:
             wire.send(request)
             response = wire.read()
-            assert (response.status_code, response.headers.get("connection")) == (200, "close"), request
-            assert wire.rest() == b"", request
+            assert (response.status_code, response.headers.get("connection")) == (200, "close"), name
+            assert wire.rest() == b"", name
 
 
 @pytest.mark.contract(id="hostile.connection.parts", source="RFC 9112, 6", needs={"mock"})
@@ -56,8 +56,9 @@ def test_a_request_may_come_in_any_parts(service: Service, mock: Account) -> Non
         for byte in start + BODY:
             wire.send(bytes([byte]))
         assert wire.read().status_code == 200
-    for parts in ([start, BODY], [start[:7], start[7:], BODY[:5], BODY[5:]], [start + BODY[:20], BODY[20:]]):
-        assert statuses(service, *parts, count=1) == [200], parts
+    assert statuses(service, start, BODY, count=1) == [200]
+    assert statuses(service, start[:7], start[7:], BODY[:5], BODY[5:], count=1) == [200]
+    assert statuses(service, start + BODY[:20], BODY[20:], count=1) == [200]
     assert len(mock.tasks) == 4
     assert [each["request"] for each in mock.requests if each["method"] == "POST"] == [ORDER] * 4
     long = head(service, "GET", CREDITS, f"X: {'x' * 9000}", f"Y: {'y' * 9000}")
