@@ -1,0 +1,125 @@
+"""How a mock is steered: mistakes in queue rules and parameters, and the parameter retry_after."""
+
+from typing import Any
+
+import pytest
+
+from contract_tests.orders import CREDITS
+from contract_tests.reading import error_of
+from contract_tests.service import Service
+from sora_mock.client import Account, Refused
+
+SOURCE = "docs/scenarios.md"
+NO_TASK = "/v1/tasks/task-unified-1000000000-00000000"
+HEADER = "X-Mock-Scenario"
+
+RULES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "prompt": ({"match": {"prompt": "a cat ("}}, "invalid_body", "regular expression"),
+    "prompt.type": ({"match": {"prompt": 5}}, "invalid_body", "regular expression"),
+    "duration": ({"match": {"duration": 11}}, "invalid_body", "duration"),
+    "duration.type": ({"match": {"duration": "10"}}, "invalid_body", "duration"),
+    "has_image": ({"match": {"has_image": "yes"}}, "invalid_body", "has_image"),
+    "aspect_ratio": ({"match": {"aspect_ratio": "1:1"}}, "invalid_body", "aspect_ratio"),
+    "field": ({"match": {"promt": "cat"}}, "invalid_body", "promt"),
+    "operation": ({"match": {"operation": "delete"}}, "invalid_body", "operation"),
+    "operation.fields": ({"match": {"operation": "query", "prompt": "cat"}}, "invalid_body", "prompt"),
+    "operation.effect": ({"match": {"operation": "query"}}, "invalid_body", "query"),
+    "match": ({"match": ["prompt"]}, "invalid_body", "object"),
+    "times": ({"times": 0}, "invalid_body", "times"),
+    "times.fraction": ({"times": 1.5}, "invalid_body", "times"),
+    "scenario": ({"scenario": "no-such"}, "unknown_scenario", "no-such"),
+    "override": ({"override": {"at": 1.5}}, "unknown_scenario", "at"),
+    "override.name": ({"override": {"att": 0.5}}, "unknown_scenario", "att"),
+    "override.retry_after": (
+        {"scenario": "rate_limited", "override": {"retry_after": 1.5}},
+        "unknown_scenario",
+        "retry_after",
+    ),
+}
+"""Queue rules that are wrong: what differs from a good rule, the code of the error, a word of its message."""
+
+
+@pytest.mark.contract(
+    id="creation.choice.rule.*",
+    claim="a wrong queue rule gets 400 with a message that names the mistake, and stays out of the queue: *",
+    source=f"{SOURCE}; docs/reference.md, control API, scenarios",
+    needs={"mock"},
+)
+@pytest.mark.parametrize(("wrong", "code", "word"), [pytest.param(*each, id=name) for name, each in RULES.items()])
+def test_a_wrong_queue_rule_is_rejected(mock: Account, wrong: dict[str, Any], code: str, word: str) -> None:
+    before = mock.call("GET", "/scenarios")["queue"]
+    with pytest.raises(Refused) as rejected:
+        mock.call("POST", "/scenarios", {"scenario": "failed", **wrong})
+    assert (rejected.value.status, rejected.value.code) == (400, code)
+    assert word in str(rejected.value)
+    assert mock.call("GET", "/scenarios")["queue"] == before
+
+
+WRITTEN = {
+    "quote": ("failed message='a cat", "cannot be read"),
+    "quote.double": ('failed message="a cat', "cannot be read"),
+    "name": ("failed cod=service_error", "cod"),
+    "value": ("failed code", "key=value"),
+    "number": ("failed at=half", "at"),
+    "range": ("failed at=1.5", "at"),
+    "code": ("failed code=nonsense", "nonsense"),
+    "effect": ("completed at=0.4", "at"),
+    "queue_time": ("completed generation_time=5 queue_time=6", "queue_time"),
+    "progress": ("completed progress=50,40", "progress"),
+    "status": ("completed status=404.5", "status"),
+    "retry_after.fraction": ("rate_limited retry_after=1.5", "retry_after"),
+    "retry_after.negative": ("rate_limited retry_after=-1", "retry_after"),
+    "retry_after.range": ("rate_limited retry_after=86401", "retry_after"),
+    "retry_after.effect": ("bad_gateway retry_after=1", "retry_after"),
+}
+"""Scenarios with a mistake in the parameters, as a header or token writes them, and a word of the error's message."""
+
+
+@pytest.mark.contract(
+    id="creation.choice.parameter.*",
+    claim="a wrong parameter in header or token gets 400 unknown_scenario with a message that names it, and creates no "
+    "task: *",
+    source=SOURCE,
+    needs={"mock"},
+)
+@pytest.mark.parametrize(("written", "word"), [pytest.param(*each, id=name) for name, each in WRITTEN.items()])
+def test_a_wrong_parameter_is_rejected(service: Service, mock: Account, written: str, word: str) -> None:
+    header = {HEADER: written}
+    errors = [error_of(service.create(headers=header))]
+    errors += [error_of(service.get(path, headers=header)) for path in (NO_TASK, CREDITS)]
+    errors += [error_of(service.create(prompt=f"A cat [[mock:{written}]]"))]
+    assert [error[:3] for error in errors] == [(400, "unknown_scenario", "invalid_request_error")] * 4
+    assert [error.param for error in errors] == [HEADER, HEADER, HEADER, "prompt"]
+    assert [error.message for error in errors if word not in error.message] == []
+    assert mock.tasks == []
+
+
+@pytest.mark.contract(id="creation.choice.retry_after", source=f"{SOURCE}, parameters", needs={"mock"})
+def test_retry_after_sets_the_header_of_a_429_or_503(service: Service, mock: Account) -> None:
+    """retry_after sets the seconds in Retry-After of a 429 or 503; without it, a 429 has 60 and a 503 no header."""
+    expected = {
+        "rate_limited": "60",
+        "rate_limited retry_after=0": "0",
+        "rate_limited retry_after=2.0": "2",
+        "rate_limited retry_after=86400": "86400",
+        "failed status=429 retry_after=5": "5",
+        "service_unavailable": None,
+        "service_unavailable retry_after=3": "3",
+    }
+    sent: dict[str, dict[str, str | None]] = {"create": {}, "token": {}, "query": {}, "credits": {}}
+    for written in expected:
+        header = {HEADER: written}
+        responses = {
+            "create": service.create(headers=header),
+            "token": service.create(prompt=f"A cat [[mock:{written}]]"),
+            "query": service.get(NO_TASK, headers=header),
+            "credits": service.get(CREDITS, headers=header),
+        }
+        for place, response in responses.items():
+            assert response.status_code == (503 if written.startswith("service") else 429), (place, written)
+            sent[place][written] = response.headers.get("retry-after")
+    assert sent == dict.fromkeys(sent, expected)
+    mock.clear_scenarios()
+    mock.scenario("rate_limited", retry_after=7)
+    queued = service.create()
+    assert (queued.status_code, queued.headers.get("retry-after")) == (429, "7")
