@@ -75,18 +75,21 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 def problems(schema: str, value: Any) -> list[str]:
     """Where `value` is not what the contract's schema of that name says: `assert problems("Task", task) == []`."""
-    # JSON Schema takes 10.0 for an integer, and typed clients do not
-    found = [*_validator(schema).iter_errors(value), *_validator(schema).iter_errors(_shifted(value))]
+    # JSON Schema takes 10.0 for an integer, and typed clients do not: as 10.5 it is none
+    checked = (_plain(value, 0.0), _plain(value, 0.5))
+    found = [error for each in checked for error in _validator(schema).iter_errors(each)]
     return list(dict.fromkeys(f"{'/'.join(map(str, each.instance_path))}: {each.message}" for each in found))
 
 
-def _shifted(value: Any) -> Any:
-    """The value with 10.5 for each 10.0, which only a field of type integer rejects."""
+def _plain(value: Any, added: float) -> Any:
+    """The value with plain numbers; `added` is added to each whole number that was written with a fraction."""
     if isinstance(value, dict):
-        return {name: _shifted(each) for name, each in value.items()}
+        return {name: _plain(each, added) for name, each in value.items()}
     if isinstance(value, list):
-        return [_shifted(each) for each in value]
-    return value + 0.5 if isinstance(value, _Fraction) and value.is_integer() else value
+        return [_plain(each, added) for each in value]
+    if isinstance(value, _Fraction):
+        return float(value) + (added if value.is_integer() else 0.0)
+    return value
 
 
 def error_of(response: httpx.Response) -> Error:
