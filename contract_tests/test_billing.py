@@ -272,7 +272,8 @@ def test_a_bad_field_is_rejected_before_the_balance_is(service: Service, mock: A
 @pytest.mark.contract(
     id="money.query.402", source="service documentation, errors of the task query (D)", needs={"mock"}
 )
-def test_the_querys_own_402_is_quota_exceeded(service: Service) -> None:
+def test_the_402_of_a_query_is_quota_exceeded(service: Service) -> None:
+    """The query's own 402 is quota_exceeded."""
     scenario = {"X-Mock-Scenario": "insufficient_quota"}
     expected = (402, "quota_exceeded", "insufficient_quota")
     assert error_of(service.get(CREDITS, headers=scenario))[:3] == expected

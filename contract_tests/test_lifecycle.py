@@ -44,6 +44,7 @@ def views(service: Service, mock: Account) -> list[Any]:
 
 @pytest.mark.contract(id="life.shape", source=QUERY, needs={"clock"})
 def test_at_every_second_the_task_has_the_shape_of_the_schema_task(views: list[Any]) -> None:
+    """At every second the task has the shape Task."""
     assert [found for view in views for found in problems("Task", view)] == []
 
 
@@ -88,12 +89,14 @@ def test_a_task_that_does_not_fail_has_no_error(views: list[Any]) -> None:
 
 @pytest.mark.contract(id="life.can_cancel", source="recorded reply (R)", needs={"clock"})
 def test_can_cancel_is_true_while_the_task_is_unfinished_and_false_afterwards(views: list[Any]) -> None:
+    """can_cancel is true while the task is unfinished and false afterwards."""
     wrong = [view for view in views if view["task_info"]["can_cancel"] is not (view["status"] in STATES[:2])]
     assert wrong == []
 
 
 @pytest.mark.contract(id="life.immutable", source=QUERY, needs={"clock"})
 def test_id_created_model_object_and_type_never_change(views: list[Any]) -> None:
+    """id, created, model, object and type never change."""
     fixed = [{name: view[name] for name in ("id", "created", "model", "object", "type")} for view in views]
     assert fixed == [fixed[0]] * len(views)
 

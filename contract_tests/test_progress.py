@@ -225,6 +225,7 @@ def test_the_control_api_can_end_a_task(service: Service, mock: Account) -> None
 
 @pytest.mark.contract(id="life.estimated.fraction", source="published contract, VideoTaskInfo", needs={"clock"})
 def test_estimated_time_is_the_next_whole_second(service: Service, every_task: SetScenario) -> None:
+    """estimated_time is the next whole second."""
     expected = {7.2: 8, 5: 5, 0.4: 1, 6.99: 7}
     estimated = {}
     for seconds in expected:

@@ -89,6 +89,7 @@ def test_the_bucket_refills_evenly(service: Service, mock: Account) -> None:
 
 @pytest.mark.contract(id="rate.speed", source="docs/fidelity.md, Retry-After: whole real seconds", needs={"clock"})
 def test_on_a_fast_clock_retry_after_is_in_real_seconds(service: Service, mock: Account) -> None:
+    """On a fast clock Retry-After is in real seconds."""
     mock.rate_limit = "1/hour"
     accepted(service.get(CREDITS))
     # at sixty times the speed an hour takes a minute

@@ -21,8 +21,12 @@ RULES: dict[str, tuple[dict[str, Any], str, str]] = {
     "has_image": ({"match": {"has_image": "yes"}}, "invalid_body", "has_image"),
     "aspect_ratio": ({"match": {"aspect_ratio": "1:1"}}, "invalid_body", "aspect_ratio"),
     "field": ({"match": {"promt": "cat"}}, "invalid_body", "promt"),
-    "operation": ({"match": {"operation": "delete"}}, "invalid_body", "operation"),
-    "operation.fields": ({"match": {"operation": "query", "prompt": "cat"}}, "invalid_body", "prompt"),
+    "operation": ({"scenario": "bad_gateway", "match": {"operation": "delete"}}, "invalid_body", "operation"),
+    "operation.fields": (
+        {"scenario": "bad_gateway", "match": {"operation": "query", "prompt": "cat"}},
+        "invalid_body",
+        "prompt",
+    ),
     "operation.effect": ({"match": {"operation": "query"}}, "invalid_body", "query"),
     "match": ({"match": ["prompt"]}, "invalid_body", "object"),
     "times": ({"times": 0}, "invalid_body", "times"),
@@ -56,8 +60,8 @@ def test_a_wrong_queue_rule_is_rejected(mock: Account, wrong: dict[str, Any], co
 
 
 WRITTEN = {
-    "quote": ("failed message='a cat", "cannot be read"),
-    "quote.double": ('failed message="a cat', "cannot be read"),
+    "quote": ("failed message='cat", "cannot be read"),
+    "quote.double": ('failed message="cat', "cannot be read"),
     "name": ("failed cod=service_error", "cod"),
     "value": ("failed code", "key=value"),
     "number": ("failed at=half", "at"),
