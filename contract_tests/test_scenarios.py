@@ -124,11 +124,12 @@ def test_a_scenario_can_inject_every_error_into_every_operation(service: Service
 def test_a_lifecycle_scenario_in_the_header_of_a_poll_is_ignored(service: Service, mock: Account) -> None:
     """A lifecycle scenario in the header of a poll is ignored; a queued one for polls is used once.
 
-    That is so for a task, the balance and a file.
+    That is so for a task, the balance and a file. The journal says what it ignores.
     """
     task_id = service.created()["id"]
-    for name in ("failed", "stuck", "completed", "callback_late"):
+    for name in ("failed", "stuck", "completed", "callback_late", "callback_before_reply"):
         assert service.task(task_id, headers={HEADER: name})["status"] == "pending", name
+        assert str(mock.requests[0]["rule"]).startswith(f"ignored: {name} "), "the journal says so"
         assert service.get(CREDITS, headers={HEADER: name}).status_code == 200, name
     task, statuses = f"/v1/tasks/{task_id}", {}
     for operation, path, other in (("query", task, CREDITS), ("credits", CREDITS, task)):

@@ -59,22 +59,36 @@ def test_a_wrong_queue_rule_is_rejected(mock: Account, wrong: dict[str, Any], co
     assert mock.call("GET", "/scenarios")["queue"] == before
 
 
-WRITTEN = {
+WRONG = {
     "quote": ("failed message='cat", "cannot be read"),
     "quote.double": ('failed message="cat', "cannot be read"),
-    "name": ("failed cod=service_error", "cod"),
-    "value": ("failed code", "key=value"),
-    "number": ("failed at=half", "at"),
-    "range": ("failed at=1.5", "at"),
-    "code": ("failed code=nonsense", "nonsense"),
-    "effect": ("completed at=0.4", "at"),
-    "queue_time": ("completed generation_time=5 queue_time=6", "queue_time"),
-    "progress": ("completed progress=50,40", "progress"),
-    "status": ("completed status=404.5", "status"),
-    "retry_after.fraction": ("rate_limited retry_after=1.5", "retry_after"),
-    "retry_after.negative": ("rate_limited retry_after=-1", "retry_after"),
-    "retry_after.range": ("rate_limited retry_after=86401", "retry_after"),
-    "retry_after.effect": ("bad_gateway retry_after=1", "retry_after"),
+    "name": ("failed cod=service_error", "unknown parameter 'cod'"),
+    "value": ("failed code", "expected key=value"),
+    "number": ("failed at=half", "at: expected"),
+    "range": ("failed at=1.5", "at: expected"),
+    "code": ("failed code=nonsense", "code: 'nonsense'"),
+    "message": ("failed message=", "message: expected"),
+    "generation_time": ("completed generation_time=-1", "generation_time: expected"),
+    "queue_time": ("completed generation_time=5 queue_time=6", "queue_time: "),
+    "progress": ("completed progress=50,40", "progress: expected"),
+    "latency": ("completed latency=61", "latency: expected"),
+    "status": ("completed status=404.5", "status: expected"),
+    "status.range": ("completed status=200", "status: expected"),
+    "retry_after.fraction": ("rate_limited retry_after=1.5", "retry_after: expected"),
+    "retry_after.negative": ("rate_limited retry_after=-1", "retry_after: expected"),
+    "retry_after.range": ("rate_limited retry_after=86401", "retry_after: expected"),
+    "effect.at": ("completed at=0.4", "at has no effect"),
+    "effect.code": ("completed code=service_error", "code has no effect"),
+    "effect.message": ("stuck message=x", "message has no effect"),
+    "effect.status.at": ("bad_gateway at=0.4", "at has no effect"),
+    "effect.status.generation_time": ("bad_gateway generation_time=5", "generation_time has no effect"),
+    "effect.status.queue_time": ("bad_gateway queue_time=1", "queue_time has no effect"),
+    "effect.status.progress": ("bad_gateway progress=1,99", "progress has no effect"),
+    "effect.status.retry_after": ("bad_gateway retry_after=1", "retry_after has no effect"),
+    "effect.reset.message": ("connection_reset message=x", "message has no effect"),
+    "effect.reset.at": ("connection_reset at=0.4", "at has no effect"),
+    "effect.page": ("edge_html_error message=x", "message has no effect"),
+    "effect.silent": ("failed_without_error_object message=x", "message has no effect"),
 }
 """Scenarios with a mistake in the parameters, as a header or token writes them, and a word of the error's message."""
 
@@ -86,7 +100,7 @@ WRITTEN = {
     source=SOURCE,
     needs={"mock"},
 )
-@pytest.mark.parametrize(("written", "word"), [pytest.param(*each, id=name) for name, each in WRITTEN.items()])
+@pytest.mark.parametrize(("written", "word"), [pytest.param(*each, id=name) for name, each in WRONG.items()])
 def test_a_wrong_parameter_is_rejected(service: Service, mock: Account, written: str, word: str) -> None:
     header = {HEADER: written}
     errors = [error_of(service.create(headers=header))]
@@ -96,6 +110,36 @@ def test_a_wrong_parameter_is_rejected(service: Service, mock: Account, written:
     assert [error.param for error in errors] == [HEADER, HEADER, HEADER, "prompt"]
     assert [error.message for error in errors if word not in error.message] == []
     assert mock.tasks == []
+
+
+@pytest.mark.contract(id="creation.choice.written", source=f"{SOURCE}, parameters", needs={"mock"})
+def test_parameters_mean_the_same_in_header_token_and_queue(service: Service, mock: Account) -> None:
+    """Parameters mean the same in a header, a token and the queue; progress is points or values at equal distances."""
+    text = "failed generation_time=18 queue_time=2 at=0.5 code=service_error message='a \"cat\"' progress="
+    values: dict[str, Any] = {
+        "generation_time": 18,
+        "queue_time": 2,
+        "at": 0.5,
+        "code": "service_error",
+        "message": 'a "cat"',
+    }
+    curves = {"0:20,0.5:40,1:90": [[0, 20], [0.5, 40], [1, 90]], "20,40,90": [20, 40, 90]}
+    tasks = []
+    mock.clear_scenarios()
+    for written, points in curves.items():
+        mock.scenario("failed", progress=points, **values)
+        created = [
+            service.created(headers={HEADER: text + written}),
+            service.created(prompt=f"A cat [[mock:{text}{written}]]"),
+            service.created(),
+        ]
+        tasks += [task["id"] for task in created]
+    mock.clock.advance(6)
+    seen = [service.task(task_id) for task_id in tasks]
+    assert [(task["status"], task["progress"]) for task in seen] == [("processing", 30)] * 6
+    mock.clock.advance(4)
+    error = {"code": "service_error", "message": 'a "cat"', "type": "task_error"}
+    assert [service.task(task_id).get("error") for task_id in tasks] == [error] * 6
 
 
 @pytest.mark.contract(id="creation.choice.retry_after", source=f"{SOURCE}, parameters", needs={"mock"})

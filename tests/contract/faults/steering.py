@@ -13,6 +13,7 @@ from sora_mock.control import scenarios
 from sora_mock.domain import queue_rule, scenario_parameters, shape
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import ApiResponse
+from sora_mock.domain.plan import STEADY
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import PARAMETERS
 from sora_mock.service import admission
@@ -140,7 +141,7 @@ STEERED: Table = {
         wrapped(scenario_parameters.find_scenario, _completed_instead),
     ),
     "wrong parameters are ignored": (
-        _rule("override*") + " " + _parameter("[ne]*", "r*", "co*", "queue_time", "progress", "status"),
+        _rule("override*") + " " + _parameter("[!qv]*", "queue_time"),
         wrapped(scenario_parameters.override, _wrong_ones_ignored),
     ),
     "wrong tokens are ignored": ("creation.choice.parameter.*", around(Selector, "from_token", _tokens_ignored)),
@@ -154,12 +155,17 @@ STEERED: Table = {
         part(scenario_parameters, "shlex", SimpleNamespace(split=_quote_is_a_bug)),
     ),
     "parameters without effect": (
-        _parameter("effect", "retry_after.effect"),
+        _parameter("effect.*"),
         part(scenario_parameters, "_why_without_effect", lambda parameter, scenario: None),
     ),
     "parameters apart": (
         _parameter("code", "queue_time"),
         part(scenario_parameters, "_check_together", lambda scenario, found, limits: None),
+    ),
+    "every curve is even": ("creation.choice.written", _read_by("progress", lambda value: STEADY)),
+    "points as text": (
+        "creation.choice.written",
+        _read_by("progress", lambda value: STEADY if isinstance(value, str) else PARAMETERS["progress"](value)),
     ),
     "fractions of retry_after are cut off": (
         _parameter("retry_after.fraction", "retry_after.range", "retry_after.negative")
