@@ -29,7 +29,7 @@ def used(service: Service, headers: dict[str, str] | None = None, **fields: Any)
 def test_the_header_overrides_the_token_and_the_token_overrides_the_queue(service: Service, mock: Account) -> None:
     """The header of a request overrides the token of its prompt, and the token overrides the queue.
 
-    Unused rules stay in the queue. Without any choice, the scenario is `completed`.
+    Unused rules stay in the queue. Without any choice, the scenario is `completed`. The journal says which one it was.
     """
     mock.clear_scenarios()
     mock.scenario("slow", times=2)
@@ -37,7 +37,16 @@ def test_the_header_overrides_the_token_and_the_token_overrides_the_queue(servic
     assert used(service, prompt="A cat [[mock:stuck]]") == "stuck"
     assert used(service, prompt="[[mock:failed code=service_error at=0.4]] x") == "failed"
     assert [used(service) for _ in range(3)] == ["slow", "slow", "completed"]
-    # the newest task comes first
+    # the newest request and the newest task come first
+    rules = [str(record["rule"]).partition(" (")[0].rstrip("0123456789 ") for record in mock.requests]
+    assert rules == [
+        "default scenario",
+        "queue rule",
+        "queue rule",
+        "token in the prompt",
+        "token in the prompt",
+        "header",
+    ]
     assert [task["status"] for task in mock.tasks] == ["pending"] * 5 + ["completed"]
 
 

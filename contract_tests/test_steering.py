@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contract_tests.orders import CREDITS
+from contract_tests.orders import CREDITS, DAY
 from contract_tests.reading import error_of
 from contract_tests.service import Service
 from sora_mock.client import Account, Refused
@@ -60,6 +60,7 @@ def test_a_wrong_queue_rule_is_rejected(mock: Account, wrong: dict[str, Any], co
 
 
 WRONG = {
+    "empty": ("", "unknown scenario ''"),
     "quote": ("failed message='cat", "cannot be read"),
     "quote.double": ('failed message="cat', "cannot be read"),
     "name": ("failed cod=service_error", "unknown parameter 'cod'"),
@@ -71,6 +72,9 @@ WRONG = {
     "generation_time": ("completed generation_time=-1", "generation_time: expected"),
     "queue_time": ("completed generation_time=5 queue_time=6", "queue_time: "),
     "progress": ("completed progress=50,40", "progress: expected"),
+    "generation_time.range": ("completed generation_time=315360001", "generation_time: expected"),
+    "progress.range": ("completed progress=-1,40", "progress: expected"),
+    "progress.points": ("completed progress=0:1,2:40", "progress: expected"),
     "latency": ("completed latency=61", "latency: expected"),
     "status": ("completed status=404.5", "status: expected"),
     "status.range": ("completed status=200", "status: expected"),
@@ -140,6 +144,24 @@ def test_parameters_mean_the_same_in_header_token_and_queue(service: Service, mo
     mock.clock.advance(4)
     error = {"code": "service_error", "message": 'a "cat"', "type": "task_error"}
     assert [service.task(task_id).get("error") for task_id in tasks] == [error] * 6
+
+
+@pytest.mark.contract(id="creation.choice.bounds", source=f"{SOURCE}, parameters", needs={"mock"})
+def test_a_parameter_may_have_the_ends_of_its_range(service: Service, mock: Account) -> None:
+    """A parameter may have both ends of its documented range."""
+    ten_years = 10 * 365 * DAY
+    estimated = {
+        "completed generation_time=0": 0,
+        f"completed generation_time={ten_years}": ten_years,
+        f"completed generation_time={ten_years} queue_time={ten_years}": ten_years,
+        "completed generation_time=9 queue_time=0 latency=0 progress=0,100": 9,
+        "failed generation_time=9 at=0": 9,
+        "failed generation_time=9 at=1": 9,
+    }
+    created = {written: service.created(headers={HEADER: written}) for written in estimated}
+    assert {written: task["task_info"]["estimated_time"] for written, task in created.items()} == estimated
+    statuses = [service.create(headers={HEADER: f"completed status={status}"}).status_code for status in (400, 599)]
+    assert statuses == [400, 599]
 
 
 @pytest.mark.contract(id="creation.choice.retry_after", source=f"{SOURCE}, parameters", needs={"mock"})

@@ -16,6 +16,7 @@ from sora_mock.domain.exchange import ApiResponse
 from sora_mock.domain.plan import STEADY
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import PARAMETERS
+from sora_mock.domain.values import number
 from sora_mock.service import admission
 from sora_mock.service.selection import Selector
 from tests.contract.faults.planting import Plant, Table, around, ids, part, then, wrapped
@@ -137,11 +138,11 @@ STEERED: Table = {
     "rules without effect": (_rule("operation.effect"), part(Scenario, "affects", lambda self, operation: True)),
     "any number of times": (_rule("times", "times.fraction"), part(scenarios, "_times", lambda value: value)),
     "unknown scenarios complete": (
-        _rule("scenario") + " creation.choice.unknown",
+        _rule("scenario") + " " + _parameter("empty") + " creation.choice.unknown",
         wrapped(scenario_parameters.find_scenario, _completed_instead),
     ),
     "wrong parameters are ignored": (
-        _rule("override*") + " " + _parameter("[!qv]*", "queue_time"),
+        _rule("override*") + " " + _parameter("[!eqv]*", "effect.*", "queue_time"),
         wrapped(scenario_parameters.override, _wrong_ones_ignored),
     ),
     "wrong tokens are ignored": ("creation.choice.parameter.*", around(Selector, "from_token", _tokens_ignored)),
@@ -162,6 +163,8 @@ STEERED: Table = {
         _parameter("code", "queue_time"),
         part(scenario_parameters, "_check_together", lambda scenario, found, limits: None),
     ),
+    "a year at most": ("creation.choice.bounds", _read_by("generation_time", number(0, 365 * 86_400))),
+    "failures at the end alone": ("creation.choice.bounds", _read_by("at", number(0, 0.99))),
     "every curve is even": ("creation.choice.written", _read_by("progress", lambda value: STEADY)),
     "points as text": (
         "creation.choice.written",
