@@ -35,7 +35,7 @@ def test_the_header_overrides_the_token_and_the_token_overrides_the_queue(servic
     mock.scenario("slow", times=2)
     assert used(service, {HEADER: "instant"}, prompt="A cat [[mock:stuck]]") == "instant"
     assert used(service, prompt="A cat [[mock:stuck]]") == "stuck"
-    assert used(service, prompt="[[mock:failed code=service_error at=0.4]] x") == "failed"
+    assert used(service, prompt="[[mock:failed code=service_error at=0.4]] x ]]") == "failed"
     assert [used(service) for _ in range(3)] == ["slow", "slow", "completed"]
     # the newest request and the newest task come first
     rules = [str(record["rule"]).partition(" (")[0].rstrip("0123456789 ") for record in mock.requests]

@@ -61,9 +61,10 @@ def test_a_wrong_queue_rule_is_rejected(mock: Account, wrong: dict[str, Any], co
 
 WRONG = {
     "empty": ("", "unknown scenario ''"),
+    "near": ("moderation_celebrty", "did you mean moderation_celebrity"),
     "quote": ("failed message='cat", "cannot be read"),
     "quote.double": ('failed message="cat', "cannot be read"),
-    "name": ("failed cod=service_error", "unknown parameter 'cod'"),
+    "name": ("failed cod=service_error", "unknown parameter 'cod'; did you mean code"),
     "value": ("failed code", "expected key=value"),
     "number": ("failed at=half", "at: expected"),
     "range": ("failed at=1.5", "at: expected"),

@@ -138,11 +138,11 @@ STEERED: Table = {
     "rules without effect": (_rule("operation.effect"), part(Scenario, "affects", lambda self, operation: True)),
     "any number of times": (_rule("times", "times.fraction"), part(scenarios, "_times", lambda value: value)),
     "unknown scenarios complete": (
-        _rule("scenario") + " " + _parameter("empty") + " creation.choice.unknown",
+        _rule("scenario") + " " + _parameter("empty", "near") + " creation.choice.unknown",
         wrapped(scenario_parameters.find_scenario, _completed_instead),
     ),
     "wrong parameters are ignored": (
-        _rule("override*") + " " + _parameter("[!eqv]*", "effect.*", "queue_time"),
+        _rule("override*") + " " + _parameter("[!enqv]*", "name", "number", "effect.*", "queue_time"),
         wrapped(scenario_parameters.override, _wrong_ones_ignored),
     ),
     "wrong tokens are ignored": ("creation.choice.parameter.*", around(Selector, "from_token", _tokens_ignored)),
