@@ -1,5 +1,6 @@
 """The fixtures of the contract suite. `sora-mock verify URL` and `pytest contract_tests --base-url URL` use them."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -85,6 +86,15 @@ def every_task(mock: Account) -> Callable[..., None]:
         mock.scenario(name, times=None, **override)
 
     return set_scenario
+
+
+@pytest.fixture
+def wait(service: Service, request: pytest.FixtureRequest) -> Callable[[float], Any]:
+    """Lets seconds pass: advances the clock of a mock, and sleeps for the live service."""
+    if service.is_mock:
+        advance: Callable[[float], Any] = request.getfixturevalue("mock").clock.advance
+        return advance
+    return time.sleep
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,10 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "domain/lifecycle.py": Scope(("life",)),
     "domain/models.py": Scope(("money", "link", "create"), only=("Model",), without=("Model.with_prices",)),
     "domain/plan.py": Scope(("life", "money")),
-    "domain/scenario.py": Scope(("life", "creation", "callback"), only=("Scenario",)),
+    "domain/queue_rule.py": Scope(("creation",)),
+    "domain/scenario.py": Scope(("life", "creation", "callback")),
+    "domain/scenario_parameters.py": Scope(("creation", "life"), without=("with_user_scenarios",)),
+    "domain/shape.py": Scope(("creation",)),
     "domain/task.py": Scope(("creation", "life", "link")),
     "domain/token_bucket.py": Scope(("rate",), without=("parse_rate_limit",)),
     "storage/deliveries.py": Scope(("callback",)),
@@ -56,7 +59,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "service/context.py": Scope(("life", "callback"), only=("Service",)),
     "service/credits.py": Scope(("money", "credits"), without=("set_balance", "set_rate_limit")),
     "service/files.py": Scope(("link",)),
-    "service/selection.py": Scope(("life", "money", "creation"), without=("Selector.from_token", "Selector._parsed")),
+    "service/selection.py": Scope(("creation", "life", "money")),
     "service/tasks.py": Scope(("query", "foreign", "money", "life"), without=("finish",)),
     "service/videos.py": Scope(("creation", "create", "money", "idempotency")),
     "callbacks/scheduler.py": Scope(("callback",), without=("Scheduler.redeliver",)),
@@ -73,7 +76,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
         ("route", "query", "link", "hostile"), only=("create_app", "_not_found", "_method_not_allowed", "_methods")
     ),
 }
-"""Files that steer or compose the mock are left out, because the service has none of them: settings, the reading of
-scenarios, queue rules and model tables, moderation rules, faults, shapes of other versions, the control API and its
-routes in `app.py`, journal, inboxes, clocks, command line. Within a file `without` leaves out what concerns the mock
-alone, or only words a message."""
+"""Most files that steer or compose the mock are left out, because the service has none of them: settings, model tables,
+moderation rules, faults, the control API and its routes in `app.py`, journal, inboxes, clocks, command line. The choice
+of scenarios, their parameters and the shapes of other versions are in, because tests of clients rely on them. Within a
+file `without` leaves out what concerns the mock alone, or only words a message."""

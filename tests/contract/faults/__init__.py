@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from tests.contract.faults import access, blind, bodies, callbacks, fields, generated, links, money, planting, replies
+from tests.contract.faults import (
+    access,
+    blind,
+    bodies,
+    callbacks,
+    fields,
+    generated,
+    links,
+    money,
+    planting,
+    replies,
+    steering,
+)
 
 FAULTS: Final = tuple(
     planting.of(
@@ -21,6 +33,8 @@ FAULTS: Final = tuple(
         links.LINKS,
         generated.GENERATED,
         blind.BLIND,
+        steering.STEERED,
+        steering.SHAPED,
     )
 )
 """All faults; the one that takes longest is the first."""
