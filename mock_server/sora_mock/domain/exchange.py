@@ -10,6 +10,9 @@ from sora_mock.domain.scenario import Shape
 
 JSON: Final = b"application/json"
 
+CONTROL_PREFIX: Final = "/__mock/"
+"""Paths below it belong to the control API. Every other path is a request to the service."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
