@@ -69,6 +69,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     ),
     "api/reading.py": Scope(("hostile", "create", "link")),
     "runtime/protocol.py": Scope(("hostile", "route", "create")),
+    "runtime/joined_writes.py": Scope(("hostile", "route", "create")),
     "app.py": Scope(
         ("route", "query", "link", "hostile"), only=("create_app", "_not_found", "_method_not_allowed", "_methods")
     ),

@@ -15,6 +15,8 @@ class JoinedWrites(asyncio.Transport):
         self._transport = transport
         self._loop = loop
         self._waiting: list[bytes] = []
+        self._unsent = (0, 0.0)
+        """Bytes that the client had not taken, and since when they are as many; as `seconds_stuck` has seen it."""
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
         self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
@@ -31,9 +33,12 @@ class JoinedWrites(asyncio.Transport):
         if not self.is_held:
             self._transport.resume_reading()
 
-    def get_write_buffer_size(self) -> int:
-        """Bytes that the client has not taken yet."""
-        return sum(map(len, self._waiting)) + self._transport.get_write_buffer_size()
+    def seconds_stuck(self, now: float) -> float:
+        """For how long the client has taken none of what is written, as seen by these questions; in seconds."""
+        size = self._transport.get_write_buffer_size()
+        if size == 0 or size != self._unsent[0]:
+            self._unsent = size, now
+        return now - self._unsent[1]
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Writes together with everything else of this iteration."""

@@ -64,8 +64,6 @@ class Protocol(HttpToolsProtocol):
         """When this part of a request, or the wait for one, began; seconds of the event loop's clock."""
         self._looks_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = (0, 0.0)
-        """Bytes that the client had not taken when the timer looked, and since when they are as many."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A client connects."""
@@ -86,13 +84,13 @@ class Protocol(HttpToolsProtocol):
         """Parses what arrived, unless enough requests wait already; bounds everything that is not a body."""
         if self._last is not None:
             return
-        if len(data) <= PIECE and not self._unparsed and len(self.pipeline) < MAX_PIPELINED:
-            self._parse(data)
-        else:
+        if len(data) > PIECE or self._unparsed or len(self.pipeline) >= MAX_PIPELINED:
             self._unparsed = memoryview(bytes(self._unparsed) + data)
             self._parse_on()
             return
-        self._expect_rest()
+        self._parse(data)
+        if self._has_begun or self._is_open:
+            self._expect_rest()
 
     def _parse_on(self) -> None:
         """Parses in pieces: 256 KiB that arrive at once are thousands of requests, and other clients wait meanwhile."""
@@ -148,7 +146,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. The parser leaves white space at the end of the value, which RFC 9110 5.5 does not count."""
-        super().on_header(name, value.rstrip(b" \t"))
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is complete; bodies are bounded elsewhere. Raises ValueError for a head that is too large."""
@@ -261,10 +262,7 @@ class Protocol(HttpToolsProtocol):
     def _look(self) -> None:
         """Closes the connection if its client is late; otherwise looks again when it can be."""
         now = self.loop.time()
-        unsent = self._joined.get_write_buffer_size()
-        if unsent == 0 or unsent != self._unsent[0]:
-            self._unsent = unsent, now
-        if now - self._unsent[1] >= connections.IDLE_TIMEOUT:
+        if self._joined.seconds_stuck(now) >= connections.IDLE_TIMEOUT:
             self.transport.abort()
             return
         deadline = self._deadline()
