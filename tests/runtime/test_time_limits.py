@@ -194,6 +194,15 @@ def test_a_body_that_is_never_read_has_no_longer_time(monkeypatch: pytest.Monkey
             assert connection.recv(1) == b""
 
 
+def test_half_a_body_ends_a_connection_even_while_the_application_waits_for_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    head = GET[:-2] + b"X-Mock-Scenario: slow_headers latency=60\r\nContent-Length: 100\r\n\r\n"
+    with serving(monkeypatch, "HEAD_TIMEOUT", "BODY_TIMEOUT") as server, connect(server) as connection:
+        connection.sendall(head)
+        assert read_all(connection) == b""
+
+
 def test_a_client_that_leaves_in_mid_body_of_a_control_request_is_no_bug(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,11 +204,11 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
             # a task begins in the next iteration of the event loop: other clients have their turn before it
-            self._start_asgi_task(cycle, app)
+            self._start_asgi_task(*self.pipeline.pop())
             if self.pipeline:
                 return
+            self._since = self.loop.time()
         elif not self._is_open and not self._has_begun:
             self._since = self.loop.time()
         self.flow.resume_reading()
@@ -233,11 +233,11 @@ class Protocol(HttpToolsProtocol):
             return math.inf
         if self._has_begun:
             return self._since + connections.HEAD_TIMEOUT
+        if self._is_open and not self.pipeline:
+            # an application that reads the body limits its time as well, because it knows the envelope of its 408
+            return self._since + connections.BODY_TIMEOUT * (2 if self._is_busy() else 1)
         if self._is_busy():
-            # the application reads the body and bounds the time for it, because it knows the envelope of its 408
             return math.inf
-        if self._is_open:
-            return self._since + connections.BODY_TIMEOUT
         return self._since + (connections.HEAD_TIMEOUT if self.cycle is None else connections.IDLE_TIMEOUT)
 
     def _expect_rest(self) -> None:
