@@ -103,7 +103,7 @@ def other_bytes(account: MemoryAccount) -> int:
 steps = st.tuples(st.sampled_from(OPERATIONS), st.sampled_from(["sk-a", "sk-b", "sk-c", None]), st.integers(0, 3_000))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(steps, max_size=60), st.integers(1_000, 30_000))
 def test_the_total_is_the_sum_of_what_is_held_and_never_above_the_limit(
     done: list[tuple[Callable[[MemoryStorage, str | None, int], None], str | None, int]], limit: int
