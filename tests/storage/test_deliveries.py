@@ -80,6 +80,43 @@ def test_a_delivery_is_replaced_without_another_being_forgotten(monkeypatch: pyt
     assert [each.id for each in kept] == ["a", "b"]
 
 
+def test_a_forgotten_delivery_leaves_nothing_behind() -> None:
+    kept = stored(delivery("pending"), delivery("done", 10.0, 200), delivery("retried", 10.0, 500))
+    kept.held = ("pending",)
+    for id in ("pending", "done", "retried", "unknown"):
+        kept.forget(id)
+    assert (len(kept), kept.size, len(kept.held)) == (0, 0, 0)
+    assert kept.next_due_at() is None
+
+
+def test_a_delivery_that_is_rescheduled_again_and_again_keeps_few_entries() -> None:
+    kept = stored(delivery("a", 1e6))
+    for number in range(10_000):
+        moved = delivery("a", 1e6 - number)
+        kept.put(moved)
+        kept.schedule(moved)
+    assert len(kept._due) < 100
+    assert kept.pop_due(2e6) == [moved]
+
+
+def test_a_pending_delivery_counts_with_its_task_and_a_finished_one_in_the_budget() -> None:
+    kept = stored(delivery("pending"))
+    assert kept.size == 0
+    kept.put(delivery("done", 10.0, 200))
+    assert kept.size > 900
+
+
+def test_of_a_pending_delivery_only_the_replies_of_receivers_are_forgotten() -> None:
+    attempt = Attempt(1, 10.0, 10.0, 500, None, 0.1, reply="x" * 4096)
+    pending = Delivery("a", "task-a", "https://a.example/", 10.0, attempts=(attempt,))
+    kept = stored(pending)
+    assert kept.size > 4096
+    kept.forget_oldest()
+    assert kept.size == 0
+    assert list(kept) == [msgspec.structs.replace(pending, attempts=(msgspec.structs.replace(attempt, reply=""),))]
+    assert kept.next_due_at() == 11.0
+
+
 def test_a_pending_delivery_is_never_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DELIVERIES", 3)
     kept = stored(*(delivery(str(number)) for number in range(20)))

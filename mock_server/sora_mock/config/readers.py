@@ -59,6 +59,19 @@ def rate(value: Any) -> RateLimit | None:
     return None if value == "none" else parse_rate_limit(str(value))
 
 
+UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MIN_HISTORY_SIZE: Final = 2**20
+MAX_HISTORY_SIZE: Final = 2**40
+
+
+def size(value: Any) -> int:
+    """Bytes of a size such as `512MiB`; a number without a unit is bytes."""
+    parts = re.fullmatch(r"([0-9]{1,18})(KiB|MiB|GiB|TiB)?", "" if isinstance(value, bool) else str(value))
+    if parts is None:
+        raise ValueError("expected a size from 1MiB to 1TiB, such as 512MiB")
+    return int(parts[1]) * UNITS[parts[2] or ""]
+
+
 def origin(value: Any) -> str:
     """A URL of scheme and host alone."""
     parts = _http_url(value, "an origin such as http://localhost:3000")

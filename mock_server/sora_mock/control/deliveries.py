@@ -10,7 +10,7 @@ from sora_mock.config.readers import callback_routes
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
 from sora_mock.domain import lifecycle
-from sora_mock.domain.delivery import Delivery, next_attempt_at, state
+from sora_mock.domain.delivery import MAX_ATTEMPTS, Delivery, next_attempt_at, state
 from sora_mock.domain.text import redacted
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
@@ -44,6 +44,8 @@ async def redeliver(request: Request) -> Response:
     task = owner.task(delivery.task_id)
     if task is None or not lifecycle.has_ended(task.plan, service.now(owner)):
         raise ControlError(409, "task_not_over", "its task has not ended: there is nothing to deliver yet")
+    if len(delivery.attempts) >= MAX_ATTEMPTS:
+        raise ControlError(409, "too_many_attempts", f"a delivery has at most {MAX_ATTEMPTS} attempts")
     await request.app.state.scheduler.redeliver(owner, delivery)
     return json_response(_view(service, owner, owner.deliveries.get(wanted) or delivery))
 

@@ -7,6 +7,7 @@ import msgspec
 from sora_mock.domain import callback_url, lifecycle
 from sora_mock.domain.delivery import (
     LATE_DELAY,
+    MAX_ATTEMPTS,
     Attempt,
     CallbackVariant,
     Delivery,
@@ -81,9 +82,15 @@ def schedule(service: Service, account: MemoryAccount, delivery: Delivery) -> No
 
 
 def record_attempt(service: Service, account: MemoryAccount, delivery: Delivery, attempt: Attempt) -> None:
-    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running."""
-    delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
-    account.deliveries.put(delivery)
+    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running.
+
+    Not stored: an attempt of a delivery that was forgotten meanwhile, and one that `redeliver` makes beyond the bound.
+    """
+    is_kept = account.deliveries.get(delivery.id) is not None
+    if not attempt.extra or len(delivery.attempts) < MAX_ATTEMPTS:
+        delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
+        if is_kept:
+            account.deliveries.put(delivery)
     service.events.publish(AttemptMade(delivery, attempt))
     if account.deliveries.held and state(delivery) != "pending":
         _release_held(service, account, delivery, attempt.ended_at)

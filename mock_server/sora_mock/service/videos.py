@@ -18,7 +18,8 @@ from sora_mock.service.admission import reject_by_key, rejection, take_token
 from sora_mock.service.authentication import arrive, authenticate
 from sora_mock.service.context import Service, encode
 from sora_mock.service.selection import HEADER, TOKEN
-from sora_mock.storage.memory import MemoryAccount, StoredReply
+from sora_mock.storage.memory import MemoryAccount
+from sora_mock.storage.replies import StoredReply
 
 
 def create(service: Service, exchange: Exchange) -> ApiResponse:

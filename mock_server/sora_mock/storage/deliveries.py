@@ -3,22 +3,34 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
+from sys import getsizeof
 from typing import Final
 
+import msgspec
+
 from sora_mock.domain.delivery import Delivery, next_attempt_at, state
+from sora_mock.storage.byte_budget import AccountBytes, Counted
 from sora_mock.storage.due import DueQueue
 
 MAX_DELIVERIES: Final = 10_000
 """Deliveries of one account; beyond it a finished one among the oldest is forgotten, a pending one never."""
 
+DELIVERY_BYTES: Final = 700
+"""What a finished delivery counts for besides its texts. Until then it counts with its task, which it needs."""
 
-class Deliveries:
+ATTEMPT_BYTES: Final = 250
+"""What an attempt of a finished delivery counts for besides its texts."""
+
+
+class Deliveries(Counted):
     """Deliveries by id, oldest first. held: ids of those that wait for another callback to go first."""
 
-    __slots__ = ("_by_id", "_due", "held")
+    __slots__ = ("_by_id", "_due", "_sizes", "held")
 
-    def __init__(self) -> None:
+    def __init__(self, account: AccountBytes | None = None) -> None:
+        super().__init__(account)
         self._by_id: OrderedDict[str, Delivery] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
         self._due = DueQueue()
         self.held: tuple[str, ...] = ()
 
@@ -31,12 +43,41 @@ class Deliveries:
         if delivery.id not in self._by_id and len(self._by_id) >= MAX_DELIVERIES:
             self._forget_one()
         self._by_id[delivery.id] = delivery
+        if delivery.attempts or delivery.id in self._sizes:
+            self._count(delivery.id, _bytes(delivery))
+
+    def forget(self, id: str) -> None:
+        """Forgets a delivery, also a pending one whose task is forgotten. Nothing of it stays."""
+        if self._by_id.pop(id, None) is None:
+            return
+        self._count(id, 0)
+        if id in self.held:
+            self.held = tuple(each for each in self.held if each != id)
+        self._due.drop_stale(len(self._by_id), self._is_live)
+
+    def forget_oldest(self) -> None:
+        """Forgets the delivery that has counted for the longest time; of a pending one only what receivers replied."""
+        id = next(iter(self._sizes))
+        delivery = self._by_id[id]
+        if state(delivery) != "pending":
+            self.forget(id)
+            return
+        attempts = tuple(msgspec.structs.replace(attempt, reply="") for attempt in delivery.attempts)
+        self._by_id[id] = msgspec.structs.replace(delivery, attempts=attempts)
+        self._count(id, 0)
+
+    def _count(self, id: str, size: int) -> None:
+        before = self.size
+        self.size += size - self._sizes.pop(id, 0)
+        if size:
+            self._sizes[id] = size
+        self._report(before)
 
     def _forget_one(self) -> None:
         for _ in range(8):
             delivery = next(iter(self._by_id.values()))
             if state(delivery) != "pending":
-                del self._by_id[delivery.id]
+                self.forget(delivery.id)
                 return
             self._by_id.move_to_end(delivery.id)
 
@@ -46,16 +87,18 @@ class Deliveries:
         if due_at is None or due_at == inf:
             return False
         self._due.add(due_at, delivery.id)
+        if len(self._due) > 2 * len(self._by_id):
+            self._due.drop_stale(len(self._by_id), self._is_live)
         return True
+
+    def _is_live(self, due_at: float, id: str) -> bool:
+        """Whether an attempt is due at that time. One that was rescheduled leaves its former entry behind."""
+        delivery = self._by_id.get(id)
+        return delivery is not None and next_attempt_at(delivery) == due_at
 
     def pop_due(self, now: float) -> list[Delivery]:
         """Removes the schedule of all attempts that are due at `now` and returns their deliveries, earliest first."""
-        return [
-            delivery
-            for due_at, id in self._due.pop_due(now)
-            # an attempt that was rescheduled leaves its old entry behind
-            if (delivery := self._by_id.get(id)) is not None and next_attempt_at(delivery) == due_at
-        ]
+        return [self._by_id[id] for due_at, id in self._due.pop_due(now) if self._is_live(due_at, id)]
 
     def next_due_at(self) -> float | None:
         """Time of the earliest attempt; None for none."""
@@ -66,3 +109,11 @@ class Deliveries:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+
+def _bytes(delivery: Delivery) -> int:
+    """What a delivery counts for: of a pending one the replies alone, because only they can be forgotten."""
+    if state(delivery) == "pending":
+        return sum(getsizeof(attempt.reply) for attempt in delivery.attempts if attempt.reply)
+    texts = (delivery.url, delivery.note, *(each for tried in delivery.attempts for each in (tried.reply, tried.error)))
+    return DELIVERY_BYTES + ATTEMPT_BYTES * len(delivery.attempts) + sum(getsizeof(each) for each in texts if each)
