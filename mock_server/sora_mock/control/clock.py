@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,6 +14,9 @@ from sora_mock.domain.clock import MAX_SPEED, MAX_TIME
 from sora_mock.domain.values import json_number
 from sora_mock.service import clocks
 from sora_mock.service.context import Service
+
+ACCOUNTS: Final = 100
+"""Accounts whose clocks begin to advance in one round of the event loop."""
 
 
 async def show(request: Request) -> Response:
@@ -58,9 +62,12 @@ async def _advance(request: Request, key: str | None, target_time: Callable[[flo
     if key is None:
         clocks.move_defaults(service, target_time)
     advances = []
-    for account in service.storage.accounts(key):
+    for number, account in enumerate(service.storage.accounts(key), start=1):
+        if number % ACCOUNTS == 0:
+            # other requests go in between
+            await asyncio.sleep(0)
         if len(account.deliveries):
-            advances.append(scheduler.advance(account, target_time))
+            advances.append(asyncio.ensure_future(scheduler.advance(account, target_time)))
         else:
             clocks.move(service, account, target_time(service.now(account)))
     await asyncio.gather(*advances)
