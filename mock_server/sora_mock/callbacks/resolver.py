@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
@@ -34,7 +33,7 @@ class Resolver:
     def __init__(self, look_up: Callable[[str], list[Address]] | None = None) -> None:
         self._look_up = look_up or system_addresses
         self._pending: dict[str, asyncio.Future[list[Address]]] = {}
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places = asyncio.Semaphore(MAX_LOOKUPS)
 
     async def addresses(self, host: str) -> list[Address]:
         """Every address of a host name or literal address, at least one. The caller sets the time limit.
@@ -44,12 +43,15 @@ class Resolver:
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        while host not in self._pending and len(self._pending) >= MAX_LOOKUPS:
+        future = self._pending.get(host)
+        if future is None:
             # the time limit of the caller ends this wait
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            await place
-        future = self._pending.get(host) or self._start(host)
+            await self._places.acquire()
+            future = self._pending.get(host)
+            if future is None:
+                future = self._start(host)
+            else:
+                self._places.release()
         # shielded, because the timeout of one caller must not cancel the look-up for the others
         return await asyncio.shield(future)
 
@@ -60,8 +62,8 @@ class Resolver:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         def settle(found: list[Address], problem: Exception | None) -> None:
-            self._pending.pop(host, None)
-            self._wake_next()
+            del self._pending[host]
+            self._places.release()
             if problem is not None:
                 future.set_exception(problem)
             else:
@@ -85,14 +87,6 @@ class Resolver:
         except RuntimeError as problem:
             settle([], UnknownHost(f"{host} cannot be resolved: {problem}"))
         return future
-
-    def _wake_next(self) -> None:
-        """Lets the first attempt go on that waits for a place and has not reached its time limit."""
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
 
 
 def _literal(host: str) -> Address | None:

@@ -7,6 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sora_mock.callbacks.lots import Lots
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, boolean, read_fields, service_of
@@ -61,11 +62,9 @@ async def _advance(request: Request, key: str | None, target_time: Callable[[flo
     service, scheduler = service_of(request), _scheduler(request)
     if key is None:
         clocks.move_defaults(service, target_time)
-    advances = []
-    for number, account in enumerate(service.storage.accounts(key), start=1):
-        if number % ACCOUNTS == 0:
-            # other requests go in between
-            await asyncio.sleep(0)
+    advances, lots = [], Lots(ACCOUNTS)
+    for account in service.storage.accounts(key):
+        await lots.take()
         if len(account.deliveries):
             advances.append(asyncio.ensure_future(scheduler.advance(account, target_time)))
         else:

@@ -1,6 +1,5 @@
 """`/__mock/deliveries`, `/__mock/deliveries/{delivery_id}/redeliver` and `/__mock/callback-routes`."""
 
-import asyncio
 from collections.abc import Iterator
 from heapq import nlargest
 from math import inf
@@ -10,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sora_mock.callbacks.lots import Lots
 from sora_mock.config.readers import callback_routes
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
@@ -35,12 +35,10 @@ async def show(request: Request) -> Response:
     )
     # only what is shown is built; the others cost a comparison
     newest = nlargest(limit, found, key=lambda each: each[1].first_at)
-    views = []
-    for number, (account, delivery) in enumerate(newest, start=1):
+    views, lots = [], Lots(VIEWS)
+    for account, delivery in newest:
+        await lots.take()
         views.append(_view(service, account, delivery))
-        if number % VIEWS == 0:
-            # other requests go in between
-            await asyncio.sleep(0)
     return json_response({"deliveries": views})
 
 

@@ -28,7 +28,7 @@ class Deliveries:
         return self._by_id.get(id)
 
     def put(self, delivery: Delivery) -> Delivery | None:
-        """Stores a new delivery or replaces one of the same id. The delivery that was forgotten for it; None for none."""
+        """Stores a new delivery or replaces one of the same id. Returns the one that was forgotten for it, or None."""
         is_full = delivery.id not in self._by_id and len(self._by_id) >= MAX_DELIVERIES
         forgotten = self._forget_one() if is_full else None
         self._by_id[delivery.id] = delivery
