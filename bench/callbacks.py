@@ -235,8 +235,8 @@ def main() -> None:
     for number, size in ((2_500, 2_500), (10_000, 10_000), (30_000, options.account_size)):
         spent, longest, listed = advance(number, size)
         print(
-            f"{number} due callbacks in {number // size} accounts: advanced in {spent:.2f} s, another account waits at most"
-            f" {longest * 1000:.0f} ms, deliveries?limit=1 takes {listed * 1000:.1f} ms"
+            f"{number} due callbacks in {number // size} accounts: advanced in {spent:.2f} s, another account waits"
+            f" at most {longest * 1000:.0f} ms, deliveries?limit=1 takes {listed * 1000:.1f} ms"
         )
 
 

@@ -221,7 +221,7 @@ class Scheduler:
         return attempt
 
     def _finish(self, schedule: _Schedule, delivery_id: str, done: asyncio.Task[bool]) -> None:
-        """Schedules the next attempt. In one step: a wake-up in between would find it due and this one still running."""
+        """Schedules the next attempt in the same step, or a wake-up would find it due and this one still running."""
         self._slots.release()
         running, deliveries = schedule.running[delivery_id], schedule.account.deliveries
         running.discard(done)
