@@ -25,8 +25,11 @@ USER_AGENT: Final = f"sora-mock/{VERSION}"
 CHUNK_BYTES: Final = 16 * 1024
 """Bytes that are read from a connection at once."""
 
-PIECES: Final = 32
-"""Pieces of responses that are read in one round of the event loop, for about 0.1 ms each."""
+STEPS: Final = 8
+"""Requests that are written and pieces of responses that are read in one round of the event loop, 0.1 ms each.
+
+Far fewer than attempts that begin in it: those go first, so that none begins late.
+"""
 
 MAX_INFORMATIONAL: Final = 20
 """Responses with a 1xx status before the final one. More of them would delay every other attempt."""
@@ -55,7 +58,7 @@ class Sender:
     def __init__(self, authority: str | None = None, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self.authority = authority
-        self._pieces = Lots(PIECES)
+        self._steps = Lots(STEPS)
 
     async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> AttemptResult:
         """Makes one attempt.
@@ -96,6 +99,7 @@ class Sender:
                 raise PermissionError(rejection)
         reader, writer = await self._connect(addresses, url, host)
         try:
+            await self._steps.take()
             connection = h11.Connection(h11.CLIENT)
             head = connection.send(_request(url, host, len(body)))
             data = connection.send(h11.Data(data=body))
@@ -133,7 +137,7 @@ class Sender:
             event = connection.next_event()
             if event is h11.NEED_DATA:
                 data = await reader.read(CHUNK_BYTES)
-                await self._pieces.take()
+                await self._steps.take()
                 if not data and response.status is None:
                     raise h11.RemoteProtocolError("the connection was closed before a response arrived")
                 connection.receive_data(data)
