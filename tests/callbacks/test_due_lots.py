@@ -1,8 +1,6 @@
-"""Thousands of callbacks that fall due at once: what they cost, and what goes on beside them. Counts, no real time."""
+"""Many callbacks that fall due at once, and what goes on beside them: counts of work, no real time."""
 
 import asyncio
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -44,6 +42,7 @@ class Mock:
     async def advance(self, key: str | None = "sk-due") -> None:
         """Advances beyond the end of every task, and counts the attempts of each round of the event loop."""
         loop, before = asyncio.get_running_loop(), self.count
+        handle: asyncio.Handle
 
         def next_round() -> None:
             nonlocal before, handle
@@ -53,40 +52,6 @@ class Mock:
         handle = loop.call_soon(next_round)
         await self.request("POST", "/__mock/clock/advance", key, {"seconds": 1_000})
         handle.cancel()
-
-
-def lines_of(work: Callable[[], Any]) -> int:
-    """The lines of the scheduler and of the store of deliveries that run."""
-    files, lines = {module.__file__, deliveries.__file__}, 0
-
-    def trace(frame: Any, event: str, argument: Any) -> Any:
-        nonlocal lines
-        if frame.f_code.co_filename not in files:
-            return None
-        lines += event == "line"
-        return trace
-
-    former = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(former)
-    return lines
-
-
-def test_the_work_for_each_due_callback_does_not_grow_with_their_number() -> None:
-    def lines(number: int) -> float:
-        async def run() -> Mock:
-            mock = Mock()
-            await mock.create(number)
-            await mock.advance()
-            return mock
-
-        found = lines_of(lambda: asyncio.run(run()))
-        return found / number
-
-    assert lines(400) < 1.2 * lines(100)
 
 
 def test_due_callbacks_are_made_in_lots_between_which_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
