@@ -87,3 +87,14 @@ def test_the_queue_agrees_with_a_sorted_list(steps: list[tuple[str, float]]) -> 
             expected = [each for each in expected if each[0] > time]
         assert len(queue) == len(expected)
         assert queue.first() == min((due_at for due_at, _ in expected), default=None)
+
+
+@given(st.lists(times, max_size=40), times)
+def test_entries_taken_one_by_one_are_those_that_are_taken_together(due_at: list[float], now: float) -> None:
+    one_by_one, together = filled(*due_at), filled(*due_at)
+    found, expected = [], together.pop_due(now)
+    while (entry := one_by_one.pop_first_due(now)) is not None:
+        found.append(entry)
+    assert [each for each, _ in found] == [each for each, _ in expected]
+    assert set(found) == set(expected)
+    assert len(one_by_one) == len(together)

@@ -1,5 +1,6 @@
 """`/__mock/requests`: the journal, without keys."""
 
+import heapq
 import itertools
 import re
 from typing import Any, Final
@@ -23,12 +24,12 @@ _SECRET_HEADERS: Final = {"authorization", "proxy-authorization", "cookie", "x-m
 async def show(request: Request) -> Response:
     """GET: the newest `?limit=` requests, newest first; without a key those of all accounts and of none."""
     key, storage, limit = account_key(request), service_of(request).storage, query_limit(request)
-    if key is not None:
-        exchanges = list(storage.account(key).journal)
-    else:
-        journals = [storage.anonymous, *(account.journal for account in storage.accounts())]
-        exchanges = sorted(itertools.chain.from_iterable(journals), key=lambda exchange: exchange.number)
-    return json_response({"requests": [view(exchange) for exchange in reversed(exchanges[-limit:])]})
+    journals = [account.journal for account in storage.accounts(key)]
+    if key is None:
+        journals.append(storage.anonymous)
+    # each journal is unpacked only as far as it is shown
+    newest = heapq.merge(*map(reversed, journals), key=lambda exchange: exchange.number, reverse=True)
+    return json_response({"requests": [view(exchange) for exchange in itertools.islice(newest, limit)]})
 
 
 def view(exchange: Exchange) -> Fields:

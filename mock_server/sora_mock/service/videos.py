@@ -49,7 +49,7 @@ def create(service: Service, exchange: Exchange) -> ApiResponse:
         ledger = account.facts.ledger.reserve(task.price)
         account.facts = msgspec.structs.replace(account.facts, ledger=ledger)
         account.put_task(task)
-        callbacks.expect(service, account, task)
+        exchange.hint = callbacks.expect(service, account, task) or exchange.hint
         exchange.task_id = task.id
         body = encode(shaped(created_view(task, service.settings.behaviour), scenario.shape))
         if fingerprint is not None:

@@ -13,7 +13,7 @@ from sora_mock.storage.byte_budget import AccountBytes, Counted
 from sora_mock.storage.due import DueQueue
 
 MAX_DELIVERIES: Final = 10_000
-"""Deliveries of one account; beyond it a finished one among the oldest is forgotten, a pending one never."""
+"""Deliveries of one account; beyond it the one that finished first is forgotten, or else the oldest pending one."""
 
 DELIVERY_BYTES: Final = 700
 """What a finished delivery counts for besides its texts. Until then it counts with its task, which it needs."""
@@ -25,12 +25,13 @@ ATTEMPT_BYTES: Final = 250
 class Deliveries(Counted):
     """Deliveries by id, oldest first. held: ids of those that wait for another callback to go first."""
 
-    __slots__ = ("_by_id", "_due", "_sizes", "held")
+    __slots__ = ("_by_id", "_due", "_finished", "_sizes", "held")
 
     def __init__(self, account: AccountBytes | None = None) -> None:
         super().__init__(account)
         self._by_id: OrderedDict[str, Delivery] = OrderedDict()
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self._finished: OrderedDict[str, None] = OrderedDict()
         self._due = DueQueue()
         self.held: tuple[str, ...] = ()
 
@@ -38,22 +39,30 @@ class Deliveries(Counted):
         """The delivery of that id; None for none."""
         return self._by_id.get(id)
 
-    def put(self, delivery: Delivery) -> None:
-        """Stores a new delivery or replaces one of the same id; makes space for a new one first."""
-        if delivery.id not in self._by_id and len(self._by_id) >= MAX_DELIVERIES:
-            self._forget_one()
+    def put(self, delivery: Delivery) -> Delivery | None:
+        """Stores a new delivery or replaces one of the same id. Returns the one that was forgotten for it, or None."""
+        is_full = delivery.id not in self._by_id and len(self._by_id) >= MAX_DELIVERIES
+        forgotten = self._forget_one() if is_full else None
         self._by_id[delivery.id] = delivery
         if delivery.attempts or delivery.id in self._sizes:
             self._count(delivery.id, _bytes(delivery))
+        if delivery.attempts and state(delivery) != "pending":
+            self._finished[delivery.id] = None
+        else:
+            self._finished.pop(delivery.id, None)
+        return forgotten
 
-    def forget(self, id: str) -> None:
-        """Forgets a delivery, also a pending one whose task is forgotten. Nothing of it stays."""
-        if self._by_id.pop(id, None) is None:
-            return
+    def forget(self, id: str) -> Delivery | None:
+        """Forgets a delivery, also a pending one whose task is forgotten; returns it. Nothing of it stays."""
+        delivery = self._by_id.pop(id, None)
+        if delivery is None:
+            return None
+        self._finished.pop(id, None)
         self._count(id, 0)
         if id in self.held:
             self.held = tuple(each for each in self.held if each != id)
         self._due.drop_stale(len(self._by_id), self._is_live)
+        return delivery
 
     def forget_oldest(self) -> None:
         """Forgets the delivery that has counted for the longest time; of a pending one only what receivers replied."""
@@ -73,13 +82,8 @@ class Deliveries(Counted):
             self._sizes[id] = size
         self._report(before)
 
-    def _forget_one(self) -> None:
-        for _ in range(8):
-            delivery = next(iter(self._by_id.values()))
-            if state(delivery) != "pending":
-                self.forget(delivery.id)
-                return
-            self._by_id.move_to_end(delivery.id)
+    def _forget_one(self) -> Delivery | None:
+        return self.forget(next(iter(self._finished or self._by_id)))
 
     def schedule(self, delivery: Delivery) -> bool:
         """Remembers when the next attempt of a delivery is due; False where there is none to come."""
@@ -96,9 +100,23 @@ class Deliveries(Counted):
         delivery = self._by_id.get(id)
         return delivery is not None and next_attempt_at(delivery) == due_at
 
-    def pop_due(self, now: float) -> list[Delivery]:
-        """Removes the schedule of all attempts that are due at `now` and returns their deliveries, earliest first."""
-        return [self._by_id[id] for due_at, id in self._due.pop_due(now) if self._is_live(due_at, id)]
+    def pop_due(self, now: float) -> Delivery | None:
+        """Removes the earliest attempt from the schedule if it is due at `now`, and returns its delivery."""
+        while (entry := self._due.pop_first_due(now)) is not None:
+            due_at, id = entry
+            if self._is_live(due_at, id):
+                return self._by_id[id]
+        return None
+
+    def has_due(self, now: float) -> bool:
+        """Whether an attempt may be due at `now`."""
+        return self._due.has_due(now)
+
+    def is_due(self, id: str, now: float) -> bool:
+        """Whether the next attempt of one delivery is due at `now`."""
+        delivery = self._by_id.get(id)
+        due_at = None if delivery is None else next_attempt_at(delivery)
+        return due_at is not None and due_at <= now
 
     def next_due_at(self) -> float | None:
         """Time of the earliest attempt; None for none."""

@@ -48,6 +48,15 @@ class DueQueue:
             found.sort()
         return found
 
+    def pop_first_due(self, now: float) -> tuple[float, str] | None:
+        """Removes and returns the earliest entry, if it is due at `now`; otherwise None."""
+        times, heap = self._times, self._heap
+        if heap and heap[0][0] <= now and not (times and times[0] <= heap[0][0]):
+            return heappop(heap)
+        if times and times[0] <= now:
+            return times.popleft(), self._ids.popleft()
+        return None
+
     def first(self) -> float | None:
         """The earliest time; None for an empty queue."""
         return min((*([self._times[0]] if self._times else []), *(heap[0] for heap in self._heap[:1])), default=None)

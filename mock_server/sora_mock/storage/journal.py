@@ -66,5 +66,8 @@ class Journal(Counted):
     def __iter__(self) -> Iterator[Exchange]:
         return map(_unpack, self._packed)
 
+    def __reversed__(self) -> Iterator[Exchange]:
+        return map(_unpack, reversed(self._packed))
+
     def __len__(self) -> int:
         return len(self._packed)
