@@ -1,0 +1,112 @@
+"""Attacks on the server's memory: what accounts keep, and requests that never end."""
+
+import contextlib
+import socket
+
+from tests.attack.registry import Run, attack
+from tests.attack.servers import MIB, Target, raise_descriptor_limit, serving, wait_until
+from tests.attack.wire import CREATE, ORDER, Client, request, usual
+
+HISTORY = 32 * MIB
+FILL = "x" * 56_000
+ALLOWED = HISTORY * 3 // 2 + 48 * MIB
+"""Bytes that a server with `HISTORY` bytes for the past of its accounts may grow by: also connections and tasks."""
+
+
+def _fill(run: Run, client: Client, key: str) -> None:
+    """Makes the server keep about 2 MiB for an account, in one of four ways."""
+    kind = run.random.randrange(4)
+    statuses: set[int] = set()
+    if kind == 0:
+        for _ in range(36):
+            statuses.add(client.send(request("GET", "/v1/credits", [*usual(key), ("X-Fill", FILL)])).status)
+    elif kind == 1:
+        for _ in range(36):
+            statuses.add(client.ask("POST", "/__mock/inbox/hook", key, {"text": FILL}).status)
+    elif kind == 2:
+        for number in range(36):
+            url = f"https://inbox.sora-mock.test/{'x' * 1900}{number}"
+            reply = client.ask(
+                "POST",
+                CREATE,
+                key,
+                {**ORDER, "callback_url": url, "extra": FILL},
+                Idempotency_Key=f"key-of-16-letters-{number}",
+            )
+            statuses.add(reply.status)
+        statuses.add(client.ask("POST", "/__mock/clock/advance", key, {"seconds": 60}).status)
+    else:
+        for _ in range(36):
+            statuses.add(client.send(request("GET", f"/v1/tasks/{'x' * 30_000}", usual(key))).status)
+    run.check(statuses <= {200, 204, 400, 404}, f"a good request got {statuses}")
+
+
+@attack(
+    what="accounts whose journals, inboxes, deliveries and stored replies are filled with 2 MiB each, then a reset",
+    promise="one budget in bytes over all accounts holds; a reset gives the memory back",
+    tries=200,
+    short=40,
+    seconds=240,
+)
+def history(run: Run) -> None:
+    """Fills many accounts of a server with a budget of 32 MiB."""
+    with serving("--frozen-clock", "--credits", "unlimited", "--history-size", "32MiB", "--quiet") as target:
+        client = target.client
+        client.create("sk-first")
+        start = target.memory
+        for number in range(run.tries):
+            _fill(run, client, f"sk-fill-{number}")
+            grown = target.memory - start
+            run.check(grown <= ALLOWED, f"{grown // MIB} MiB after {number + 1} accounts")
+        run.measured["grown"] = f"{(target.peak_memory - start) // MIB} MiB"
+        run.check(client.ask("POST", "/__mock/reset").is_success, "the reset failed")
+        wait_until(lambda: target.memory - start <= 24 * MIB, 3)
+        left = target.memory - start
+        run.measured["left after reset"] = f"{left // MIB} MiB"
+        run.check(left <= 24 * MIB, f"{left // MIB} MiB are left after the reset")
+
+
+def _unfinished(target: Target, head: bytes, part: bytes, count: int) -> list[socket.socket]:
+    connections = []
+    for _ in range(count):
+        connection = socket.create_connection(("127.0.0.1", target.port), 5)
+        connections.append(connection)
+        connection.settimeout(2)
+        with contextlib.suppress(OSError):
+            connection.sendall(head + part)
+    return connections
+
+
+@attack(
+    what="connections with 1 MiB of an unfinished head, of an unfinished body, or of a body that is too large",
+    promise="64 KiB of a head and 1 MiB of a body are kept; all of it is given back when the connection ends",
+    tries=300,
+    short=60,
+)
+def unfinished_requests(run: Run) -> None:
+    """Big requests that do not end."""
+    raise_descriptor_limit()
+    count = run.tries // 3
+    post = b"POST /v1/videos/generations HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-a\r\n"
+    forms = {
+        "heads": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ", b"a" * MIB, 256 * 1024),
+        "bodies": (post + b"Content-Length: 1048000\r\n\r\n", b" " * (MIB - 2000), 2 * MIB),
+        "too large bodies": (post + b"Content-Length: 8000000\r\n\r\n", b" " * (7 * MIB), 2 * MIB),
+    }
+    for name, (head, part, each) in forms.items():
+        with serving("--quiet") as target:
+            target.client.create("sk-a")
+            start = target.memory
+            connections = _unfinished(target, head, part, count)
+            target.client.ask("GET", "/v1/credits", "sk-a")
+            grown = target.memory - start
+            run.tried += count
+            run.measured[f"{count} {name}"] = f"{grown // MIB} MiB"
+            run.check(grown <= count * each + 32 * MIB, f"{count} {name} cost {grown // MIB} MiB")
+            for connection in connections:
+                connection.close()
+            limit = start + 48 * MIB
+            wait_until(lambda limit=limit: target.memory <= limit, 3)  # type: ignore[misc]
+            left = target.memory - start
+            run.check(target.memory <= limit, f"{left // MIB} MiB are left of {count} {name}")
+            run.check(target.client.ask("GET", "/v1/credits", "sk-a").status == 200, "the server is not alive")
