@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import resource
 import select
 import socket
 import threading
@@ -173,8 +172,7 @@ def pipelined_floods(run: Run) -> None:
 def few_descriptors(run: Run) -> None:
     """A server with 64 descriptors, and more connections than that."""
     raise_descriptor_limit()
-    with serving() as target:
-        resource.prlimit(target.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    with serving(descriptors=64) as target:
         silent = []
         for number in range(run.tries):
             with contextlib.suppress(OSError):

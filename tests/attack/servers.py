@@ -74,9 +74,14 @@ class Target:
 
 @contextmanager
 def running(
-    *arguments: str, settings: str = "", memory: int = MAX_MEMORY, environment: dict[str, str] | None = None
+    *arguments: str,
+    settings: str = "",
+    memory: int = MAX_MEMORY,
+    descriptors: int | None = None,
+    environment: dict[str, str] | None = None,
 ) -> Iterator[Target]:
     """A sora-mock command until the end of the block. settings: the text of its settings file.
+    memory: bytes of address space. descriptors: how many it may have; None for as many as this process.
 
     Raises RuntimeError where it does not start.
     """
@@ -94,7 +99,10 @@ def running(
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        # long before it has imported anything
         resource.prlimit(process.pid, resource.RLIMIT_AS, (memory, memory))
+        if descriptors is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
         assert process.stdout is not None
         try:
             ready = process.stdout.readline().decode()
@@ -107,9 +115,9 @@ def running(
 
 
 @contextmanager
-def serving(*flags: str, settings: str = "") -> Iterator[Target]:
+def serving(*flags: str, settings: str = "", descriptors: int | None = None) -> Iterator[Target]:
     """A mock until the end of the block."""
-    with running("serve", "--port", "0", "--seed", "1", *flags, settings=settings) as target:
+    with running("serve", "--port", "0", "--seed", "1", *flags, settings=settings, descriptors=descriptors) as target:
         yield target
 
 
