@@ -154,7 +154,7 @@ def _chunked(random: Random, body: bytes) -> bytes:
 
 
 def _changed_bytes(random: Random, data: bytes) -> bytes:
-    """Bytes with a change at a random place."""
+    """Bytes with a change at a random place. data: at least one byte."""
     place, end = random.randrange(len(data)), random.randrange(len(data))
     kind = random.randrange(7)
     if kind == 0:
@@ -187,7 +187,7 @@ def mutated(random: Random, seeds: list[tuple[str, str, object]]) -> bytes:
     else:
         data = request(method, path, headers, content)
     for _ in range(random.choice([0, 1, 1, 1, 2, 4])):
-        data = _changed_bytes(random, data)
+        data = _changed_bytes(random, data) or b"\r\n"
     return data
 
 
@@ -233,6 +233,7 @@ async def _send_all(run: Run, port: int, seeds: list[tuple[str, str, object]]) -
     promise="no 5xx that no scenario asked for; the server lives on",
     tries=40_000,
     short=600,
+    seconds=240,
 )
 def mutations(run: Run) -> None:
     """Mutated requests to the service and to the control API."""
