@@ -81,7 +81,7 @@ def _request(random: Random, key: str, password: str) -> bytes:
     "then a search of both log formats and of the lists of tasks, requests and deliveries",
     promise="no key is in a log, in any form; keys and passwords are redacted in the lists",
     tries=4000,
-    short=300,
+    short=150,
 )
 def keys_in_logs(run: Run) -> None:
     """Requests with keys, then a search for them."""

@@ -138,7 +138,7 @@ def _flood(port: int, count: int, over: threading.Event) -> None:
     what="connections that send pipelined requests without a pause, while another client polls",
     promise="at most 32 requests of a connection get responses in a round; other clients do not starve",
     tries=2000,
-    short=100,
+    short=60,
 )
 def pipelined_floods(run: Run) -> None:
     """Floods of pipelined requests; each try is a poll of an ordinary client meanwhile."""
