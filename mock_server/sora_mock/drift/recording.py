@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from sora_mock.guard.pricing import KeyClass
+from sora_mock.guard.request import KeyClass
 from sora_mock.guard.recording import NOT_JSON, read_json
 
 Timestamp = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
