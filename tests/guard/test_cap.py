@@ -244,7 +244,7 @@ FORMS = st.tuples(
 CAPS = st.sampled_from(["0", "6", "20", "50"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(forms=st.lists(FORMS, min_size=1, max_size=20), cap=CAPS, seed=st.integers(0, 99))
 def test_no_mixture_of_forms_at_once_spends_above_the_cap(
     spending: Spending, forms: list[Form], cap: str, seed: int
@@ -253,7 +253,7 @@ def test_no_mixture_of_forms_at_once_spends_above_the_cap(
     assert spending.service.spent <= booked <= float(cap)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(forms=st.lists(GOOD.map(plain), min_size=20, max_size=20), seed=st.integers(0, 99))
 def test_plain_orders_at_once_never_spend_above_the_cap(spending: Spending, forms: list[Form], seed: int) -> None:
     booked = spending.booked(forms, "50", "0", seed)

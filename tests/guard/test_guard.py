@@ -136,9 +136,10 @@ def _ignoring(client: httpx.Client, headers: dict[str, str]) -> None:
 
 
 def test_refusals_flow_for_free(live: MockServer) -> None:
+    unread = (b"", b"{", b"x" * 1_100_000)
     with guarding(live.url, "--max-credits", "0") as guard, guard.client() as client:
-        bodies = [client.post(CREATE, content=body).status_code for body in (b"", b"{", b"x" * 1_100_000)]
-        assert bodies == [400, 400, 413]
+        assert [client.post(CREATE, content=body).status_code for body in unread] == [470] * 3
+        assert [httpx.post(guard.url + CREATE, content=body).status_code for body in unread] == [401] * 3
         assert client.get("/v1/credits").json()["data"]["token"]["remaining_credits"] == 1000
         assert client.get("/v1/tasks/nonsense").json()["error"]["code"] == "invalid_task_id"
         assert client.get("/v1/credits", headers={"Authorization": "Bearer wrong"}).status_code == 401
@@ -146,6 +147,7 @@ def test_refusals_flow_for_free(live: MockServer) -> None:
     with guarding(live.url, "--max-credits", "14.40") as guard, guard.client() as client:
         # every 4xx returns its reservation, so the small budget is enough
         assert [client.post(CREATE, json=BAD).status_code for _ in range(20)] == [400] * 20
+        assert [client.post(CREATE, content=body).status_code for body in unread] == [400, 400, 413]
         assert "spent 0 of 14.4" in guard.stop()[1]
     assert created(live.url) == []
 
@@ -159,21 +161,30 @@ def test_an_accepted_bad_request_is_a_finding_and_uses_the_rejection_budget(tmp_
     assert "duration" in err
 
 
-UNPRICED = (b'{"model":"sora-2-beta-max","prompt":"A cat",}', b"", b"// order\n{}", b"model=sora-2-beta-max&prompt=x")
+UNREAD = (b'{"model":"sora-2-beta-max","prompt":"x",}', b"", b"{}", b"model=sora-2-beta-max&prompt=x")
 
 
-def test_an_accepted_body_without_a_price_is_booked_printed_and_ends_all_spending(lax: str, tmp_path: Path) -> None:
-    arguments = ("--max-credits", "0", "--ledger", str(tmp_path / "ledger"))
+def test_accepted_bodies_without_a_certain_price_are_booked_and_printed_and_never_exceed_the_budget(
+    lax: str, tmp_path: Path
+) -> None:
+    arguments = ("--max-credits", "14.40", "--ledger", str(tmp_path / "ledger"))
     with guarding(lax, *arguments) as guard, guard.client() as client:
         with ThreadPoolExecutor(20) as pool:
-            responses = list(pool.map(lambda n: client.post(CREATE, content=UNPRICED[n % 4]).status_code, range(40)))
+            responses = list(pool.map(lambda n: client.post(CREATE, content=UNREAD[n % 4]).status_code, range(40)))
         assert sorted(responses) == [200] + [470] * 39
         assert client.get("/v1/credits").status_code == 200
         code, err = guard.stop()
     assert (code, err.count("finding:")) == (0, 1)
-    assert "spent 5.76 of 0 credits" in err
+    assert "spent 5.76 of 14.4 credits" in err
     with guarding(lax, *arguments) as guard, guard.client() as client:
         assert client.post(CREATE, content=b"{").status_code == 470
+
+
+def test_orders_wait_while_a_request_of_uncertain_price_is_out(live: MockServer) -> None:
+    orders = [BAD, ORDER, {**ORDER, "no_such_field": 1}] * 4
+    with guarding(live.url, "--max-credits", "100") as guard, guard.client() as client, ThreadPoolExecutor(12) as pool:
+        responses = list(pool.map(lambda order: client.post(CREATE, json=order).status_code, orders))
+    assert responses == [400, 200, 200] * 4
 
 
 def test_an_id_that_is_the_key_is_not_in_the_ledger(echoing: str, tmp_path: Path) -> None:

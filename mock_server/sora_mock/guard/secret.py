@@ -1,5 +1,6 @@
 """The real key. The guard reads it once and removes it from everything that it sends to clients or prints."""
 
+import contextlib
 import re
 import zlib
 from typing import Final
@@ -15,6 +16,7 @@ ROUNDS: Final = 3
 
 MAX_UNPACKED: Final = 8 * 1024 * 1024
 """How many bytes of a compressed part are searched. A part that unpacks to more is removed."""
+_STEP: Final = 4096
 _MAX_STREAMS: Final = 16
 _GZIP: Final = b"\x1f\x8b\x08"
 _UNREADABLE: Final = (b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\x04\x22\x4d\x18")
@@ -86,15 +88,18 @@ class Secret:
         stream = zlib.decompressobj(window)
         plain = bytearray()
         try:
-            # byte by byte of a broken stream is not possible, so small steps keep what comes before the error
-            for start in range(0, len(packed), 4096):
-                plain += stream.decompress(packed[start : start + 4096], MAX_UNPACKED + 1 - len(plain))
+            for start in range(0, len(packed), _STEP):
+                step, before = packed[start : start + _STEP], stream.copy()
+                plain += stream.decompress(step, MAX_UNPACKED + 1 - len(plain))
                 if len(plain) > MAX_UNPACKED:
                     return True
                 if stream.eof:
                     break
         except zlib.error:
-            pass
+            # zlib keeps back what the last step held before the error; a byte at a time gives it out
+            with contextlib.suppress(zlib.error):
+                for at in range(len(step)):
+                    plain += before.decompress(step[at : at + 1], _STEP)
         content = bytes(plain)
         return _GZIP in content or bool(self._spans(content))
 

@@ -22,7 +22,8 @@ _ESCAPE: Final = re.compile(
     # the time is linear
     rb"[%=\\&\x00\r\n](?:(?<=%)u[0-9A-Fa-f]{4}|(?<=[%=])[0-9A-Fa-f]{2}"
     rb"|(?<=\\)(?:u\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[ -~])"
-    rb"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|" + b"|".join(sorted(_ENTITIES, key=len, reverse=True)) + rb");?"
+    # in this order, a name comes before the beginning of it
+    rb"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|" + b"|".join(sorted(_ENTITIES, reverse=True)) + rb");?"
     # the zero bytes of UTF-16 and UTF-32, and the ends of lines in a wrapped text
     rb"|(?<=\x00)\x00*|(?<=[\r\n])[\r\n]*[\t ]*)"
 )
