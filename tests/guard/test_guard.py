@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import signal
 import socket
@@ -42,6 +43,7 @@ from tests.guard.live import (
     guarding,
     posing,
 )
+from tests.guard.test_upstream import Reply, replying
 
 BAD = {**ORDER, "duration": 16}
 
@@ -338,6 +340,35 @@ def test_the_raw_path_arrives_and_redirects_and_cookies_stay(echo: ThreadingHTTP
             assert client.get("/redirect").status_code == 302
         assert "Cookie" not in httpx.get(guard.url + "/again").json()["headers"]
     assert echo.paths == [path, "/redirect", "/again"]  # type: ignore[attr-defined]
+
+
+def test_no_spelling_of_the_key_is_in_a_response_or_a_recording(tmp_path: Path) -> None:
+    said = f'{{"authorization": "Bearer {REAL}"}}'.encode()
+    spelled = [
+        base64.b64encode(b"Bearer " + REAL.encode()).rstrip(b"="),
+        base64.b64encode(b"user:" + REAL.encode()),
+        REAL.encode().hex().upper().encode(),
+        quote("".join(f"%{ord(each):02X}" for each in REAL)).encode(),
+        "".join(f"&#{ord(each)};" for each in REAL).encode(),
+        said.decode().encode("utf-16"),
+        gzip.compress(said),
+        said,
+    ]
+    record = tmp_path / "record"
+    with replying(*(Reply(200, {"X-Echo": each.hex()}, [each]) for each in spelled)) as url:
+        with guarding(url, "--max-credits", "0", "--record", str(record)) as guard, guard.client() as client:
+            bodies = [client.get(f"/{number}").content for number in range(len(spelled))]
+            guard.stop()
+    exchanges = [json.loads(line) for line in record.read_text().splitlines()][1:]
+    recorded = [each["reply"]["body"] for each in exchanges]
+    assert [
+        base64.b64decode(each["base64"]) if "base64" in each else each["text"].encode() for each in recorded
+    ] == bodies
+    for body, whole in zip(bodies, spelled, strict=True):
+        assert b"contract-live" in body
+        assert whole not in body
+        assert REAL not in body.decode("utf-8", "replace").replace("\0", "")
+    assert REAL.encode().hex() not in record.read_text().lower()
 
 
 def test_a_recording_tells_the_key_class_and_the_chain_of_a_task(live: MockServer, tmp_path: Path) -> None:
