@@ -64,7 +64,8 @@ BODIES_WITHOUT_REQUEST = {
     "string": ("a text", b'"sora-2-beta-max"'),
     "null": ("null", b"null"),
 }
-"""Bodies in which no parser finds a create request. They cost nothing on the live service."""
+"""Bodies in which no parser finds a create request. On the live service, the guard needs its rejection budget to send
+them, because it cannot know their price."""
 BODIES_WITH_BROKEN_REQUEST = {
     "list": ("a list", b"[]"),
     "list_of_order": ("an order inside a list", b'[{"model":"sora-2-beta-max","prompt":"x"}]'),
