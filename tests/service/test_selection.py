@@ -526,7 +526,7 @@ def test_a_thousand_patterns_are_compiled_once() -> None:
 def test_the_queues_of_a_server_hold_a_bounded_size_of_patterns() -> None:
     with MockServer(port=0) as server, httpx.Client(base_url=server.url) as client:
         api = Api(client, "sk-a")
-        rule = {"scenario": "failed", "match": {"prompt": "a{9000}"}}
+        rule: dict[str, Any] = {"scenario": "failed", "match": {"prompt": "a{9000}"}}
         while (response := api.request("POST", "/__mock/scenarios", json=rule)).status_code == 201:
             assert response.json()["match"] == {"operation": "create", **rule["match"]}
         assert (response.status_code, response.json()["error"]["code"]) == (409, "queue_full")
