@@ -48,6 +48,13 @@ def test_a_rejected_callback_url_is_hidden_in_the_journal(api: Api) -> None:
     assert SECRET not in str(api.account.call("GET", "/requests")) + api.account.journal()
 
 
+def test_the_message_about_a_wrong_url_hides_a_password_that_it_cuts(api: Api) -> None:
+    long = SECRET * 50
+    refused = api.create(callback_url=f"https://me:{long}@ü.example.com/")
+    assert refused.json()["error"]["param"] == "callback_url"
+    assert SECRET not in refused.text + str(api.account.call("GET", "/requests")) + api.account.journal()
+
+
 def test_a_callback_route_hides_the_password_of_its_target(api: Api) -> None:
     routes = api.account.call("PUT", "/callback-routes", {"https://a.example.com": f"http://me:{SECRET}@127.0.0.1:1"})
     api.new_task(callback_url="https://a.example.com/hook")
