@@ -165,12 +165,19 @@ def _addresses(hosts: Sequence[str]) -> list[str]:
     needs={"mock"},
 )
 def names(target: Target) -> None:
-    """localhost, .local and .internal; case, a last dot, percent signs, invisible letters."""
+    """Names of internal networks and names without a domain; case, a last dot, percent signs, invisible letters."""
     internal = ("LOCALHOST", "localhost.", "a.localhost", "a.b.localhost", "printer.local", "db.internal", "local")
     hidden = ("internal.", "loc%61lhost", "local%C2%ADhost", "%EF%BD%8Cocalhost", "LOCALHOST.")
-    refuses(target, *_addresses((*internal, *hidden)))
-    public = ("localhost.example.com", "mylocalhost", "notlocal", "local.example.com", "xinternal", "a-b.example")
-    accepts(target, *_addresses((*public, "hooks.example.com.", "m%C3%BCnchen.example", "%E4%BE%8B.example", "x1.y2a")))
+    network = ("printer.lan", "wiki.corp", "nas.home.arpa", "localhost.localdomain", "a.intranet", "a.home")
+    single = ("metadata", "ip6-localhost", "hooks", "METADATA.", "m%C3%BCnchen", "mylocalhost", "%E4%BE%8B")
+    refuses(target, *_addresses((*internal, *hidden, *network, *single)))
+    public = ("localhost.example.com", "mylocalhost.example", "a.notlocal", "local.example.com", "a.xinternal")
+    accepts(
+        target,
+        *_addresses(
+            (*public, "a-b.example", "hooks.example.com.", "m%C3%BCnchen.example", "%E4%BE%8B.example", "x1.y2a")
+        ),
+    )
 
 
 @rule(
@@ -181,6 +188,7 @@ def names(target: Target) -> None:
 )
 def form(target: Target) -> None:
     """The part between https:// and the path."""
+    refuses(target, "https://hooks.example.com:0/", "https://hooks.example.com:00/")
     refuses(target, "https:///hook", "https://hooks.example.com:65536/", "https://hooks.example.com:99999/")
     refuses(target, "https://[2606:4700::1111/", "https://[8.8.8.8]/", "https://a..b.example/", "https://.example/")
     # a label that is too long once it is written in letters of a host name

@@ -23,6 +23,9 @@ from sora_mock.domain.token_bucket import RateLimit, parse_rate_limit
 from sora_mock.domain.values import number
 from sora_mock.runtime.package_data import model_tables
 
+MAX_MODERATION_RULES: Final = 10_000
+"""Moderation rules of a file."""
+
 
 def text(value: Any) -> str:
     """Any text that is not empty."""
@@ -173,6 +176,8 @@ def moderation_rules(value: Any) -> tuple[ModerationRule, ...]:
     """Rules of moderation, in the order of the file."""
     if not isinstance(value, list):
         raise ValueError("expected tables such as [[moderation.rules]]")
+    if len(value) > MAX_MODERATION_RULES:
+        raise ValueError(f"expected at most {MAX_MODERATION_RULES} rules, got {len(value)}")
     return tuple(_numbered(index, rule) for index, rule in enumerate(value, 1))
 
 

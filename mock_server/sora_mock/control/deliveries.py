@@ -15,7 +15,7 @@ from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
 from sora_mock.domain import lifecycle
 from sora_mock.domain.delivery import MAX_ATTEMPTS, Delivery, delivery_id, next_attempt_at, state
-from sora_mock.domain.text import redacted
+from sora_mock.domain.text import redacted, redacted_value
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
 from sora_mock.storage.memory import MemoryAccount
@@ -75,7 +75,7 @@ async def set_routes(request: Request) -> Response:
     except ValueError as problem:
         raise bad_body(f'{problem}, as in {{"https://hooks.example.com": "http://127.0.0.1:9000"}}') from None
     control.set_callback_routes(service_of(request), key, routes)
-    return json_response({"callback_routes": routes})
+    return json_response({"callback_routes": redacted_value(routes)})
 
 
 def _view(service: Service, account: MemoryAccount, delivery: Delivery) -> Fields:
@@ -88,9 +88,9 @@ def _view(service: Service, account: MemoryAccount, delivery: Delivery) -> Field
         "task_id": delivery.task_id,
         "url": redacted(delivery.url),
         "state": state(delivery),
-        "note": delivery.note,
+        "note": redacted_value(delivery.note),
         "first_at": None if delivery.first_at == inf else delivery.first_at,
         "next_at": None if next_at == inf else next_at,
-        "attempts": [msgspec.structs.asdict(attempt) for attempt in delivery.attempts],
-        "body": None if body is None else msgspec.Raw(body),
+        "attempts": [redacted_value(msgspec.structs.asdict(attempt)) for attempt in delivery.attempts],
+        "body": None if body is None else redacted_value(msgspec.json.decode(body)),
     }
