@@ -7,7 +7,7 @@ SERVER := $(VENV)/installed-server
 DEV := $(VENV)/installed-dev
 ARGS ?=
 
-.PHONY: install serve test check lint types wheel docs evidence clean
+.PHONY: install serve test check lint types wheel docs evidence attack clean
 
 # the package and all tools: what every target but `serve` needs
 install: $(DEV)
@@ -51,6 +51,10 @@ docs: $(DEV)
 evidence: $(DEV)
 	$(BIN)/python -m pytest contract_tests --evidence docs/evidence.json
 	$(BIN)/python scripts/make-docs
+
+# attacks servers on loopback; ARGS='--write' writes the tables of docs/security.md
+attack: $(DEV)
+	$(BIN)/python scripts/attack $(ARGS)
 
 # builds the wheel with the pinned hatchling and tries it outside the checkout
 wheel: $(DEV)

@@ -1,22 +1,28 @@
-"""Callbacks: deliveries a second on one core beside a bare asyncio client, and how late they are among hanging ones.
+"""Callbacks: deliveries a second on one core, how late they are, and how long others wait while many fall due at once.
 
 python bench/callbacks.py [--deliveries 3000] [--rounds 3]
 """
 
 import argparse
 import asyncio
-import contextlib
+import http.client
+import json
 import multiprocessing
 import os
 import statistics
+import threading
 import time
 from multiprocessing.connection import Connection
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from sora_mock.app import create_app
 from sora_mock.callbacks.sender import Sender
 from sora_mock.config.settings import Settings
+from sora_mock.domain.events import AttemptMade
 from sora_mock.domain.exchange import Exchange
+from sora_mock.process import ServerProcess
 from sora_mock.service import clocks, videos
 from sora_mock.service.context import Service
 
@@ -85,13 +91,18 @@ async def mock(good: int, bad: int, number: int, hanging: int) -> tuple[float, f
         create(service, f"http://127.0.0.1:{bad if n < hanging else good}/hook")
     ended_at = next(iter(account.deliveries)).first_at
     clocks.change(service, KEY, speed=None, frozen=False, per_request=None)
-    pause = asyncio.Event()
-    cpu = 0.0
-    while sum(bool(each.attempts) for each in account.deliveries) < number - hanging:
-        if service.now(account) < ended_at:
-            cpu = time.process_time()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(pause.wait(), 0.005)
+    pause, done_count = asyncio.Event(), 0
+
+    def count(made: AttemptMade) -> None:
+        nonlocal done_count
+        done_count += 1
+        if done_count == number - hanging:
+            pause.set()
+
+    service.events.subscribe(AttemptMade, count)
+    await asyncio.sleep(ended_at - service.now(account) - 0.01)
+    cpu = time.process_time()
+    await pause.wait()
     spent = time.process_time() - cpu
     done = [each for each in account.deliveries if each.attempts and each.attempts[0].status == 204]
     assert len(done) == number - hanging, len(done)
@@ -133,10 +144,72 @@ async def sender(port: int, number: int) -> float:
     return number / (time.process_time() - began)
 
 
+class Client:
+    """One kept-alive connection to a mock."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
+
+    def send(self, method: str, path: str, key: str | None, body: Any = None) -> Any:
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        response = self.connection.getresponse()
+        data = response.read()
+        assert response.status == 200, data
+        return json.loads(data)
+
+
+class Watch(threading.Thread):
+    """Sends `GET /v1/credits` of another account again and again. longest: the longest wait for a response."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.client = Client(url)
+        self.is_over = False
+        self.longest = 0.0
+
+    def run(self) -> None:
+        while not self.is_over:
+            began = time.perf_counter()
+            self.client.send("GET", "/v1/credits", "sk-other")
+            self.longest = max(self.longest, time.perf_counter() - began)
+
+
+def advance(number: int, account_size: int) -> tuple[float, float, float]:
+    """Seconds of an advance over so many due callbacks to inboxes, the longest wait of another account meanwhile,
+    and seconds of a `GET /__mock/deliveries?limit=1` of one account.
+
+    account_size: callbacks of one account.
+    """
+    server = ServerProcess(
+        ["--frozen-clock", "--credits", "unlimited", "--generation-time", "1"], Path.cwd(), deadline=20
+    )
+    try:
+        os.sched_setaffinity(server.process.pid, {0})
+        client = Client(server.url)
+        order = {"model": "sora-2-beta-max", "prompt": "x", "callback_url": "https://inbox.sora-mock.test/hook"}
+        keys = [f"sk-{n}" for n in range(-(-number // account_size))]
+        for n in range(number):
+            client.send("POST", "/v1/videos/generations", keys[n // account_size], order)
+        watch = Watch(server.url)
+        watch.start()
+        began = time.perf_counter()
+        client.send("POST", "/__mock/clock/advance", keys[0] if len(keys) == 1 else None, {"seconds": 60})
+        spent = time.perf_counter() - began
+        watch.is_over = True
+        watch.join()
+        began = time.perf_counter()
+        client.send("GET", "/__mock/deliveries?limit=1", keys[0])
+        return spent, watch.longest, time.perf_counter() - began
+    finally:
+        server.stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deliveries", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--account-size", type=int, default=10_000, help="callbacks of one account, in the last row")
     options = parser.parse_args()
     here, there = multiprocessing.Pipe()
     process = multiprocessing.Process(target=receive, args=(there,), daemon=True)
@@ -155,7 +228,16 @@ def main() -> None:
     print(f"median ratio {statistics.median(ratios):.2f}; target at least 1500 deliveries a second on one core")
     _, late = uvloop.run(mock(good, bad, 1000, 50))
     print(f"1000 tasks ending together, 50 receivers hanging: 99 % of the others' attempts begin within {late:.3f} s")
+    _, late = uvloop.run(mock(good, bad, 2000, 0))
+    print(f"2000 tasks ending together: 99 % of the attempts begin within {late:.3f} s")
     process.terminate()
+    os.sched_setaffinity(0, {1})
+    for number, size in ((2_500, 2_500), (10_000, 10_000), (30_000, options.account_size)):
+        spent, longest, listed = advance(number, size)
+        print(
+            f"{number} due callbacks in {number // size} accounts: advanced in {spent:.2f} s, another account waits"
+            f" at most {longest * 1000:.0f} ms, deliveries?limit=1 takes {listed * 1000:.1f} ms"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from sora_mock.api import errors
 from sora_mock.api.cors import Cors
-from sora_mock.api.endpoint import CONTROL_PREFIX, Operation, ServiceRoute
+from sora_mock.api.endpoint import Operation, ServiceRoute
 from sora_mock.api.exchange import ExchangeMiddleware
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.config.options import Options, with_options
@@ -24,7 +24,7 @@ from sora_mock.control.errors import ControlError, error_response, handle_contro
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY
 from sora_mock.domain.delivery import delivery_id
 from sora_mock.domain.errors import ApiError
-from sora_mock.domain.exchange import Exchange
+from sora_mock.domain.exchange import CONTROL_PREFIX, Exchange
 from sora_mock.service import credits, files, tasks, videos
 from sora_mock.service.composition import build_service
 from sora_mock.service.context import Service

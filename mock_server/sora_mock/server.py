@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 
@@ -16,6 +17,7 @@ from sora_mock.app import create_app
 from sora_mock.config.options import Options, with_options
 from sora_mock.config.settings import SettingError, Settings
 from sora_mock.runtime.collector import collector_paused
+from sora_mock.runtime.connections import Connections, connection_limit
 from sora_mock.runtime.console import fill_standard_files
 from sora_mock.runtime.events import EventBus
 from sora_mock.runtime.protocol import Protocol
@@ -103,10 +105,10 @@ def unreported() -> Iterator[None]:
 
 
 def configured(app: Any) -> uvicorn.Config:
-    """How uvicorn runs the application: on httptools and uvloop."""
+    """How uvicorn runs the application: on httptools and uvloop. The limits of time are those of our protocol."""
     return uvicorn.Config(
         app,
-        http=Protocol,
+        http=partial(Protocol, waiting=Connections(connection_limit())),  # type: ignore[arg-type]  # makes one
         ws="none",
         lifespan="off",
         # None, None and True leave the loggers as they are; runtime/log.py is our access log
@@ -116,7 +118,6 @@ def configured(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        timeout_keep_alive=75,
     )
 
 

@@ -1,6 +1,7 @@
 """A bug of the mock itself: the client gets the documented 500, and the journal, the log and later requests go on."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
@@ -118,3 +119,28 @@ def test_a_connection_that_a_scenario_resets_in_process_is_no_bug() -> None:
     with pytest.raises(ConnectionResetError):
         responses(app, "/v1/credits", headers={**HEADERS, "X-Mock-Scenario": "connection_reset"})
     assert tracebacks == []
+
+
+def test_a_client_that_leaves_within_the_body_of_a_control_request_is_no_bug() -> None:
+    app, tracebacks = broken_app()
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    path = "/__mock/clock/advance"
+    headers = [(b"host", b"localhost"), (b"content-length", b"9")]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": path,
+        "headers": headers,
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app({**scope, "raw_path": path.encode(), "query_string": b"", "root_path": ""}, receive, send))
+    assert (tracebacks, sent) == ([], [])

@@ -561,3 +561,23 @@ def test_an_endless_trailer_is_cut_off(server: MockServer) -> None:
         )
         with pytest.raises(ConnectionError):
             connection.sendall(b"a" * 64 * 1024 * 1024)
+
+
+def test_white_space_at_the_end_of_a_header_value_does_not_count(server: MockServer, api: Api) -> None:
+    raw = f"GET /v1/credits HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {api.key} \t \r\nX-Odd: a b \t\r\n\r\n"
+    with connected(server) as connection:
+        connection.sendall(raw.encode())
+        assert Reply(read_reply(connection)).status == 200
+    [record] = api.account.call("GET", "/requests")["requests"]
+    assert record["headers"]["x-odd"] == "a b"
+
+
+@pytest.mark.parametrize("host", [b"evil@localhost", b"localhost:99999", b"localhost:0", b"localhost#x"])
+def test_an_odd_host_is_in_no_result_link(server: MockServer, api: Api, host: bytes) -> None:
+    key = b"Authorization: Bearer %s\r\n" % api.key.encode()
+    head = (
+        b"POST /v1/videos/generations HTTP/1.1\r\nHost: %s\r\n" % host + key + b"Content-Length: %d\r\n\r\n" % len(BODY)
+    )
+    task_id = json.loads(talk(server, head + BODY).body)["id"]
+    api.account.clock.advance(5)
+    assert api.task(task_id)["results"][0].startswith(server.url + "/files/")

@@ -16,7 +16,7 @@ from sora_mock.callbacks import resolver as resolver_module
 from sora_mock.callbacks.resolver import Resolver
 from sora_mock.callbacks.sender import AttemptResult, Sender
 from sora_mock.config.loading import load
-from sora_mock.config.settings import SettingError
+from sora_mock.config.settings import SettingError, Settings
 from sora_mock.domain.callback_url import Address
 from sora_mock.domain.delivery import destination
 from sora_mock.server import MockServer
@@ -316,6 +316,26 @@ def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:
         [delivery] = api.account.call("GET", "/deliveries")["deliveries"]
     assert delivery["state"] == "succeeded"
     assert "the service would refuse it" in delivery["note"]
+
+
+def test_a_name_that_leads_home_is_refused_unless_a_route_or_a_permission_names_its_origin(api: Api) -> None:
+    origins = ("https://receiver:9000", "https://nas.home.arpa", "https://metadata")
+    for origin in origins:
+        refused = api.create(callback_url=f"{origin}/hook")
+        error = refused.json()["error"]
+        assert (refused.status_code, error["param"]) == (400, "callback_url")
+        assert error["message"].startswith("callback_url must not point to an internal address: ")
+    api.account.call("PUT", "/callback-routes", dict.fromkeys(origins, "http://127.0.0.1:9"))
+    for origin in origins:
+        api.new_task(callback_url=f"{origin}/hook")
+    settings = Settings(port=0, allow_callback=origins)
+    with MockServer(settings) as server, httpx.Client(base_url=server.url) as client:
+        allowing = Api(client, "sk-a")
+        for origin in origins:
+            allowing.new_task(callback_url=f"{origin}/hook")
+        notes = {each["note"] for each in allowing.account.call("GET", "/deliveries")["deliveries"]}
+        assert allowing.create(callback_url="https://receiver/hook").status_code == 400
+    assert all(note.startswith("allowed by --allow-callback; the service would refuse it: ") for note in notes)
 
 
 def test_an_allowed_origin_is_exact() -> None:

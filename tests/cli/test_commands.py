@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -98,6 +99,18 @@ def test_open_connections_do_not_hold_up_the_end(tmp_path: Path, sent: bytes) ->
         # a request with a response shows that the connection before it was accepted
         running.get("/__mock/health")
         assert running.stop(signal.SIGTERM, 2)[:2] == (0, "")
+
+
+def test_patterns_that_need_more_time_than_there_is_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    order = json.dumps({"model": "sora-2-beta-max", "prompt": "a" * 4000 + "!"}).encode()
+    head = b"POST /v1/videos/generations HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-a\r\n"
+    request = head + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(order), order)
+    rules = "".join(f'[[moderation.rules]]\nprompt = "(a|aa)+{end}$"\ntype = "policy"\n' for end in "bcdefg")
+    (tmp_path / "sora-mock.toml").write_text(rules)
+    with serving(tmp_path, "--port", "0", "--seed", "1", "--quiet") as running, ExitStack() as connections:
+        for _ in range(8):
+            connections.enter_context(running.connect(request))
+        assert running.stop(signal.SIGTERM, 2) == (0, "", "")
 
 
 def test_a_second_signal_changes_nothing(tmp_path: Path) -> None:

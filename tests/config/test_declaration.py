@@ -80,6 +80,7 @@ EXAMPLES: dict[str, list[Any]] = {
     "generation_time": [5.5, "60..180", (60.0, 180.0)],
     "credits": [5.76, "unlimited"],
     "rate_limit": ["60/minute"],
+    "history_size": [2**30, "1GiB"],
     "callback_route": [{"https://hooks.example.com": "http://127.0.0.1:9000"}],
     "allow_callback": [["http://127.0.0.1:9000"], ("http://127.0.0.1:9000",)],
     "public_url": ["http://localhost:4010"],

@@ -57,6 +57,7 @@ def test_the_defaults_are_the_documented_ones(read: Loader) -> None:
     assert (found.rate_limit, found.scenario) == (None, "completed")
     assert (found.control_token, found.public_url, found.cors) == (None, None, None)
     assert (found.mock_headers, found.log_format, found.quiet) == (True, "text", False)
+    assert found.history_size == 512 * 2**20
     assert found.keys is None
     assert effective_prices(found) == {10: 5_7600, 15: 8_6400}
 
@@ -88,6 +89,11 @@ def test_the_defaults_are_the_documented_ones(read: Loader) -> None:
         ("credits", "unlimited", "credits", None),
         ("rate-limit", "60/minute", "rate_limit", parse_rate_limit("60/minute")),
         ("scenario", "completed", "scenario", "completed"),
+        ("history-size", "1MiB", "history_size", 2**20),
+        ("history-size", "1TiB", "history_size", 2**40),
+        ("history-size", "2GiB", "history_size", 2**31),
+        ("history-size", "2048KiB", "history_size", 2**21),
+        ("history-size", "1048576", "history_size", 2**20),
         ("control-token", "secret", "control_token", "secret"),
         ("public-url", "http://localhost:4010", "public_url", "http://localhost:4010"),
         ("public-url", "https://example.com/below/", "public_url", "https://example.com/below"),
@@ -149,6 +155,18 @@ BAD = [
     ("rate-limit", "1.5/minute"),
     ("rate-limit", ""),
     ("scenario", ""),
+    ("history-size", ""),
+    ("history-size", "0"),
+    ("history-size", "1MiB-"),
+    ("history-size", "1048575"),
+    ("history-size", "1023KiB"),
+    ("history-size", "1025GiB"),
+    ("history-size", "-512MiB"),
+    ("history-size", "512MB"),
+    ("history-size", "512 mib"),
+    ("history-size", "0.5GiB"),
+    ("history-size", "much"),
+    ("history-size", "9" * 30),
     ("control-token", ""),
     ("public-url", "localhost:4010"),
     ("public-url", "ftp://localhost"),
@@ -208,6 +226,10 @@ def test_a_bad_value_of_a_variable_is_named_in_one_line(read: Loader, name: str,
         "frozen-clock = 5",
         "frozen-clock = []",
         "rate-limit = 60",
+        "history-size = true",
+        "history-size = []",
+        "history-size = 5e8",
+        "history-size = 1000",
         "rate-limit = []",
         "log-format = []",
         "log-format = {}",

@@ -72,6 +72,8 @@ SCOPES: Final[Mapping[str, Scope]] = {
     ),
     "api/reading.py": Scope(("hostile", "create", "link")),
     "runtime/protocol.py": Scope(("hostile", "route", "create")),
+    "runtime/joined_writes.py": Scope(("hostile", "route", "create")),
+    "runtime/refusal.py": Scope(("hostile",)),
     "app.py": Scope(
         ("route", "query", "link", "hostile"), only=("create_app", "_not_found", "_method_not_allowed", "_methods")
     ),

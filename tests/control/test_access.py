@@ -1,5 +1,6 @@
 """Who may use the control API: local programs and pages, holders of the token, and no stranger's page."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -256,3 +257,114 @@ def test_a_token_does_not_reach_the_journal() -> None:
     with serving(control_token="secret token") as client:
         client.get("/v1/credits", headers=TOKEN)
         assert "secret token" not in client.get("/__mock/requests", headers=TOKEN).text
+
+
+# --- raw requests, in forms that no HTTP client library sends ---
+
+
+def refused(server: MockServer, target: str = CLOCK, *headers: str, version: str = "1.1") -> bool:
+    """Whether a request with exactly these headers gets 403, or 400 for a target that is no URL; otherwise 200."""
+    raw = "\r\n".join([f"GET {target} HTTP/{version}", *headers, "Connection: close", "", ""]).encode("latin-1")
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), 20) as connection:
+        connection.sendall(raw)
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+    status = received.split()[1]
+    assert status in (b"200", b"403") or (status == b"400" and "://" in target), received
+    return status != b"200"
+
+
+LOCAL = "Host: localhost"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil@localhost",
+        "localhost#.evil",
+        "localhost?.evil",
+        "localhost/.evil",
+        "localhost\\.evil",
+        "localhost:evil",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:99999999",
+        "localhost:80:80",
+        "localhost.",
+        "localhost%00",
+        "localhost evil",
+        "[::1%25lo]",
+        "[::1]evil",
+        "::1",
+        "localhost\xa0",
+    ],
+)
+def test_an_odd_form_of_a_host_is_refused(server: MockServer, host: str) -> None:
+    assert refused(server, CLOCK, f"Host: {host}")
+    assert refused(server, CLOCK, LOCAL, f"Origin: http://{host}")
+    if not set(host) & {"#", "?", "/", " ", "\\", "\xa0", "%"}:
+        assert refused(server, f"http://{host}{CLOCK}", LOCAL)
+
+
+@pytest.mark.parametrize("second", ["localhost", "evil.example", ""])
+def test_two_hosts_are_refused(server: MockServer, second: str) -> None:
+    assert refused(server, CLOCK, LOCAL, f"Host: {second}")
+    assert refused(server, CLOCK, f"Host: {second}", LOCAL)
+
+
+def test_http_1_1_without_a_host_is_refused_and_1_0_is_not(server: MockServer) -> None:
+    assert refused(server)
+    assert not refused(server, version="1.0")
+
+
+@pytest.mark.parametrize(
+    "target", ["http://evil.example", "http://evil.example:80", "ftp://localhost", "ws://localhost"]
+)
+def test_a_foreign_target_in_absolute_form_is_refused(server: MockServer, target: str) -> None:
+    assert refused(server, target + CLOCK, LOCAL)
+
+
+def test_a_foreign_host_beside_a_local_target_is_refused(server: MockServer) -> None:
+    assert refused(server, f"http://localhost{CLOCK}", "Host: evil.example")
+
+
+@pytest.mark.parametrize("target", ["http://localhost", "http://127.0.0.1:4010", "HTTP://LOCALHOST"])
+def test_a_local_target_in_absolute_form_is_accepted(server: MockServer, target: str) -> None:
+    assert not refused(server, target + CLOCK, LOCAL)
+
+
+def test_two_origins_are_refused(server: MockServer) -> None:
+    local, foreign = "Origin: http://localhost", "Origin: http://evil.example"
+    assert not refused(server, CLOCK, LOCAL, local)
+    for origins in ((local, foreign), (foreign, local), (local, local)):
+        assert refused(server, CLOCK, LOCAL, *origins)
+
+
+@pytest.mark.parametrize("site", ["CROSS-SITE", "Cross-Site", "cross-site \t", "cross-site, none", "another", ""])
+def test_every_spelling_of_a_foreign_site_is_refused(server: MockServer, site: str) -> None:
+    assert refused(server, CLOCK, LOCAL, f"Sec-Fetch-Site: {site}")
+
+
+def test_a_second_header_does_not_hide_a_foreign_site(server: MockServer) -> None:
+    assert refused(server, CLOCK, LOCAL, "Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site")
+
+
+def test_white_space_at_the_end_of_a_header_does_not_count(server: MockServer) -> None:
+    assert not refused(server, CLOCK, "Host: localhost \t ", "Origin: http://localhost  ", "Sec-Fetch-Site: none\t")
+
+
+@pytest.mark.parametrize("hosts", [["10.1.2.3:4010"], ["mock.evil.example"], ["evil@localhost"], ["a", "b"], []])
+def test_health_responds_to_any_host(server: MockServer, hosts: list[str]) -> None:
+    headers = [f"Host: {host}" for host in hosts]
+    assert not refused(server, "/__mock/health", *headers)
+    assert refused(server, "/__mock/health", *headers, "Origin: http://evil.example")
+
+
+def test_the_right_token_does_not_excuse_an_odd_host() -> None:
+    with MockServer(port=0, control_token="secret token") as server:
+        token = "X-Mock-Token: secret token"
+        assert not refused(server, CLOCK, token, "Host: evil.example")
+        assert refused(server, CLOCK, token, "Host: evil@localhost")
+        assert refused(server, CLOCK, token, LOCAL, LOCAL)
+        assert refused(server, CLOCK, token)

@@ -115,6 +115,14 @@ def test_a_request_that_needs_no_hint_has_none(own: httpx.Client) -> None:
             "use the inbox or --callback-route",
         ),
         ("POST", "/v1/videos/generations", "Bearer sk-a", {**ORDER, "callback_url": "https://10.0.0.1/"}, 400, None),
+        (
+            "POST",
+            "/v1/videos/generations",
+            "Bearer sk-a",
+            {**ORDER, "callback_url": "https://receiver:9000/hook"},
+            400,
+            "use the inbox or --callback-route",
+        ),
     ],
 )
 def test_a_mistake_that_is_easy_to_mend_has_a_hint(

@@ -81,6 +81,13 @@ REJECTED_NAMES = {
         "localhost LOCALHOST LocalHost localhost. localhost:443 foo.localhost a.b.localhost. foo.local FOO.LOCAL. local"
         " internal foo.internal metadata.google.internal metadata.google.internal. Metadata.Google.Internal"
         " host.docker.internal kubernetes.svc.cluster.local .local .localhost user@localhost"
+        " localhost.localdomain LOCALHOST.LOCALDOMAIN. localdomain db.localdomain printer.lan a.b.lan. lan wiki.corp"
+        " corp nas.home.arpa home.arpa Home.Arpa. foo.home nas.private www.intranet foo.l%61n"
+    ),
+    "without a domain": (
+        "metadata ip6-localhost ip6-loopback IP6-LOCALHOST. example hooks db broadcasthost xn--fiqs8s localhosts 1a 0xg"
+        " notlocalhost mylocal foolocal foo-internal internal-api local-host a user:secret@receiver:9000 m%65tadata"
+        " metadata%2e ai. bücher 例え ｍｅｔａｄａｔａ meta%C2%ADdata"
     ),
     "host": ". .. ... :443 @ user@ user@:443",
 }
@@ -110,6 +117,7 @@ REJECTED_URLS = {
     "port": (
         "https://example.com:65536/ https://example.com:99999999999/ https://example.com:abc/ https://example.com:-1/"
         " https://example.com:４４３/ https://example.com:0x1bb/ https://example.com:443:80/ https://example.com:+443/"
+        " https://example.com:0/ https://example.com:0 https://example.com:000/ https://8.8.8.8:0/ https://[2606:4700::1]:0"
     ),
 }
 REJECTED_CHARACTERS = [
@@ -142,15 +150,16 @@ ACCEPTED_HOSTS = (
     " [2001:db9::1] [3ffe::1] [3fff:1000::1] [2620:fe::fe]:8443 [::ffff:8.8.8.8] [::ffff:808:808] [64:ff9b::8.8.8.8]"
     " [64:ff9b::101:101] [2002:808:808::] [2002:808:808::1]"
     # names
-    " example.com EXAMPLE.COM example.com. your-domain.com a.b.c.d.example.co.uk example hooks my_host.example.com"
-    " xn--bcher-kva.example xn--fiqs8s XN--BCHER-KVA.example bücher.example 例え.テスト пример.рф हिन्दी.com"
+    " example.com EXAMPLE.COM example.com. your-domain.com a.b.c.d.example.co.uk my_host.example.com"
+    " xn--bcher-kva.example a.xn--fiqs8s XN--BCHER-KVA.example bücher.example 例え.テスト пример.рф हिन्दी.com"
     " ｅｘａｍｐｌｅ.com example。com %65xample.com example.com:443 example.com:1 example.com:65535 example.com:"
     " user@example.com user:pa%20ss@example.com :@example.com"
     # names that only look internal
     " localhost.example.com local.example.com internal.example.com 10.example.com 127.0.0.1.example.com"
-    " 192.168.0.1.nip.io 0x7f000001.example.com 2130706433.com local.com internal.com localhost.com localhosts"
-    " notlocalhost mylocal foolocal foo.locals foo-internal internal-api metadata.example.com local-host local.host"
-    " 127-0-0-1.example.com 1.example 1a 0xg 127.0.0.1e0 127.0.0.1x xn--localhost-9za.com loopback.com"
+    " 192.168.0.1.nip.io 0x7f000001.example.com 2130706433.com local.com internal.com localhost.com a.localhosts"
+    " a.notlocalhost a.mylocal a.foolocal foo.locals a.foo-internal internal-api.com metadata.example.com local.host"
+    " lan.example.com corp.com home.arpa.example.com foo.arpa localdomain.org ip6-localhost.example.com a.homes a.plan"
+    " 127-0-0-1.example.com 1.example a.1a a.0xg 127.0.0.1e0 127.0.0.1x xn--localhost-9za.com loopback.com"
     # an internal address in the credentials
     " 127.0.0.1@example.com localhost@example.com 127.0.0.1:443@example.com 10.0.0.1:x@8.8.8.8"
     " %5b::1%5d@example.com"
@@ -426,10 +435,24 @@ for code in range(0x21, 0x20000):
 LOOKALIKES["."] += "\u3002\uff61"
 
 
-@given(st.sampled_from(["localhost", "foo.localhost", "foo.local", "metadata.google.internal"]), st.data())
+@given(
+    st.sampled_from(["localhost", "foo.localhost", "foo.local", "metadata.google.internal", "a.home.arpa", "a.lan"]),
+    st.data(),
+)
 def test_an_internal_name_is_rejected_in_every_alphabet(name: str, data: st.DataObject) -> None:
     host = "".join(data.draw(st.sampled_from(LOOKALIKES[letter])) for letter in name)
     assert "internal name" in str(rejection(f"https://{host}/"))
+
+
+labels = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20).map("x{}x".format)
+
+
+@given(labels, st.sampled_from(["", "."]), st.sampled_from(["", ":1", ":443", ":65535"]))
+def test_a_name_without_a_domain_is_rejected_and_the_same_name_in_a_public_domain_accepted(
+    label: str, dot: str, port: str
+) -> None:
+    assert "without a domain" in str(rejection(f"https://{label}{dot}{port}/"))
+    assert rejection(f"https://{label}.example.com{dot}{port}/") is None
 
 
 @given(st.text() | st.text().map("https://{}/".format) | st.text("0127.:[]%@\\/#xX\u3002é", max_size=20))

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import signal
 import socket
@@ -42,6 +43,7 @@ from tests.guard.live import (
     guarding,
     posing,
 )
+from tests.guard.test_upstream import Reply, replying
 
 BAD = {**ORDER, "duration": 16}
 
@@ -136,9 +138,10 @@ def _ignoring(client: httpx.Client, headers: dict[str, str]) -> None:
 
 
 def test_refusals_flow_for_free(live: MockServer) -> None:
+    unread = (b"", b"{", b"x" * 1_100_000)
     with guarding(live.url, "--max-credits", "0") as guard, guard.client() as client:
-        bodies = [client.post(CREATE, content=body).status_code for body in (b"", b"{", b"x" * 1_100_000)]
-        assert bodies == [400, 400, 413]
+        assert [client.post(CREATE, content=body).status_code for body in unread] == [470] * 3
+        assert [httpx.post(guard.url + CREATE, content=body).status_code for body in unread] == [401] * 3
         assert client.get("/v1/credits").json()["data"]["token"]["remaining_credits"] == 1000
         assert client.get("/v1/tasks/nonsense").json()["error"]["code"] == "invalid_task_id"
         assert client.get("/v1/credits", headers={"Authorization": "Bearer wrong"}).status_code == 401
@@ -146,6 +149,7 @@ def test_refusals_flow_for_free(live: MockServer) -> None:
     with guarding(live.url, "--max-credits", "14.40") as guard, guard.client() as client:
         # every 4xx returns its reservation, so the small budget is enough
         assert [client.post(CREATE, json=BAD).status_code for _ in range(20)] == [400] * 20
+        assert [client.post(CREATE, content=body).status_code for body in unread] == [400, 400, 413]
         assert "spent 0 of 14.4" in guard.stop()[1]
     assert created(live.url) == []
 
@@ -159,21 +163,30 @@ def test_an_accepted_bad_request_is_a_finding_and_uses_the_rejection_budget(tmp_
     assert "duration" in err
 
 
-UNPRICED = (b'{"model":"sora-2-beta-max","prompt":"A cat",}', b"", b"// order\n{}", b"model=sora-2-beta-max&prompt=x")
+UNREAD = (b'{"model":"sora-2-beta-max","prompt":"x",}', b"", b"{}", b"model=sora-2-beta-max&prompt=x")
 
 
-def test_an_accepted_body_without_a_price_is_booked_printed_and_ends_all_spending(lax: str, tmp_path: Path) -> None:
-    arguments = ("--max-credits", "0", "--ledger", str(tmp_path / "ledger"))
+def test_accepted_bodies_without_a_certain_price_are_booked_and_printed_and_never_exceed_the_budget(
+    lax: str, tmp_path: Path
+) -> None:
+    arguments = ("--max-credits", "14.40", "--ledger", str(tmp_path / "ledger"))
     with guarding(lax, *arguments) as guard, guard.client() as client:
         with ThreadPoolExecutor(20) as pool:
-            responses = list(pool.map(lambda n: client.post(CREATE, content=UNPRICED[n % 4]).status_code, range(40)))
+            responses = list(pool.map(lambda n: client.post(CREATE, content=UNREAD[n % 4]).status_code, range(40)))
         assert sorted(responses) == [200] + [470] * 39
         assert client.get("/v1/credits").status_code == 200
         code, err = guard.stop()
     assert (code, err.count("finding:")) == (0, 1)
-    assert "spent 5.76 of 0 credits" in err
+    assert "spent 5.76 of 14.4 credits" in err
     with guarding(lax, *arguments) as guard, guard.client() as client:
         assert client.post(CREATE, content=b"{").status_code == 470
+
+
+def test_orders_wait_while_a_request_of_uncertain_price_is_out(live: MockServer) -> None:
+    orders = [BAD, ORDER, {**ORDER, "no_such_field": 1}] * 4
+    with guarding(live.url, "--max-credits", "100") as guard, guard.client() as client, ThreadPoolExecutor(12) as pool:
+        responses = list(pool.map(lambda order: client.post(CREATE, json=order).status_code, orders))
+    assert responses == [400, 200, 200] * 4
 
 
 def test_an_id_that_is_the_key_is_not_in_the_ledger(echoing: str, tmp_path: Path) -> None:
@@ -327,6 +340,35 @@ def test_the_raw_path_arrives_and_redirects_and_cookies_stay(echo: ThreadingHTTP
             assert client.get("/redirect").status_code == 302
         assert "Cookie" not in httpx.get(guard.url + "/again").json()["headers"]
     assert echo.paths == [path, "/redirect", "/again"]  # type: ignore[attr-defined]
+
+
+def test_no_spelling_of_the_key_is_in_a_response_or_a_recording(tmp_path: Path) -> None:
+    said = f'{{"authorization": "Bearer {REAL}"}}'.encode()
+    spelled = [
+        base64.b64encode(b"Bearer " + REAL.encode()).rstrip(b"="),
+        base64.b64encode(b"user:" + REAL.encode()),
+        REAL.encode().hex().upper().encode(),
+        quote("".join(f"%{ord(each):02X}" for each in REAL)).encode(),
+        "".join(f"&#{ord(each)};" for each in REAL).encode(),
+        said.decode().encode("utf-16"),
+        gzip.compress(said),
+        said,
+    ]
+    record = tmp_path / "record"
+    with replying(*(Reply(200, {"X-Echo": each.hex()}, [each]) for each in spelled)) as url:
+        with guarding(url, "--max-credits", "0", "--record", str(record)) as guard, guard.client() as client:
+            bodies = [client.get(f"/{number}").content for number in range(len(spelled))]
+            guard.stop()
+    exchanges = [json.loads(line) for line in record.read_text().splitlines()][1:]
+    recorded = [each["reply"]["body"] for each in exchanges]
+    assert [
+        base64.b64decode(each["base64"]) if "base64" in each else each["text"].encode() for each in recorded
+    ] == bodies
+    for body, whole in zip(bodies, spelled, strict=True):
+        assert b"contract-live" in body
+        assert whole not in body
+        assert REAL not in body.decode("utf-8", "replace").replace("\0", "")
+    assert REAL.encode().hex() not in record.read_text().lower()
 
 
 def test_a_recording_tells_the_key_class_and_the_chain_of_a_task(live: MockServer, tmp_path: Path) -> None:

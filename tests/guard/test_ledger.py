@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sora_mock.guard.ledger import HEADER, Book, LedgerError, Reservation, SpendingLedger, SpendingLimits
+from sora_mock.guard.ledger import HEADER, Book, Budget, LedgerError, Reservation, SpendingLedger, SpendingLimits
 
 PRICE = 57_600
 
@@ -83,10 +83,42 @@ def test_a_ledger_that_was_removed_pays_for_nothing_more(tmp_path: Path) -> None
         ledger.reserve("main", PRICE)
 
 
-def test_a_charge_counts_beyond_the_cap_and_closes_the_budget(tmp_path: Path) -> None:
-    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(0))
-    assert ledger.charge(PRICE, "task-unified-1-x", "unpriced")
-    assert SpendingLedger(tmp_path / "l", SpendingLimits(9 * PRICE)).book() == Book(rejection=PRICE, closed="unpriced")
+def test_what_is_left_is_reserved_as_one_operation_and_nothing_else_until_it_is_settled(tmp_path: Path) -> None:
+    one, other = (SpendingLedger(tmp_path / "l", SpendingLimits(500_000, 86_400)) for _ in range(2))
+    first = reserved(one)
+    rest = one.reserve_rest("rejection", 86_400, 86_400)
+    assert isinstance(rest, Reservation)
+    assert rest.units == 500_000 - PRICE
+    assert one.book().spent == 500_000
+    budgets: list[Budget] = ["main", "rejection"]
+    for budget in budgets:
+        assert isinstance(other.reserve(budget, 1), str)
+        assert isinstance(other.reserve_rest(budget, 1, 1), str)
+    other.settle(rest, 70_000)
+    other.settle(first, 0)
+    assert other.book() == Book(rejection=70_000)
+    reserved(other)
+
+
+def test_what_is_left_is_not_reserved_where_it_is_less_than_the_price(tmp_path: Path) -> None:
+    ledger = SpendingLedger(tmp_path / "l", SpendingLimits(144_000, 86_400))
+    assert "14.4001" in str(ledger.reserve_rest("rejection", 86_400, 144_001))
+    assert isinstance(ledger.reserve_rest("main", 57_601, 57_601), str)
+    assert isinstance(SpendingLedger(tmp_path / "l", SpendingLimits(144_000)).reserve_rest("rejection", 1, 1), str)
+    assert ledger.book() == Book()
+    ledger.close_budget("402")
+    assert "402" in str(ledger.reserve_rest("main", 1, 1))
+
+
+def test_processes_at_once_reserve_what_is_left_only_once(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from sora_mock.guard.ledger import *\n"
+        "ledger = SpendingLedger(Path(sys.argv[1]), SpendingLimits(50))\n"
+        "print(sum(isinstance(ledger.reserve_rest('main', 1, 1), Reservation) for _ in range(40)))"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "l")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert sum(int(each.communicate(timeout=60)[0]) for each in running) == 1
 
 
 @pytest.mark.parametrize(

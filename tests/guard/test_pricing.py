@@ -1,14 +1,14 @@
-"""Which budget pays for which request, and the highest price of each."""
+"""What each request may cost: nothing, a certain price, an uncertain one, or more than can be known."""
 
 import gzip
 import json
-import zlib
 from typing import Any
 
 import pytest
 
 from sora_mock.domain.contract import Contract
-from sora_mock.guard.pricing import CREATE_PATH, KeyClass, Pricing, Quote, key_class, with_key
+from sora_mock.guard.pricing import CREATE_PATH, HIGHEST, Classification, Free, Priced, Pricing, Uncertain, Unsendable
+from sora_mock.guard.request import GuardedRequest, KeyClass, key_class, with_key
 from sora_mock.runtime.package_data import contract_document
 
 PRICING = Pricing(Contract(contract_document()))
@@ -17,31 +17,57 @@ JSON = (b"content-type", b"application/json")
 REAL = b"sk-evo-the-real-key"
 
 
-def quote(body: Any, key: KeyClass = "live", method: str = "POST", path: str = CREATE_PATH, *more: Any) -> Quote:
+def classified(
+    body: Any, key: KeyClass = "live", method: str = "POST", path: str = CREATE_PATH, *more: Any, query: bytes = b""
+) -> Classification:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return PRICING.quote(method, path, [*(more or (JSON,))], data, key)
+    return PRICING.classify(GuardedRequest(method, path, query, [*(more or (JSON,))], data, key))
 
 
-def charge(*given: Any) -> str:
-    return quote(*given).charge
-
-
-def test_a_valid_create_request_is_reserved_at_its_price() -> None:
-    assert quote(ORDER) == Quote("main", 57_600)
-    assert quote({**ORDER, "duration": 15}, "other") == Quote("main", 86_400)
+def test_a_valid_create_request_has_its_price() -> None:
+    assert classified(ORDER) == Priced(57_600)
+    assert classified({**ORDER, "duration": 15}, "other") == Priced(86_400)
+    full = {"aspect_ratio": "9:16", "image_urls": ["https://example.com/1.jpg"], "remove_watermark": False}
+    assert classified({**ORDER, **full, "callback_url": "https://example.com/hook"}) == Priced(57_600)
+    charset = (b"content-type", b"Application/JSON; charset=UTF-8")
+    headers = [charset, (b"content-encoding", b"identity"), (b"idempotency-key", b"0123456789-abcdef")]
+    assert classified(ORDER, "live", "POST", CREATE_PATH, *headers) == Priced(57_600)
 
 
 def test_a_valid_body_is_never_sent_without_a_key_and_needs_the_rejection_budget_with_a_wrong_one() -> None:
-    assert charge(ORDER, "none") == "refused"
-    assert charge(ORDER, "invalid") == "rejection"
+    assert isinstance(classified(ORDER, "none"), Unsendable)
+    assert classified(ORDER, "invalid") == Priced(57_600, "rejection", "the service must reject its key")
+
+
+@pytest.mark.parametrize("key", ["live", "none", "invalid", "other"])
+def test_get_and_head_without_a_body_are_free_with_a_query_too(key: KeyClass) -> None:
+    for method in ("GET", "HEAD"):
+        for path in ("/v1/credits", "/v1/tasks/task-unified-1", CREATE_PATH, "/anything"):
+            assert isinstance(classified(b"", key, method, path, query=b"model=veo-3&n=10"), Free)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "TRACE", "BREW"])
+def test_every_other_method_and_a_get_with_a_body_could_create(method: str) -> None:
+    assert isinstance(classified(ORDER, "live", method), Uncertain)
+    assert isinstance(classified({**ORDER, "model": "veo-3"}, "live", method), Unsendable)
+    override = (b"x-http-method-override", b"POST")
+    assert isinstance(classified(b"", "live", method, CREATE_PATH, JSON, override), Uncertain)
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b" \n", b"{", b"not json", b'{"model": "sora-2-beta-max", "prompt"', b"null", b"x" * 2_000_000]
+    "body", [b"", b" \n", b"{", b"null", b"[]", b'{"model": "sora-2-beta-max", "prompt"', b"x" * 2_000_000]
 )
-def test_a_body_without_a_request_is_unread_and_free_without_a_key(body: bytes) -> None:
-    assert quote(body) == Quote("unread", 86_400, "no parser can find a request in this body")
-    assert charge(body, "none") == "free"
+def test_a_body_without_a_request_is_uncertain_and_free_without_a_key(body: bytes) -> None:
+    found = classified(body)
+    assert isinstance(found, Uncertain)
+    assert (found.units, found.budget, found.least) == (HIGHEST, "rejection", HIGHEST)
+    assert isinstance(classified(body, "none"), Free)
+
+
+def test_a_single_character_with_a_key_of_no_account_is_free_but_not_with_a_cookie() -> None:
+    assert isinstance(classified(b"{", "invalid"), Free)
+    assert isinstance(classified(b"{", "invalid", "POST", CREATE_PATH, (b"cookie", b"session=1")), Uncertain)
+    assert isinstance(classified({**ORDER, "duration": 16}, "invalid"), Uncertain)
 
 
 @pytest.mark.parametrize(
@@ -49,88 +75,129 @@ def test_a_body_without_a_request_is_unread_and_free_without_a_key(body: bytes) 
     [
         {},
         [],
-        {**ORDER, "duration": 16},
+        [ORDER],
+        1,
+        "sora-2-beta-max",
+        {**ORDER, "duration": 11},
+        {**ORDER, "duration": None},
+        {**ORDER, "aspect_ratio": "1280x720"},
         {**ORDER, "model": 5},
-        {**ORDER, "model": "SORA-2-beta-max "},
+        {**ORDER, "model": ["sora-2-beta-max"]},
+        {**ORDER, "model": "SORA-2-BETA-MAX "},
         {**ORDER, "model": "contract-no-such-model"},
+        {**ORDER, "model": "sora-9"},
         {**ORDER, "callback_url": "http://127.0.0.1/"},
-        json.dumps(ORDER).encode() + b" trailing",
-        b"\xef\xbb\xbf" + json.dumps(ORDER).encode(),
-        json.dumps(ORDER).encode("utf-16"),
-        b'{"model":"sora-2-beta-max","prompt":"\xff"}',
-        b'{"model":"sora-2-beta-max","prompt":NaN}',
-        b'{"model":"sora-2-beta-max","prompt":"x"}' + b" " * 1_100_000,
-        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        {**ORDER, "prompt": {"text": "A cat"}},
+        b'{"model":"sora-2-beta-max","prompt":"x",}',
+        b"{'model':'sora-2-beta-max','prompt':'x'}",
+        b'{"model":"sora-2-beta-max","prompt":"x"} x',
+        b'{"model":"sora-2-beta-max","prompt":"x","duration":NaN}',
+        b"model=sora-2-beta-max",
+        b'"\xff\xfe"',
     ],
 )
-def test_what_a_lax_service_might_accept_costs_the_highest_price_of_the_rejection_budget(body: Any) -> None:
-    found = quote(body)
-    assert (found.charge, found.units) == ("rejection", 86_400)
+def test_what_the_contract_rejects_but_bounds_goes_out_alone_from_the_rejection_budget(body: Any) -> None:
+    found = classified(body)
+    assert isinstance(found, Uncertain)
+    assert (found.units, found.budget, found.least) == (86_400, "rejection", 86_400)
 
 
-@pytest.mark.parametrize("model", ["sora-2-preview", "veo3", b'"x","Model":"sora-2-preview"'])
-def test_a_model_whose_price_is_unknown_is_not_sent(model: Any) -> None:
-    written = model if isinstance(model, bytes) else json.dumps(model).encode()
-    assert charge(b'{"prompt":"A cat","model":' + written + b"}") == "refused"
-
-
-VEO = json.dumps({**ORDER, "model": "veo-3"}).encode()
-FORM = (b"content-type", b"application/x-www-form-urlencoded")
+@pytest.mark.parametrize("fields", [{"no_such_field": 1}, {"contract_x": "contract-y"}, {"duration": 10.0}])
+def test_what_the_contract_accepts_but_does_not_name_goes_out_alone_from_the_main_budget(fields: Any) -> None:
+    found = classified({**ORDER, **fields})
+    assert isinstance(found, Uncertain)
+    assert (found.units, found.budget, found.least) == (57_600, "main", 57_600)
 
 
 @pytest.mark.parametrize(
-    ("body", "headers"),
+    ("fields", "least"),
     [
-        (gzip.compress(VEO, mtime=0), [JSON, (b"content-encoding", b"gzip")]),
-        (gzip.compress(b"{", mtime=0) + gzip.compress(VEO[1:], mtime=0), [JSON, (b"content-encoding", b"x-gzip")]),
-        (gzip.compress(VEO, mtime=0), [JSON]),
-        (zlib.compress(VEO), [JSON, (b"content-encoding", b"deflate")]),
-        (zlib.compress(VEO)[2:-4], [JSON, (b"content-encoding", b"deflate")]),
-        (b"\x8b\x1f\x80cannot be decoded", [JSON, (b"content-encoding", b"br")]),
-        (gzip.compress(gzip.compress(VEO, mtime=0), mtime=0), [JSON, (b"content-encoding", b"gzip, gzip")]),
-        (gzip.compress(b" " * 9_000_000 + VEO, mtime=0), [JSON, (b"content-encoding", b"gzip")]),
-        (b"model=veo-3&prompt=x", [FORM]),
-        (b"prompt=x&model=veo-3", []),
-        (b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nveo-3\r\n--b--', []),
-        (VEO[:-1] + b',"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}", [JSON]),
-        (VEO[:-1] + b",}", [JSON]),
-        (b"/* order */" + VEO.replace(b'"model"', b'"\\u006dodel"'), [JSON]),
+        ({"duration": 16}, 92_161),
+        ({"duration": "25"}, 144_001),
+        ({"duration": [10, 15]}, 144_001),
+        ({"duration": 10**9}, 5_760_000_000_001),
+        ({"image_urls": ["http://a.example/1.jpg", "http://a.example/2.jpg"]}, 172_800),
+        ({"prompt": ["A cat"] * 3, "duration": 16}, 3 * 92_161),
+        ({"model": [None, None]}, 172_800),
     ],
 )
-def test_an_unknown_model_is_found_behind_an_encoding_in_a_form_and_in_what_is_broken(
-    body: bytes, headers: Any
-) -> None:
-    assert PRICING.quote("POST", CREATE_PATH, headers, body, "live").charge == "refused"
-
-
-def test_a_field_that_is_there_twice_costs_the_highest_price() -> None:
-    assert quote(b'{"model":"sora-2-beta-max","prompt":"x","duration":15,"duration":10}') == Quote("main", 86_400)
+def test_what_a_service_could_multiply_must_be_left_of_the_cap(fields: Any, least: int) -> None:
+    found = classified({**ORDER, **fields})
+    assert isinstance(found, Uncertain)
+    assert (found.units, found.least) == (86_400, least)
+    together = classified([{**ORDER, **fields}] * 2)
+    assert isinstance(together, Uncertain)
+    assert together.least == 2 * least
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("body", "named"),
+    [
+        ({**ORDER, "model": "veo-3"}, "veo-3"),
+        ({**ORDER, "n": 10}, "'n'"),
+        ({**ORDER, "Model": "sora-2-beta-max"}, "twice"),
+        ({**ORDER, "model": ["veo-3"]}, "veo-3"),
+        ({**ORDER, "model": {"veo-3": 1}}, "model"),
+        ({**ORDER, "no_such_field": "veo-3"}, "veo-3"),
+        ({**ORDER, "no_such_field": {"model": 1}}, "no_such_field"),
+        ({"prompt": '{"model":"veo-3"}'}, "prompt"),
+        ({**ORDER, "duration": "long"}, "duration"),
+        ({**ORDER, "aspect_ratio": "x" * 17}, "aspect_ratio"),
+        (b'{"model":"sora-2-beta-max","prompt":"x","duration":15,"duration":10}', "twice"),
+        (b'{"model":"sora-2-beta-max","prompt":"x","duration":1e999}', "duration"),
+        (json.dumps(ORDER).encode() * 2, "JSON"),
+        (b"\xef\xbb\xbf" + json.dumps(ORDER).encode(), "JSON"),
+        (json.dumps(ORDER).encode("utf-16"), "JSON"),
+        (gzip.compress(json.dumps(ORDER).encode(), mtime=0), "JSON"),
+        (b"model: veo-3", "JSON"),
+        (b"n=10", "JSON"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "'a'"),
+    ],
+)  # fmt: skip
+def test_what_nothing_bounds_is_not_sent_and_the_reason_names_it(body: Any, named: str) -> None:
+    found = classified(body)
+    assert isinstance(found, Unsendable)
+    assert named in found.reason
+
+
+@pytest.mark.parametrize("body", [b"[" * 900 + b"]" * 900, b"[" * 100_000, b'{"model":' * 100_000])
+def test_a_body_that_is_too_deep_is_never_certain(body: bytes) -> None:
+    assert isinstance(classified(body), Uncertain | Unsendable)
+
+
+@pytest.mark.parametrize(
+    "more",
     [
         [(b"content-type", b"text/plain")],
-        [JSON, (b"idempotency-key", b"short")],
+        [(b"content-type", b"application/x-www-form-urlencoded")],
+        [(b"content-type", b"application/vnd.api+json")],
+        [(b"content-type", b"application/json; charset=utf-16")],
+        [JSON, JSON],
         [JSON, (b"content-encoding", b"gzip")],
+        [JSON, (b"x-model", b"veo-3")],
+        [JSON, (b"cookie", b"model=veo-3")],
     ],
 )
-def test_headers_that_the_service_must_reject_need_the_rejection_budget(headers: Any) -> None:
-    assert quote(ORDER, "live", "POST", CREATE_PATH, *headers).charge == "rejection"
+def test_headers_with_which_a_service_could_read_another_order_are_not_sent(more: Any) -> None:
+    assert isinstance(classified(ORDER, "live", "POST", CREATE_PATH, *more), Unsendable)
 
 
-def test_compressed_bodies_and_forms_are_no_way_around_the_budget() -> None:
-    hidden = gzip.compress(json.dumps(ORDER).encode())
-    assert charge(hidden, "live", "POST", CREATE_PATH, JSON, (b"content-encoding", b"gzip")) == "rejection"
-    form = (b"content-type", b"application/x-www-form-urlencoded; charset=utf-8")
-    assert charge(b"model=sora-2-beta-max&prompt=x", "live", "POST", CREATE_PATH, form) == "rejection"
+def test_a_short_idempotency_key_and_a_missing_content_type_are_uncertain() -> None:
+    short = classified(ORDER, "live", "POST", CREATE_PATH, JSON, (b"idempotency-key", b"short"))
+    assert isinstance(short, Uncertain)
+    assert short.budget == "rejection"
+    missing = classified(ORDER, "live", "POST", CREATE_PATH, (b"accept", b"*/*"))
+    assert isinstance(missing, Uncertain)
+    assert missing.budget == "main"
 
 
-def test_other_routes_are_no_way_around_it_either() -> None:
-    assert charge(ORDER, "live", "POST", "/v1/videos/generations/") == "rejection"
-    assert charge(ORDER, "live", "PUT") == "rejection"
-    assert charge(ORDER, "live", "GET") == "free"
-    assert charge(ORDER, "live", "GET", CREATE_PATH, JSON, (b"x-http-method-override", b"POST")) == "rejection"
+def test_a_query_and_other_routes_are_no_way_around_it() -> None:
+    assert isinstance(classified(ORDER, query=b"x=1"), Unsendable)
+    assert isinstance(classified(b"{", "none", query=b"api_key=sk-x"), Unsendable)
+    for path in ("/v1/videos/generations/", "/v1/video/generations", "/v1/tasks/task-unified-1", "/v1/credits"):
+        assert isinstance(classified(ORDER, "live", "POST", path), Uncertain)
+    for path in ("/v1/images/generations", "/v1/tasks/x/again", "/v1/videos/%67enerations", "/v1/videos/../x", "/"):
+        assert isinstance(classified(b"", "live", "POST", path), Unsendable)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +214,10 @@ def test_other_routes_are_no_way_around_it_either() -> None:
 )
 def test_keys_are_classified(value: bytes, expected: str) -> None:
     assert key_class([(b"authorization", value)], REAL) == expected
+
+
+def test_a_key_in_any_header_is_a_key() -> None:
+    assert key_class([(b"x-goog-api-key", b"sk-mock-other")], REAL) == "other"
 
 
 def test_only_the_placeholder_is_exchanged_and_only_in_authorization() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sora_mock.runtime.protocol import JoinedWrites
+from sora_mock.runtime.joined_writes import JoinedWrites
 from sora_mock.server import MockServer
 from tests.conftest import ORDER, Api
 

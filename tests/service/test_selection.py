@@ -9,9 +9,14 @@ import pytest
 
 from sora_mock.app import create_app
 from sora_mock.config.loading import load
+from sora_mock.config.readers import moderation_rules
 from sora_mock.config.settings import SettingError, Settings
+from sora_mock.domain.moderation import ModerationRule
+from sora_mock.domain.pattern import Pattern, read_pattern
+from sora_mock.runtime.clock import processor_time
 from sora_mock.server import MockServer
 from tests.conftest import Api
+from tests.frozen import FrozenService
 
 
 def used(api: Api, **fields: Any) -> str:
@@ -452,3 +457,85 @@ def test_a_wrong_configuration_of_scenarios_stops_the_start(tmp_path: Path, text
     with pytest.raises(SettingError) as raised:
         create_app(own(text, tmp_path))
     assert said in str(raised.value)
+
+
+# --- the time of patterns ---
+
+SLOW = "(a|aa)+$"
+"""Needs more time than there is to search the prompt below."""
+
+FUSE = "a" * 500 + "!"
+
+
+def test_a_pattern_that_runs_out_of_time_does_not_match_and_the_journal_names_it(api: Api) -> None:
+    first = queue(api, "stuck", match={"prompt": SLOW})["rule"]
+    second = queue(api, "slow", match={"prompt": "a"})["rule"]
+    assert used(api, prompt=FUSE) == "completed"
+    request = last(api)
+    assert request["unmatched"] == [
+        f"queue rule {first} (stuck): prompt '{'a' * 80}' does not match in time '{SLOW}'",
+        f"queue rule {second} (slow): prompt '{'a' * 80}' does not match in time 'a'",
+    ]
+    assert request["hint"] == "a pattern ran out of time; its line in the journal names it"
+    assert used(api, prompt="a") == "stuck"
+
+
+def test_the_classic_pattern_does_not_stop_the_server(api: Api) -> None:
+    queue(api, "failed", match={"prompt": "(a+)+$"}, times=None)
+    assert [used(api, prompt="a" * length + "!") for length in (27, 500, 4000)] == ["completed"] * 3
+    assert used(api, prompt="a" * 27) == "failed"
+
+
+def slow_moderation(tmp_path: Path) -> Settings:
+    rules = [
+        f'[[moderation.rules]]\n{what} = "{pattern}"\ntype = "policy"'
+        for what, pattern in (("prompt", "b"), ("image", SLOW), ("prompt", "a"))
+    ]
+    return own("\n".join(rules), tmp_path)
+
+
+def test_moderation_rules_behind_one_that_runs_out_of_time_are_not_used(tmp_path: Path) -> None:
+    with MockServer(slow_moderation(tmp_path)) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        assert used(api, image_urls=[f"https://pictures.example.com/{FUSE}"]) == "completed"
+        assert last(api)["unmatched"] == [f"moderation rules from 2 on: '{SLOW}' used up the time of all patterns"]
+        assert last(api)["hint"].startswith("a pattern ran out of time")
+        assert used(api) == "moderation_policy"
+
+
+def test_queue_and_moderation_have_one_time_together(tmp_path: Path) -> None:
+    with MockServer(slow_moderation(tmp_path)) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        queue(api, "stuck", match={"prompt": SLOW})
+        assert used(api, prompt=FUSE) == "completed"
+        assert last(api)["unmatched"][1:] == [f"moderation rules from 1 on: '{SLOW}' used up the time of all patterns"]
+
+
+def test_a_thousand_patterns_are_compiled_once() -> None:
+    rules = tuple(ModerationRule("policy", "input", read_pattern(rf"(?i)\b(dog|cats?) {n}\b")) for n in range(1000))
+    frozen = FrozenService(moderation_rules=rules)
+    frozen.create()
+    before = processor_time()
+    for _ in range(20):
+        frozen.create()
+    # to compile them takes more than half a second
+    assert (processor_time() - before) / 20 < 0.05
+    assert frozen.exchange.hint is None
+
+
+def test_the_queues_of_a_server_hold_a_bounded_size_of_patterns() -> None:
+    with MockServer(port=0) as server, httpx.Client(base_url=server.url) as client:
+        api = Api(client, "sk-a")
+        rule: dict[str, Any] = {"scenario": "failed", "match": {"prompt": "a{9000}"}}
+        while (response := api.request("POST", "/__mock/scenarios", json=rule)).status_code == 201:
+            assert response.json()["match"] == {"operation": "create", **rule["match"]}
+        assert (response.status_code, response.json()["error"]["code"]) == (409, "queue_full")
+        assert "patterns" in response.json()["error"]["message"]
+        assert len(api.account.call("GET", "/scenarios")["queue"]) == 1_000_000 // Pattern("a{9000}").steps
+        api.account.call("DELETE", "/scenarios")
+        assert api.request("POST", "/__mock/scenarios", json=rule).status_code == 201
+
+
+def test_a_file_has_a_bounded_number_of_moderation_rules() -> None:
+    with pytest.raises(ValueError, match="expected at most 10000 rules, got 10001"):
+        moderation_rules([{}] * 10_001)

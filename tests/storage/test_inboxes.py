@@ -66,6 +66,26 @@ def test_beyond_the_largest_size_the_oldest_messages_are_forgotten(monkeypatch: 
     assert len(inboxes.messages("a")) == 1
 
 
+def test_headers_count_for_the_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_MESSAGE_BYTES", 10)
+    inboxes = empty()
+    for number in range(3):
+        inboxes.receive("a", InboxMessage(float(number), {"x": "1234"}, b""))
+    assert [each.at for each in inboxes.messages("a")] == [1.0, 2.0]
+
+
+def test_the_oldest_message_of_any_inbox_is_forgotten_first_and_then_the_oldest_inbox() -> None:
+    inboxes = empty()
+    inboxes.set_replies("first", (InboxReply(500), InboxReply(204)))
+    for name, body in (("a", b"1"), ("b", b"2"), ("a", b"3")):
+        inboxes.receive(name, message(body))
+    left = []
+    while inboxes.size:
+        left.append([name for name in ("first", "a", "b") if name in inboxes])
+        inboxes.forget_oldest()
+    assert left == [["first", "a", "b"]] * 4 + [["a", "b"], ["b"]]
+
+
 def test_beyond_the_largest_number_the_oldest_inbox_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_INBOXES", 2)
     inboxes = empty()

@@ -1,10 +1,12 @@
 """The memory backend: accounts and tasks are found, bounded and forgotten."""
 
+import gc
 from math import inf
 
 import pytest
 
 from sora_mock.domain.clock import Clock
+from sora_mock.domain.delivery import Delivery, delivery_id
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.ledger import Ledger
@@ -14,9 +16,11 @@ from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.task import Task
 from sora_mock.runtime.package_data import model_tables
 from sora_mock.storage import memory
+from sora_mock.storage import replies as replies_module
 from sora_mock.storage.facts import AccountDefaults, AccountFacts
 from sora_mock.storage.inboxes import InboxMessage, InboxReply
-from sora_mock.storage.memory import MemoryAccount, MemoryStorage, StoredReply
+from sora_mock.storage.memory import MemoryAccount, MemoryStorage
+from sora_mock.storage.replies import StoredReply
 
 CLOCK = Clock(1_000.0, 1_000.0)
 DEFAULTS = AccountDefaults(CLOCK, 100, None, inbox_replies={"broken": (InboxReply(503),)})
@@ -173,6 +177,44 @@ def test_the_oldest_task_is_forgotten_and_does_not_end_any_more(storage: MemoryS
     assert account.pop_ended(2_000.0) == [newest]
 
 
+def test_a_forgotten_task_leaves_no_settlement_and_no_pending_delivery(storage: MemoryStorage) -> None:
+    account = storage.account("sk-a")
+    for number in range(1_000):
+        task = put(account, f"task-unified-1000-{number:04}", 2_000.0 - number)
+        pending = Delivery(delivery_id(task.id), task.id, "https://a.example/", task.plan.ended_at)
+        account.deliveries.put(pending)
+        account.deliveries.schedule(pending)
+    for _ in range(990):
+        account.forget_oldest_task()
+    assert len(account.deliveries) == 10
+    assert [len(queue) < 100 for queue in (account._due, account.deliveries._due)] == [True, True]
+    assert len(list(iter(lambda: account.deliveries.pop_due(3_000.0), None))) == 10
+    assert len(account.pop_ended(3_000.0)) == 10
+
+
+def test_ends_that_are_moved_again_and_again_leave_few_settlements(storage: MemoryStorage) -> None:
+    account = storage.account("sk-a")
+    for number in range(10_000):
+        task = put(account, "a", 2_000.0 + number)
+    assert len(account._due) < 100
+    assert account.pop_ended(1e6) == [task]
+
+
+def test_a_forgotten_account_is_reported_and_free_at_once() -> None:
+    forgotten: list[str] = []
+    storage = MemoryStorage(DEFAULTS, facts_of, forgotten=forgotten.append)
+    storage.account("sk-a")
+    gc.collect()
+    gc.disable()
+    try:
+        storage.forget("sk-a")
+        left = [each for each in gc.get_objects() if isinstance(each, MemoryAccount) and each._storage is storage]
+    finally:
+        gc.enable()
+    assert left == []
+    assert forgotten == ["NAME-sk-a"]
+
+
 def test_the_storage_is_full_at_the_bound(storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MAX_TASKS", 2)
     account = storage.account("sk-a")
@@ -196,7 +238,7 @@ def test_a_reply_is_found_by_its_idempotency_key(storage: MemoryStorage) -> None
 def test_beyond_the_bound_the_oldest_reply_is_forgotten(
     storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "MAX_STORED_REPLIES", 2)
+    monkeypatch.setattr(replies_module, "MAX_STORED_REPLIES", 2)
     account = storage.account("sk-a")
     for key in ("1", "2", "3"):
         account.store_reply(key, StoredReply(b"", b"", "completed", key))

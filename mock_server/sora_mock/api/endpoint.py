@@ -12,9 +12,6 @@ from sora_mock.service.context import Service
 EXCHANGE: Final = "sora_mock.exchange"
 """Where the scope of a request to the service holds its `Exchange`; `ExchangeMiddleware` puts it there."""
 
-CONTROL_PREFIX: Final = "/__mock/"
-"""Paths below it belong to the control API. Every other path is a request to the service."""
-
 Handler = Callable[Concatenate[Service, Exchange, ...], ApiResponse]
 
 

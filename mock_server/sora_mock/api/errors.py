@@ -6,7 +6,7 @@ import traceback
 from typing import Final
 from urllib.parse import quote
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -101,6 +101,9 @@ class BugMiddleware:
         except ConnectionResetError:
             # in process, a scenario resets the connection like this
             raise
+        except ClientDisconnect:
+            # the client of a control request left before its body was complete: no bug, and no reader of a response
+            return
         except Exception:
             report_bug(self._service.events)
             exchange: Exchange | None = scope.get(EXCHANGE)

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sora_mock.api import errors, faults
-from sora_mock.api.endpoint import CONTROL_PREFIX, EXCHANGE, send_response
+from sora_mock.api.endpoint import EXCHANGE, send_response
 from sora_mock.api.reading import ClientLeft, origin, read_body
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.events import MalformedRequest
-from sora_mock.domain.exchange import Exchange
+from sora_mock.domain.exchange import CONTROL_PREFIX, Exchange
 from sora_mock.runtime.clock import stopwatch
 from sora_mock.service.authentication import caller
 from sora_mock.service.context import Service

@@ -1,23 +1,20 @@
 """Reads a request to the service: its body, bounded in size and in time, and the origin that it called."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
 from starlette.types import Message, Receive
 
+from sora_mock.domain.authority import host_of
+from sora_mock.runtime import connections
+
 MAX_BODY_BYTES: Final = 1024 * 1024
 """Bytes of a request's body that are accepted."""
 
 MAX_DRAINED_BYTES: Final = 8 * 1024 * 1024
 """Bytes of a larger body that are read all the same, so that the client can read the response."""
-
-BODY_TIMEOUT: Final = 30.0
-"""Real seconds in which a body has to arrive."""
-
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
 class ClientLeft(Exception):
@@ -37,7 +34,8 @@ def origin(public_url: str | None, server: tuple[str, int | None] | None, header
 
 @lru_cache(maxsize=256)
 def _origin_of(host: bytes) -> str | None:
-    return f"http://{host.decode()}" if _HOST.fullmatch(host) else None
+    authority = host.decode("latin-1")
+    return None if host_of(authority) is None else f"http://{authority.removesuffix(':')}"
 
 
 async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
@@ -49,7 +47,7 @@ async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
     if not message.get("more_body") and message["type"] == "http.request":
         body: bytes = message.get("body", b"")
         return (body, False) if len(body) <= MAX_BODY_BYTES else (None, False)
-    async with asyncio.timeout(BODY_TIMEOUT):
+    async with asyncio.timeout(connections.BODY_TIMEOUT):
         return await _read_on(receive, message)
 
 

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -12,8 +13,11 @@ from typing import Final
 
 from sora_mock.domain.callback_url import Address, parse_ipv4
 
-MAX_LOOKUPS: Final = 512
-"""Names that are looked up at once, each in a thread. Attempts for the same name wait for one look-up."""
+MAX_LOOKUPS: Final = 2_000
+"""Names that are looked up at once, each in a thread: as many as there are attempts at once (`MAX_CONCURRENT`).
+
+Attempts for the same name wait for one look-up. A look-up cannot be cancelled, so one that hangs keeps its thread.
+"""
 
 
 class UnknownHost(Exception):
@@ -29,6 +33,7 @@ class Resolver:
     def __init__(self, look_up: Callable[[str], list[Address]] | None = None) -> None:
         self._look_up = look_up or system_addresses
         self._pending: dict[str, asyncio.Future[list[Address]]] = {}
+        self._places = asyncio.Semaphore(MAX_LOOKUPS)
 
     async def addresses(self, host: str) -> list[Address]:
         """Every address of a host name or literal address, at least one. The caller sets the time limit.
@@ -38,10 +43,15 @@ class Resolver:
         literal = _literal(host)
         if literal is not None:
             return [literal]
-        while host not in self._pending and len(self._pending) >= MAX_LOOKUPS:
+        future = self._pending.get(host)
+        if future is None:
             # the time limit of the caller ends this wait
-            await asyncio.wait(self._pending.values(), return_when=asyncio.FIRST_COMPLETED)
-        future = self._pending.get(host) or self._start(host)
+            await self._places.acquire()
+            future = self._pending.get(host)
+            if future is None:
+                future = self._start(host)
+            else:
+                self._places.release()
         # shielded, because the timeout of one caller must not cancel the look-up for the others
         return await asyncio.shield(future)
 
@@ -53,6 +63,7 @@ class Resolver:
 
         def settle(found: list[Address], problem: Exception | None) -> None:
             del self._pending[host]
+            self._places.release()
             if problem is not None:
                 future.set_exception(problem)
             else:
@@ -67,10 +78,14 @@ class Resolver:
                 problem = UnknownHost(f"{host} cannot be resolved: {getattr(error, 'strerror', None) or error}")
             if not found and problem is None:
                 problem = UnknownHost(f"{host} has no address")
-            if not loop.is_closed():
+            # the server may have ended meanwhile
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, found, problem)
 
-        threading.Thread(target=run, name=f"resolve {host}", daemon=True).start()
+        try:
+            threading.Thread(target=run, name=f"resolve {host}", daemon=True).start()
+        except RuntimeError as problem:
+            settle([], UnknownHost(f"{host} cannot be resolved: {problem}"))
         return future
 
 

@@ -8,13 +8,14 @@ opens a connection for each attempt.
 import asyncio
 import ssl
 from base64 import b64encode
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import h11
 import msgspec
 
+from sora_mock.callbacks.lots import Lots
 from sora_mock.callbacks.resolver import Resolver, UnknownHost
 from sora_mock.domain.callback_url import Address, address_rejection
 from sora_mock.domain.delivery import MAX_REPLY_BYTES, TIMEOUT
@@ -23,6 +24,12 @@ from sora_mock.version import VERSION
 USER_AGENT: Final = f"sora-mock/{VERSION}"
 CHUNK_BYTES: Final = 16 * 1024
 """Bytes that are read from a connection at once."""
+
+STEPS: Final = 8
+"""Requests that are written and pieces of responses that are read in one round of the event loop, 0.1 ms each.
+
+Far fewer than attempts that begin in it: those go first, so that none begins late.
+"""
 
 MAX_INFORMATIONAL: Final = 20
 """Responses with a 1xx status before the final one. More of them would delay every other attempt."""
@@ -51,6 +58,7 @@ class Sender:
     def __init__(self, authority: str | None = None, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self.authority = authority
+        self._steps = Lots(STEPS)
 
     async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> AttemptResult:
         """Makes one attempt.
@@ -91,12 +99,13 @@ class Sender:
                 raise PermissionError(rejection)
         reader, writer = await self._connect(addresses, url, host)
         try:
+            await self._steps.take()
             connection = h11.Connection(h11.CLIENT)
-            head = connection.send(h11.Request(method="POST", target=_target(url), headers=_headers(url, host, body)))
+            head = connection.send(_request(url, host, len(body)))
             data = connection.send(h11.Data(data=body))
             end = connection.send(h11.EndOfMessage())
             writer.write(b"".join(part for part in (head, data, end) if part))
-            await _read_response(connection, reader, response)
+            await self._read_response(connection, reader, response)
         finally:
             # an orderly close waits for the receiver, which may hang
             writer.transport.abort()
@@ -120,6 +129,31 @@ class Sender:
                 problem = error
         raise problem
 
+    async def _read_response(
+        self, connection: h11.Connection, reader: asyncio.StreamReader, response: "_Response"
+    ) -> None:
+        informational = 0
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                data = await reader.read(CHUNK_BYTES)
+                await self._steps.take()
+                if not data and response.status is None:
+                    raise h11.RemoteProtocolError("the connection was closed before a response arrived")
+                connection.receive_data(data)
+            elif isinstance(event, h11.InformationalResponse):
+                informational += 1
+                if informational > MAX_INFORMATIONAL:
+                    raise h11.RemoteProtocolError(f"more than {MAX_INFORMATIONAL} responses with a 1xx status")
+            elif isinstance(event, h11.Response):
+                response.status = event.status_code
+            elif isinstance(event, h11.Data):
+                response.body += event.data
+                if len(response.body) >= MAX_REPLY_BYTES:
+                    return
+            elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
+                return
+
     @cached_property
     def _context(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -140,41 +174,24 @@ class _Response:
         self.body = bytearray()
 
 
-async def _read_response(connection: h11.Connection, reader: asyncio.StreamReader, response: _Response) -> None:
-    informational = 0
-    while True:
-        event = connection.next_event()
-        if event is h11.NEED_DATA:
-            data = await reader.read(CHUNK_BYTES)
-            if not data and response.status is None:
-                raise h11.RemoteProtocolError("the connection was closed before a response arrived")
-            connection.receive_data(data)
-        elif isinstance(event, h11.InformationalResponse):
-            informational += 1
-            if informational > MAX_INFORMATIONAL:
-                raise h11.RemoteProtocolError(f"more than {MAX_INFORMATIONAL} responses with a 1xx status")
-        elif isinstance(event, h11.Response):
-            response.status = event.status_code
-        elif isinstance(event, h11.Data):
-            response.body += event.data
-            if len(response.body) >= MAX_REPLY_BYTES:
-                return
-        elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
-            return
-
-
 def _target(url: SplitResult) -> str:
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
-def _headers(url: SplitResult, host: str, body: bytes) -> list[tuple[str, str]]:
+@lru_cache(maxsize=256)
+def _request(url: SplitResult, host: str, length: int) -> h11.Request:
+    """The request line and headers. Kept, because h11 checks them for longer than the rest of a request takes."""
+    return h11.Request(method="POST", target=_target(url), headers=_headers(url, host, length))
+
+
+def _headers(url: SplitResult, host: str, length: int) -> list[tuple[str, str]]:
     shown = f"[{host}]" if ":" in host else host
     port = url.port
     headers = [
         ("Host", shown if port is None else f"{shown}:{port}"),
         ("User-Agent", USER_AGENT),
         ("Content-Type", "application/json"),
-        ("Content-Length", str(len(body))),
+        ("Content-Length", str(length)),
         ("Connection", "close"),
     ]
     if url.username is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sora_mock.cli.parsing import EXIT_NOT_REACHABLE, EXIT_OK, EXIT_USAGE, Command
+from sora_mock.cli.yaml_text import yaml_lines
 from sora_mock.runtime.console import complain
 from sora_mock.verify.flags import verify_flags
 
@@ -54,10 +55,7 @@ def contract(as_json: bool) -> int:
     if as_json:
         print(data.contract_text(), end="")
     else:
-        # its import takes 25 ms
-        import yaml
-
-        print(yaml.safe_dump(data.contract_document(), sort_keys=False, allow_unicode=True, width=110), end="")
+        print("\n".join(yaml_lines(data.contract_document())))
     return EXIT_OK
 
 

@@ -1,16 +1,13 @@
 """The journal as lines of text, for a person who looks for the reason of a failure."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from sora_mock.domain.text import visible
+from sora_mock.domain.text import redacted, visible
 
 MAX_SHOWN: Final = 400
 """Characters that are shown of a body or of a path."""
-
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/?#@\s\"]+@")
 
 
 def lines(requests: Iterable[Mapping[str, Any]], deliveries: Iterable[Mapping[str, Any]] = ()) -> Iterator[str]:
@@ -42,5 +39,5 @@ def _request(request: Mapping[str, Any]) -> Iterator[str]:
 
 def _short(body: Any) -> str:
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    text = _CREDENTIALS.sub("***@", text).replace("\n", " ")
+    text = redacted(text).replace("\n", " ")
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."

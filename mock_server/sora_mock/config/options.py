@@ -28,6 +28,7 @@ class Options(TypedDict, total=False):
     scenario: str
     failure_rate: float
     moderation_rate: float
+    history_size: int | str
     callback_route: Mapping[str, str]
     allow_callback: Sequence[str]
     callback_ca: str | PathLike[str]

@@ -23,6 +23,9 @@ from sora_mock.domain.token_bucket import RateLimit, parse_rate_limit
 from sora_mock.domain.values import number
 from sora_mock.runtime.package_data import model_tables
 
+MAX_MODERATION_RULES: Final = 10_000
+"""Moderation rules of a file."""
+
 
 def text(value: Any) -> str:
     """Any text that is not empty."""
@@ -57,6 +60,19 @@ def balance(value: Any) -> int | None:
 def rate(value: Any) -> RateLimit | None:
     """A rate such as `60/minute`; None for `none`."""
     return None if value == "none" else parse_rate_limit(str(value))
+
+
+UNITS: Final = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+MIN_HISTORY_SIZE: Final = 2**20
+MAX_HISTORY_SIZE: Final = 2**40
+
+
+def size(value: Any) -> int:
+    """Bytes of a size such as `512MiB`; a number without a unit is bytes."""
+    parts = re.fullmatch(r"([0-9]{1,18})(KiB|MiB|GiB|TiB)?", "" if isinstance(value, bool) else str(value))
+    if parts is None:
+        raise ValueError("expected a size from 1MiB to 1TiB, such as 512MiB")
+    return int(parts[1]) * UNITS[parts[2] or ""]
 
 
 def origin(value: Any) -> str:
@@ -160,6 +176,8 @@ def moderation_rules(value: Any) -> tuple[ModerationRule, ...]:
     """Rules of moderation, in the order of the file."""
     if not isinstance(value, list):
         raise ValueError("expected tables such as [[moderation.rules]]")
+    if len(value) > MAX_MODERATION_RULES:
+        raise ValueError(f"expected at most {MAX_MODERATION_RULES} rules, got {len(value)}")
     return tuple(_numbered(index, rule) for index, rule in enumerate(value, 1))
 
 

@@ -81,6 +81,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="fraction of tasks that fail in moderation; the seed decides which"),
         Setting(value="FRACTION"),
     ] = 0.0
+    history_size: Annotated[
+        Annotated[int, Meta(ge=readers.MIN_HISTORY_SIZE, le=readers.MAX_HISTORY_SIZE)],
+        Meta(
+            description="memory for what all accounts keep of the past: journals, inboxes, deliveries and responses to "
+            "an Idempotency-Key; then the largest account forgets its oldest"
+        ),
+        Setting(value="SIZE", read=readers.size, words="a size from 1MiB to 1TiB, such as 512MiB", default="512MiB"),
+    ] = 512 * 2**20
     callback_route: Annotated[
         Mapping[str, str],
         Meta(description="sends callbacks for this origin to this URL instead; may be repeated"),

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sora_mock.callbacks.lots import Lots
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, boolean, read_fields, service_of
@@ -13,6 +15,9 @@ from sora_mock.domain.clock import MAX_SPEED, MAX_TIME
 from sora_mock.domain.values import json_number
 from sora_mock.service import clocks
 from sora_mock.service.context import Service
+
+ACCOUNTS: Final = 100
+"""Accounts whose clocks begin to advance in one round of the event loop."""
 
 
 async def show(request: Request) -> Response:
@@ -57,10 +62,11 @@ async def _advance(request: Request, key: str | None, target_time: Callable[[flo
     service, scheduler = service_of(request), _scheduler(request)
     if key is None:
         clocks.move_defaults(service, target_time)
-    advances = []
+    advances, lots = [], Lots(ACCOUNTS)
     for account in service.storage.accounts(key):
+        await lots.take()
         if len(account.deliveries):
-            advances.append(scheduler.advance(account, target_time))
+            advances.append(asyncio.ensure_future(scheduler.advance(account, target_time)))
         else:
             clocks.move(service, account, target_time(service.now(account)))
     await asyncio.gather(*advances)

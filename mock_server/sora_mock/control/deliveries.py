@@ -1,34 +1,51 @@
 """`/__mock/deliveries`, `/__mock/deliveries/{delivery_id}/redeliver` and `/__mock/callback-routes`."""
 
+from collections.abc import Iterator
+from heapq import nlargest
 from math import inf
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sora_mock.callbacks.lots import Lots
 from sora_mock.config.readers import callback_routes
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
 from sora_mock.domain import lifecycle
-from sora_mock.domain.delivery import Delivery, next_attempt_at, state
-from sora_mock.domain.text import redacted
+from sora_mock.domain.delivery import MAX_ATTEMPTS, Delivery, delivery_id, next_attempt_at, state
+from sora_mock.domain.text import redacted, redacted_value
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
 from sora_mock.storage.memory import MemoryAccount
+
+VIEWS: Final = 100
+"""Deliveries of a list that are built in one round of the event loop."""
 
 
 async def show(request: Request) -> Response:
     """GET: the newest `?limit=` callbacks, newest first, of one task with `?task_id=`."""
     key, service, limit = account_key(request), service_of(request), query_limit(request)
-    task_id = request.query_params.get("task_id")
-    views = [
-        _view(service, account, delivery)
-        for account in service.storage.accounts(key)
-        for delivery in account.deliveries
-        if task_id in (None, delivery.task_id)
-    ]
-    views.sort(key=lambda view: (view["first_at"] is None, view["first_at"] or 0.0), reverse=True)
-    return json_response({"deliveries": views[:limit]})
+    accounts, task_id = service.storage.accounts(key), request.query_params.get("task_id")
+    found = (
+        (account, delivery)
+        for account in accounts
+        for delivery in (account.deliveries if task_id is None else _of_task(account, task_id))
+    )
+    # only what is shown is built; the others cost a comparison
+    newest = nlargest(limit, found, key=lambda each: each[1].first_at)
+    views, lots = [], Lots(VIEWS)
+    for account, delivery in newest:
+        await lots.take()
+        views.append(_view(service, account, delivery))
+    return json_response({"deliveries": views})
+
+
+def _of_task(account: MemoryAccount, task_id: str) -> Iterator[Delivery]:
+    delivery = account.deliveries.get(delivery_id(task_id))
+    if delivery is not None and delivery.task_id == task_id:
+        yield delivery
 
 
 async def redeliver(request: Request) -> Response:
@@ -44,6 +61,8 @@ async def redeliver(request: Request) -> Response:
     task = owner.task(delivery.task_id)
     if task is None or not lifecycle.has_ended(task.plan, service.now(owner)):
         raise ControlError(409, "task_not_over", "its task has not ended: there is nothing to deliver yet")
+    if len(delivery.attempts) >= MAX_ATTEMPTS:
+        raise ControlError(409, "too_many_attempts", f"a delivery has at most {MAX_ATTEMPTS} attempts")
     await request.app.state.scheduler.redeliver(owner, delivery)
     return json_response(_view(service, owner, owner.deliveries.get(wanted) or delivery))
 
@@ -56,7 +75,7 @@ async def set_routes(request: Request) -> Response:
     except ValueError as problem:
         raise bad_body(f'{problem}, as in {{"https://hooks.example.com": "http://127.0.0.1:9000"}}') from None
     control.set_callback_routes(service_of(request), key, routes)
-    return json_response({"callback_routes": routes})
+    return json_response({"callback_routes": redacted_value(routes)})
 
 
 def _view(service: Service, account: MemoryAccount, delivery: Delivery) -> Fields:
@@ -69,9 +88,9 @@ def _view(service: Service, account: MemoryAccount, delivery: Delivery) -> Field
         "task_id": delivery.task_id,
         "url": redacted(delivery.url),
         "state": state(delivery),
-        "note": delivery.note,
+        "note": redacted_value(delivery.note),
         "first_at": None if delivery.first_at == inf else delivery.first_at,
         "next_at": None if next_at == inf else next_at,
-        "attempts": [msgspec.structs.asdict(attempt) for attempt in delivery.attempts],
-        "body": None if body is None else msgspec.json.decode(body),
+        "attempts": [redacted_value(msgspec.structs.asdict(attempt)) for attempt in delivery.attempts],
+        "body": None if body is None else redacted_value(msgspec.json.decode(body)),
     }

@@ -33,7 +33,8 @@ def error_response(error: ControlError, headers: Mapping[str, str] | None = None
 async def handle_control_error(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for ControlError."""
     assert isinstance(error, ControlError)
-    return error_response(error)
+    # behind half a body no further request can begin
+    return error_response(error, {"connection": "close"} if error.status == 408 else None)
 
 
 def bad_body(message: str) -> ControlError:

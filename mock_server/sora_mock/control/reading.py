@@ -1,15 +1,17 @@
 """What a control request says: the account that it is about, its body and its query, each value checked."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from sora_mock.control.errors import ControlError, bad_body
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.values import JSON_ERRORS
+from sora_mock.runtime import connections
 from sora_mock.service.authentication import accepts
 from sora_mock.service.context import Service
 
@@ -43,12 +45,20 @@ def account_key(request: Request) -> str | None:
 
 
 async def read_data(request: Request) -> bytes:
-    """The body. Raises ControlError 413 beyond 1 MiB."""
+    """The body. Raises ControlError 413 beyond 1 MiB, 408 where it does not arrive in time, 400 for half a body."""
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise ControlError(413, "body_too_large", "the body is larger than 1 MiB")
+    try:
+        async with asyncio.timeout(connections.BODY_TIMEOUT):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > MAX_BODY_BYTES:
+                    raise ControlError(413, "body_too_large", "the body is larger than 1 MiB")
+    except TimeoutError:
+        message = f"the body did not arrive within {connections.BODY_TIMEOUT:g} s"
+        raise ControlError(408, "request_timeout", message) from None
+    except ClientDisconnect:
+        # no client reads this response
+        raise bad_body("the client left before the body was complete") from None
     return bytes(data)
 
 

@@ -1,5 +1,6 @@
-"""`/__mock/requests`: the journal, without keys."""
+"""`/__mock/requests`: the journal, without keys and passwords."""
 
+import heapq
 import itertools
 import re
 from typing import Any, Final
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from sora_mock.control.errors import json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, service_of
 from sora_mock.domain.exchange import JSON, Exchange
-from sora_mock.domain.text import redacted
+from sora_mock.domain.text import redacted, redacted_value
 from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.runtime.clock import real_now, stopwatch
 from sora_mock.storage.journal import MAX_BODY_BYTES
@@ -23,16 +24,16 @@ _SECRET_HEADERS: Final = {"authorization", "proxy-authorization", "cookie", "x-m
 async def show(request: Request) -> Response:
     """GET: the newest `?limit=` requests, newest first; without a key those of all accounts and of none."""
     key, storage, limit = account_key(request), service_of(request).storage, query_limit(request)
-    if key is not None:
-        exchanges = list(storage.account(key).journal)
-    else:
-        journals = [storage.anonymous, *(account.journal for account in storage.accounts())]
-        exchanges = sorted(itertools.chain.from_iterable(journals), key=lambda exchange: exchange.number)
-    return json_response({"requests": [view(exchange) for exchange in reversed(exchanges[-limit:])]})
+    journals = [account.journal for account in storage.accounts(key)]
+    if key is None:
+        journals.append(storage.anonymous)
+    # each journal is unpacked only as far as it is shown
+    newest = heapq.merge(*map(reversed, journals), key=lambda exchange: exchange.number, reverse=True)
+    return json_response({"requests": [view(exchange) for exchange in itertools.islice(newest, limit)]})
 
 
 def view(exchange: Exchange) -> Fields:
-    """An exchange as the control API shows it, every key redacted."""
+    """An exchange as the control API shows it, every key and password redacted."""
     return {
         "number": exchange.number,
         "at": exchange.at,
@@ -40,7 +41,7 @@ def view(exchange: Exchange) -> Fields:
         "path": redacted(exchange.path),
         "status": exchange.sent_status,
         "scenario": exchange.scenario,
-        "rule": exchange.rule,
+        "rule": redacted_value(exchange.rule),
         "unmatched": [redacted(line) for line in exchange.unmatched],
         "headers": {
             name: "***" if name in _SECRET_HEADERS else redacted(value)
@@ -61,17 +62,7 @@ def _body(body: bytes) -> Any:
         return None
     try:
         # decoded first, because JSON can spell a key in more ways than one
-        return _redacted_value(msgspec.json.decode(body))
+        return redacted_value(msgspec.json.decode(body))
     except JSON_ERRORS:
         text = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), body.decode("utf-8", "replace"))
         return redacted(text)
-
-
-def _redacted_value(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)
-    if isinstance(value, list):
-        return [_redacted_value(item) for item in value]
-    if isinstance(value, dict):
-        return {redacted(name): _redacted_value(item) for name, item in value.items()}
-    return value

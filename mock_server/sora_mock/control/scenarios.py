@@ -52,6 +52,8 @@ async def queue(request: Request) -> Response:
     rule = _rule(service, fields)
     if control.longest_queue(service, key) >= MAX_RULES:
         raise ControlError(409, "queue_full", f"a queue holds {MAX_RULES} rules; DELETE empties it")
+    if rule.pattern is not None and not service.patterns.add(rule.pattern):
+        raise ControlError(409, "queue_full", "the patterns of all queues are too large; DELETE empties a queue")
     control.append_rule(service, key, rule)
     return json_response(_rule_view(rule), 201)
 
@@ -78,11 +80,12 @@ async def empty_queue(request: Request) -> Response:
 
 
 def _rule_view(rule: QueueRule) -> Fields:
+    pattern = {} if rule.pattern is None else {"prompt": rule.pattern.text}
     return {
         "rule": rule.number,
         "scenario": rule.scenario.name,
         "times": rule.times,
-        "match": {"operation": rule.operation, **rule.match},
+        "match": {"operation": rule.operation, **rule.match, **pattern},
         "override": rule.override,
     }
 

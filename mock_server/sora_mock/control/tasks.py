@@ -13,6 +13,7 @@ from sora_mock.domain.delivery import delivery_id
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.plan import Failure
 from sora_mock.domain.task import Task, result_url, task_view
+from sora_mock.domain.text import redacted_value
 from sora_mock.domain.values import short_text
 from sora_mock.service import tasks
 from sora_mock.service.context import Service
@@ -75,7 +76,7 @@ def _view(service: Service, task: Task) -> Fields:
         "result_url": result_url(task) if plan.outcome == "completed" and not endless else None,
         "callback_url": task.callback_url,
     }
-    return {**task_view(task, now, service.settings.behaviour), "mock": decided}
+    return {**redacted_value(task_view(task, now, service.settings.behaviour)), "mock": redacted_value(decided)}
 
 
 def _outcome(value: Any) -> Any:

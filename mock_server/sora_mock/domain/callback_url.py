@@ -61,21 +61,24 @@ _INVISIBLE: Final = re.compile(
 # WHATWG URL, "forbidden host code point": inet_aton stops at white space, and C strings end at NUL
 _FORBIDDEN: Final = re.compile(r"[\s\x00-\x20\x7f#%/<>?@\[\\\]^|]")
 
-_INTERNAL_NAMES: Final = ("localhost", "local", "internal")
+_INTERNAL_NAMES: Final = (
+    *("localhost", "local", "internal", "localdomain", "home.arpa"),
+    # RFC 6762, appendix G: top-level domains of private networks
+    *("corp", "home", "intranet", "lan", "private"),
+)
+"""Names of internal networks: these themselves, and all names below them."""
 
 
 def is_local(url: str) -> bool:
-    """Whether a callback address names this machine: `localhost`, a name below it, or a loopback address."""
+    """Whether a callback address names this machine or one beside it: a loopback address, or an internal name."""
     try:
         host = (urlsplit(url).hostname or "").removesuffix(".")
     except ValueError:
         return False
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
-        return False
+        return _name_rule(host) is not None
 
 
 def rejection(url: str) -> str | None:
@@ -87,8 +90,7 @@ def rejection(url: str) -> str | None:
         return "callback_url must not contain spaces, backslashes or control characters"
     try:
         parts = urlsplit(url)
-        host = parts.hostname
-        _ = parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         return "callback_url has a host or a port that cannot be read"
     if parts.scheme.lower() != "https":
@@ -98,6 +100,8 @@ def rejection(url: str) -> str | None:
         return "callback_url has a host or a port that cannot be read"
     if not host:
         return "callback_url must name a host"
+    if port == 0:
+        return "callback_url must not use port 0"
     return host_rejection(host)
 
 
@@ -116,12 +120,13 @@ def host_rejection(host: str) -> str | None:
             return "callback_url has an IPv6 address that cannot be read"
     if _FORBIDDEN.search(name) or any(unicodedata.category(letter) == "Cn" for letter in name):
         return "callback_url has a host name that cannot be read"
-    if any(name == suffix or name.endswith("." + suffix) for suffix in _INTERNAL_NAMES):
-        return f"callback_url must not point to an internal address: {name[:80]} is an internal name"
     last = name.rsplit(".", 1)[-1]
     if re.fullmatch(r"\d+|0x[0-9a-f]*", last):
         address = parse_ipv4(name)
         return "callback_url has an IPv4 address that cannot be read" if address is None else address_rejection(address)
+    rule = _name_rule(name)
+    if rule is not None:
+        return f"callback_url must not point to an internal address: {name[:80]} is {rule}"
     if "" in name.split("."):
         return "callback_url has a host name with an empty label"
     if not name.isascii():
@@ -129,8 +134,19 @@ def host_rejection(host: str) -> str | None:
             return host_rejection(name.encode("idna").decode())
         except UnicodeError:
             return "callback_url has a host name that cannot be read"
-    # the addresses of any other name are checked when the callback is sent
+    # The addresses of any other name are checked when the callback is sent, those of 127.0.0.1.nip.io too.
     return None
+
+
+def _name_rule(name: str) -> str | None:
+    """What kind of internal name it is; None for a public one.
+
+    name: in lower case, without a last full stop.
+    """
+    if any(name == suffix or name.endswith("." + suffix) for suffix in _INTERNAL_NAMES):
+        return "an internal name"
+    # resolvers look up a name without a domain in the domain of the network: `metadata`, `ip6-localhost`, `db`
+    return "a name without a domain" if name and "." not in name else None
 
 
 def parse_ipv4(text: str) -> IPv4Address | None:

@@ -7,6 +7,7 @@ import jsonschema_rs
 import msgspec
 
 from sora_mock.domain.errors import ApiError, Envelope, envelope
+from sora_mock.domain.text import redacted
 
 CREATE: Final = "createVideoGeneration"
 QUERY: Final = "getTask"
@@ -173,5 +174,6 @@ def _expected(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
+    # redacted before it is cut: a password is known by the @ behind it, and a URL has at most 2048 characters
+    text = redacted(msgspec.json.encode(value).decode()[:4096])
     return text if len(text) <= 80 else text[:80] + "..."

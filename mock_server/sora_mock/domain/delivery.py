@@ -17,6 +17,9 @@ TIMEOUT: Final = 10.0
 MAX_REPLY_BYTES: Final = 4096
 """Bytes that are kept of a receiver's response body."""
 
+MAX_ATTEMPTS: Final = 100
+"""Attempts of one delivery that `redeliver` may bring it to."""
+
 LATE_DELAY: Final = 60.0
 """Seconds of the account's clock that a `late` callback is late. An `out_of_order` callback waits at most as long."""
 
@@ -31,7 +34,7 @@ CallbackVariant = Literal["duplicate", "late", "before_reply", "out_of_order", "
 """How a scenario makes a callback differ from the usual one."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One POST of a callback.
 
     number: counts the attempts of the delivery, from 1.
@@ -59,7 +62,7 @@ class Attempt(msgspec.Struct, frozen=True):
         return self.status is not None and 200 <= self.status < 300
 
 
-class Delivery(msgspec.Struct, frozen=True):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """All attempts of one callback.
 
     id: as `delivery_id` makes it.

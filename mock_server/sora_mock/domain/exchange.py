@@ -10,6 +10,9 @@ from sora_mock.domain.scenario import Shape
 
 JSON: Final = b"application/json"
 
+CONTROL_PREFIX: Final = "/__mock/"
+"""Paths below it belong to the control API. Every other path is a request to the service."""
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -35,7 +38,7 @@ class Exchange(msgspec.Struct, array_like=True, gc=False):
     is_frozen: whether that clock is frozen.
     task_id: the task that the request creates or asks for; None for none.
     scenario, rule: name of the scenario that was chosen, and the rule that chose it; None where none was.
-    unmatched: why queued rules did not match, one line each.
+    unmatched: why queued rules did not match, and which pattern ran out of time; one line each.
     fault: how a scenario damages the response on its way; None for most.
     latency: real seconds for which a scenario holds the response back.
     shape: how a scenario changes the response's body; None for most.

@@ -1,13 +1,12 @@
 """Moderation rules of the configuration: which create requests a moderator rejects, and at which stage."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 
 from sora_mock.domain.errors import near_names
-from sora_mock.domain.values import read_pattern
+from sora_mock.domain.pattern import Pattern, PatternBudget, read_pattern
 
 Stage = Literal["input", "processing", "output"]
 """When moderation rejects: at the create request, while the task is processing, or near the end of the task."""
@@ -21,25 +20,28 @@ class ModerationRule(msgspec.Struct, frozen=True):
 
     type: one of `SUB_TYPES`.
     stage: when moderation rejects.
-    prompt: regular expression that is searched in the prompt; None does not look at the prompt.
-    image: regular expression that is searched in each image URL; None does not look at them.
+    prompt: pattern that is searched in the prompt; None does not look at the prompt.
+    image: pattern that is searched in each image URL; None does not look at them.
     """
 
     type: str
     stage: Stage
-    prompt: str | None = None
-    image: str | None = None
+    prompt: Pattern | None = None
+    image: Pattern | None = None
 
     @property
     def scenario(self) -> str:
         """The name of the scenario that a matching request gets."""
         return f"moderation_{self.type}{'' if self.stage == 'processing' else '_' + self.stage}"
 
-    def matching_pattern(self, facts: Mapping[str, Any]) -> str | None:
-        """The pattern that matches the `request_facts` of a create request; None where neither does."""
-        if self.prompt is not None and re.search(self.prompt, facts["prompt"]):
+    def matching_pattern(self, facts: Mapping[str, Any], patterns: PatternBudget) -> Pattern | None:
+        """The pattern that matches the `request_facts` of a create request; None where neither does in time.
+
+        patterns: the time that is left for the patterns of this request.
+        """
+        if self.prompt is not None and patterns.search(self.prompt, facts["prompt"]):
             return self.prompt
-        if self.image is not None and any(re.search(self.image, url) for url in facts["image_urls"]):
+        if self.image is not None and any(patterns.search(self.image, url) for url in facts["image_urls"]):
             return self.image
         return None
 

@@ -1,6 +1,5 @@
 """The rules of an account's scenario queue: which rule matches a request, and why another one does not."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -8,8 +7,8 @@ import msgspec
 
 from sora_mock.domain.errors import near_names
 from sora_mock.domain.models import Model
+from sora_mock.domain.pattern import Pattern, PatternBudget, read_pattern
 from sora_mock.domain.scenario import Scenario
-from sora_mock.domain.values import read_pattern
 
 OPERATIONS: Final = ("create", "query", "credits", "file")
 """The operations that a rule can match."""
@@ -25,7 +24,7 @@ class QueueRule(msgspec.Struct, frozen=True):
     scenario: what the matching request gets.
     times: how many more requests it applies to, at least 1; None has no limit.
     operation: the operation that it matches, one of `OPERATIONS`.
-    match: expected value of each fact (`MATCH_FIELDS`), for `prompt` a regular expression; empty matches every request.
+    match: expected value of each fact (`MATCH_FIELDS`), for `prompt` a `Pattern`; empty matches every request.
     override: parameters of the scenario, as the client sent them.
     """
 
@@ -35,6 +34,11 @@ class QueueRule(msgspec.Struct, frozen=True):
     operation: str
     match: dict[str, Any]
     override: dict[str, Any]
+
+    @property
+    def pattern(self) -> Pattern | None:
+        """What the prompt has to match; None where every prompt matches."""
+        return self.match.get("prompt")
 
     @property
     def label(self) -> str:
@@ -56,33 +60,38 @@ def request_facts(request: Mapping[str, Any], model: Model) -> dict[str, Any]:
     }
 
 
-def difference(rule: QueueRule, operation: str, facts: Mapping[str, Any]) -> list[str]:
-    """Why the rule does not match a request, one line for each reason; an empty list means that it matches."""
+def difference(rule: QueueRule, operation: str, facts: Mapping[str, Any], patterns: PatternBudget) -> list[str]:
+    """Why the rule does not match a request, one line for each reason; an empty list means that it matches.
+
+    patterns: the time that is left for the patterns of this request.
+    """
     if rule.operation != operation:
         return [f"operation is {operation}, not {rule.operation}"]
     lines = []
     for field, expected in rule.match.items():
         actual = facts[field]
         if field == "prompt":
-            if re.search(expected, actual) is None:
-                lines.append(f"prompt {actual[:80]!r} does not match {expected!r}")
+            if not patterns.search(expected, actual):
+                problem = "does not match" if patterns.ran_out is None else "does not match in time"
+                lines.append(f"prompt {actual[:80]!r} {problem} {expected!r}")
         elif actual != expected:
             lines.append(f"{field} is {actual!r}, not {expected!r}")
     return lines
 
 
 def take_matching(
-    queue: Iterable[QueueRule], operation: str, facts: Mapping[str, Any]
+    queue: Iterable[QueueRule], operation: str, facts: Mapping[str, Any], patterns: PatternBudget
 ) -> tuple[QueueRule | None, tuple[QueueRule, ...], list[str]]:
     """Uses the first rule of the queue that matches a request.
 
+    patterns: the time that is left for the patterns of this request.
     Returns the rule (None where none matches), the queue after it was used once, and why the rules before it do not
     match, one line for each reason.
     """
     rules = list(queue)
     unmatched: list[str] = []
     for index, rule in enumerate(rules):
-        lines = difference(rule, operation, facts)
+        lines = difference(rule, operation, facts, patterns)
         if not lines:
             used = rule if rule.times is None else msgspec.structs.replace(rule, times=rule.times - 1)
             rules[index : index + 1] = [used] if used.times != 0 else []
@@ -109,19 +118,20 @@ def read_match(value: Any, models: Iterable[Model]) -> tuple[str, dict[str, Any]
             raise ValueError(f"unknown field {name[:80]!r}{near_names(name, (*MATCH_FIELDS, 'operation'))}")
         if operation != "create":
             raise ValueError(f"{name} can only be matched with the operation create, not with {operation}")
-        _check_field(name, expected, models)
+        fields[name] = _checked(name, expected, models)
     return operation, fields
 
 
-def _check_field(name: str, expected: Any, models: Iterable[Model]) -> None:
+def _checked(name: str, expected: Any, models: Iterable[Model]) -> Any:
     if name == "prompt":
-        read_pattern(expected)
-    elif name == "has_image" and not isinstance(expected, bool):
+        return read_pattern(expected)
+    if name == "has_image" and not isinstance(expected, bool):
         raise ValueError("has_image: expected true or false")
-    elif name == "duration":
+    if name == "duration":
         _check_choice(name, expected, sorted({duration for model in models for duration in model.durations}))
     elif name == "aspect_ratio":
         _check_choice(name, expected, list(dict.fromkeys(ratio for model in models for ratio in model.aspect_ratios)))
+    return expected
 
 
 def _check_choice(name: str, expected: Any, choices: list[Any]) -> None:

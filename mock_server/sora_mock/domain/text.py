@@ -1,18 +1,54 @@
-"""Text that is safe to show: API keys redacted, control characters escaped."""
+"""Text that is safe to show: API keys and passwords redacted, control characters escaped."""
 
 import re
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
+
+_PERCENT: Final = "%(?:25)*"
+"""A percent sign, encoded any number of times."""
 
 _API_KEY: Final = re.compile(
     # The letter before a key may be the end of an escape sequence, because messages quote what was sent.
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\U[0-9A-Fa-f]{8}))"
-    r"sk-[^\s\"'\\<>]+"
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\U[0-9A-Fa-f]{8})"
+    r"|(?<=%[0-9A-Fa-f]{2}))"
+    rf"(?:s|{_PERCENT}73)(?:k|{_PERCENT}6[Bb])(?:-|{_PERCENT}2[Dd])[^\s\"'\\<>]+"
+)
+_CREDENTIALS: Final = re.compile(
+    rf"((?:\\?/|{_PERCENT}2F){{2}})(?:(?!{_PERCENT}(?:2F|3F|23))[^/?#\s\"'<>])*(?:@|{_PERCENT}40)",
+    re.IGNORECASE,
+)
+_QUERY_VALUE: Final = re.compile(r"(?<=[?&;#])([^=?&;#\s\"'<>]+=)[^&;#\s\"'<>]+")
+_SECRET_NAME: Final = re.compile(
+    r"token|secret|passw|credential|signature|session|jwt|(?:api|access|private|auth)[^a-z]?key"
+    r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|sig)(?![a-z])",
+    re.IGNORECASE,
 )
 
 
 def redacted(text: str) -> str:
-    """The text with every API key replaced by `sk-***`."""
+    """The text without secrets, wherever they are in it.
+
+    Each API key becomes `sk-***`, also one with percent signs. In URLs, what precedes the host becomes `***@`, and the
+    value of a query parameter whose name says that it is a secret becomes `***`.
+    """
+    text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
+    text = _QUERY_VALUE.sub(_query_value, text)
     return _API_KEY.sub("sk-***", text)
+
+
+def _query_value(found: re.Match[str]) -> str:
+    return found[1] + "***" if _SECRET_NAME.search(unquote(found[1])) else found[0]
+
+
+def redacted_value(value: Any) -> Any:
+    """A JSON value in which each text, also each name, is `redacted`."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, (list, tuple)):
+        return [redacted_value(item) for item in value]
+    if isinstance(value, dict):
+        return {redacted(name): redacted_value(item) for name, item in value.items()}
+    return value
 
 
 def visible(text: str) -> str:

@@ -1,15 +1,10 @@
 """Checks of values from flags, files, headers and JSON. Each raises a ValueError that says what is expected."""
 
 import math
-import re
-import warnings
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-
-MAX_PATTERN_LENGTH: Final = 500
-"""Characters of a regular expression."""
 
 JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What `msgspec.json.decode` raises for bytes that are not JSON."""
@@ -41,16 +36,3 @@ def short_text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 1000:
         raise ValueError("expected a text of 1 to 1000 characters")
     return value
-
-
-def read_pattern(text: Any) -> str:
-    """The text of a valid regular expression, unchanged. Raises ValueError with the reason where it is invalid."""
-    if not isinstance(text, str) or len(text) > MAX_PATTERN_LENGTH:
-        raise ValueError(f"expected a regular expression of at most {MAX_PATTERN_LENGTH} characters")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            re.compile(text)
-    except (re.error, OverflowError, RecursionError) as problem:
-        raise ValueError(f"{text[:80]!r} is no regular expression: {problem}") from None
-    return text

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from sora_mock.guard.pricing import KeyClass
 from sora_mock.guard.recording import NOT_JSON, read_json
+from sora_mock.guard.request import KeyClass
 
 Timestamp = Annotated[float, msgspec.Meta(ge=0, le=4e9)]
 """Unix seconds."""

@@ -62,14 +62,18 @@ class Book:
         """
         if self.closed is not None:
             return f"the budget is closed: {self.closed}"
-        held: int = getattr(self, budget)
-        if held + price > limits.of(budget) or self.spent + price > limits.cap:
-            left = max(0, min(limits.of(budget) - held, limits.cap - self.spent))
+        left = self.left(limits, budget)
+        if price > left:
             return (
                 f"it could cost {to_credits(price)} credits, and the {budget} budget has {to_credits(left)} left"
                 f" (cap {to_credits(limits.cap)}, spent {to_credits(self.spent)})"
             )
         return None
+
+    def left(self, limits: SpendingLimits, budget: Budget | None = None) -> int:
+        """What can still be reserved of the cap, or of one budget. 0 if the budget is closed."""
+        of_cap = 0 if self.closed is not None else max(0, limits.cap - self.spent)
+        return of_cap if budget is None else max(0, min(limits.of(budget) - getattr(self, budget), of_cap))
 
     def after(self, entry: dict[str, Any]) -> "Book":
         """The book after one line of the file. Raises ValueError for a line that is not one of a ledger."""
@@ -143,6 +147,23 @@ class SpendingLedger:
             self._append(_reserve_entry(budget, units))
             return Reservation(budget, units, number)
 
+    def reserve_rest(self, budget: Budget, units: int, least: int) -> Reservation | str:
+        """Reserves all that is left of the cap, so that no process can reserve anything until this is settled.
+
+        Returns why it cannot if `budget` has less than `units` left, or the whole cap less than `least`.
+        Raises LedgerError and OSError.
+        """
+        with self._locked():
+            rejected = self._book.rejection_reason(self.limits, budget, units)
+            left = self._book.left(self.limits)
+            if rejected is None and least > left:
+                rejected = f"it could cost {to_credits(least)} credits, and the cap has {to_credits(left)} left"
+            if rejected is not None:
+                return rejected
+            number = self._read_to
+            self._append(_reserve_entry(budget, left))
+            return Reservation(budget, left, number)
+
     def settle(self, reservation: Reservation, units: int, task: str | None = None) -> None:
         """Books the real cost of a reservation in units; 0 returns it. Call this at most once for a reservation.
 
@@ -159,12 +180,6 @@ class SpendingLedger:
         }
         with self._locked():
             self._append(entry)
-
-    def charge(self, units: int, task: str | None, reason: str) -> bool:
-        """Books an unexpected charge, even beyond the cap, and closes the budget as `close_budget` does."""
-        with self._locked():
-            self._append({**_reserve_entry("rejection", units), "task": task})
-        return self.close_budget(reason)
 
     def close_budget(self, reason: str) -> bool:
         """Ends all spending on this ledger, in every process and after every restart. False if it was closed before."""

@@ -1,27 +1,28 @@
 """The spending guard: a local proxy in front of the service. It holds the key and never exceeds its cap.
 
-Before a request that may cost money, the guard reserves its price and syncs the ledger to the disk. A 4xx returns the
-reservation. A 2xx books what the response says. Everything else (5xx, redirects, 408, no response, a crash) leaves it
-spent. The guard's own responses have the status 470, which no service uses and no client retries, a code `guard_...`
-and the header `x-sora-mock-guard`.
+Before a request that may cost money, the guard reserves its price and syncs the ledger to the disk. A request whose
+price is not certain goes out alone, with all that is left reserved. A 4xx returns the reservation. A 2xx books what the
+response says. Everything else (5xx, redirects, 408, no response, a crash) leaves it spent. The guard's own responses
+have the status 470, which no service uses and no client retries, a code `guard_...` and the header `x-sora-mock-guard`.
 """
 
 import asyncio
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from sora_mock.domain.ledger import UNITS, to_credits
+from sora_mock.domain.ledger import to_credits
 from sora_mock.guard.ledger import LedgerError, Reservation, SpendingLedger
-from sora_mock.guard.pricing import CHEAPEST, KeyClass, Pricing, Quote, key_class, with_key
+from sora_mock.guard.pricing import Free, Priced, Pricing, Uncertain
 from sora_mock.guard.recording import Recording, task_id
+from sora_mock.guard.request import GuardedRequest, key_class, with_key
 from sora_mock.guard.secret import Secret
+from sora_mock.guard.settlement import settlement
 from sora_mock.guard.upstream import NoReply, Upstream, UpstreamResponse
 from sora_mock.runtime.clock import real_now
 
@@ -29,6 +30,9 @@ OWN_STATUS: Final = 470
 """An unassigned 4xx, because SDKs do not retry those."""
 
 MAX_BODY: Final = 8 * 1024 * 1024
+_MARK: Final = b"x-sora-mock-guard"
+"""A header of the guard's own responses. It drops the header of the service."""
+
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _OF_ONE_CONNECTION: Final = set(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings expect "
@@ -61,8 +65,8 @@ class GuardProxy:
     closed: str | None = None
     """Why the guard must spend nothing more, if it could not write that to the ledger. None otherwise."""
 
-    one_unread: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the guard sends an `unread` request. A second one at the same time could be charged unnoticed."""
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a request of uncertain price is out: others wait for what it leaves of the budget."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Responds to one request."""
@@ -76,7 +80,7 @@ class GuardProxy:
         except Refused as refused:
             error = {"code": refused.code, "message": str(refused), "type": "guard_error"}
             content = self.secret.scrubbed(msgspec.json.encode({"error": error}))
-            marks = [(b"content-type", b"application/json"), (b"x-sora-mock-guard", refused.code.encode())]
+            marks = [(b"content-type", b"application/json"), (_MARK, refused.code.encode())]
             reply = UpstreamResponse(OWN_STATUS, marks, content)
         headers = reply.headers
         if reply.status not in (204, 304) and scope["method"] != "HEAD":
@@ -88,96 +92,85 @@ class GuardProxy:
         """The response of the service without the key. Raises Refused."""
         given: Pairs = [(name.lower(), value) for name, value in scope["headers"]]
         _refuse_other_origins(given)
-        key = key_class(given, self.secret.key)
-        quote = self.pricing.quote(scope["method"], scope["path"], given, body, key)
-        if quote.charge == "refused":
-            raise Refused("guard_refused", f"not sent: {quote.reason}")
-        if quote.charge == "unread":
-            async with self.one_unread:
-                return await self._sent(scope, given, body, key, quote)
-        return await self._sent(scope, given, body, key, quote)
+        path, key = scope["raw_path"].decode("latin-1"), key_class(given, self.secret.key)
+        request = GuardedRequest(scope["method"], path, scope["query_string"], given, body, key)
+        found = self.pricing.classify(request)
+        if isinstance(found, Free):
+            return await self._sent(request, found, None)
+        if isinstance(found, Priced):
+            # while a request is out alone, nothing is left to reserve
+            async with self.alone:
+                reservation = self._reserve(found)
+            return await self._sent(request, found, reservation)
+        if isinstance(found, Uncertain):
+            async with self.alone:
+                return await self._sent(request, found, self._reserve(found))
+        raise Refused("guard_refused", f"not sent: {found.reason}")
 
-    async def _sent(self, scope: Scope, given: Pairs, body: bytes, key: KeyClass, quote: Quote) -> UpstreamResponse:
-        """Reserves the price of one request, sends it and books its cost. Raises Refused."""
-        reservation = self._reserve(quote)
+    def _reserve(self, found: Priced | Uncertain) -> Reservation:
+        """Reserves the price of a request, or all that is left if the price is not certain. Raises Refused."""
+        if self.closed is not None:
+            raise Refused("guard_refused", f"not sent: the budget is closed: {self.closed}")
+        try:
+            if isinstance(found, Priced):
+                reserved = self.ledger.reserve(found.budget, found.units)
+            else:
+                reserved = self.ledger.reserve_rest(found.budget, found.units, found.least)
+        except (OSError, LedgerError) as problem:
+            raise Refused("guard_refused", f"not sent: the ledger cannot be written: {problem}") from None
+        if isinstance(reserved, str):
+            why = "" if found.reason is None else f" ({found.reason})"
+            raise Refused("guard_refused", f"not sent: {reserved}{why}")
+        return reserved
+
+    async def _sent(
+        self, request: GuardedRequest, found: Free | Priced | Uncertain, reservation: Reservation | None
+    ) -> UpstreamResponse:
+        """Sends one request and books its cost. Raises Refused."""
         dropped = _OF_ONE_CONNECTION | {b"host", b"accept-encoding"}
-        headers = [pair for pair in with_key(given, self.secret.key) if pair[0] not in dropped]
+        headers = [pair for pair in with_key(request.headers, self.secret.key) if pair[0] not in dropped]
         # the guard cannot search a compressed response for the key
         headers.append((b"accept-encoding", b"identity"))
-        query = scope["query_string"]
-        target = scope["raw_path"] + (b"?" + query if query else b"")
+        target = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
         at = real_now()
         outcome: UpstreamResponse | NoReply
         try:
-            outcome = await self.upstream.send(scope["method"], target, headers, body, paid=reservation is not None)
+            outcome = await self.upstream.send(
+                request.method, target, headers, request.body, paid=reservation is not None
+            )
         except NoReply as failure:
             outcome = failure
-        what = f"{scope['method']} {scope['path'][:100]}"
-        if outcome.status == 402 and key == "live":
+        what = f"{request.method} {request.path[:100]}"
+        if outcome.status == 402 and request.key == "live":
             self._close("the service responded with 402", "the service responded with 402: the budget is closed")
-        if reservation is not None:
-            self._settle(reservation, quote, outcome, what)
-        elif quote.charge == "unread" and outcome.status is not None and 200 <= outcome.status < 300:
-            self._charge(quote, outcome, what)
+        if reservation is not None and not isinstance(found, Free):
+            self._settle(reservation, found, outcome, what)
         if self.recording is not None:
             response = str(outcome) if isinstance(outcome, NoReply) else outcome
             try:
-                self.recording.add(at, key, scope["method"], target, given, body, response)
+                self.recording.add(at, request.key, request.method, target, request.headers, request.body, response)
             except OSError as problem:
                 self._report(f"an exchange was not recorded: {problem}")
         if isinstance(outcome, NoReply):
             raise Refused("guard_no_reply", f"the service gave no usable reply: {outcome}")
         return self._clean(outcome)
 
-    def _reserve(self, quote: Quote) -> Reservation | None:
-        """Reserves the highest price. None for a request that needs no money. Raises Refused."""
-        if quote.charge in ("free", "refused"):
-            return None
-        reserved: Reservation | str | None = None
-        closed = self.closed
-        try:
-            if closed is None and quote.charge == "unread":
-                closed = self.ledger.book().closed
-            elif closed is None and quote.charge in ("main", "rejection"):
-                reserved = self.ledger.reserve(quote.charge, quote.units)
-        except (OSError, LedgerError) as problem:
-            raise Refused("guard_refused", f"not sent: the ledger cannot be written: {problem}") from None
-        if closed is not None:
-            reserved = f"the budget is closed: {closed}"
-        if isinstance(reserved, str):
-            why = "" if quote.reason is None else f" ({quote.reason})"
-            raise Refused("guard_refused", f"not sent: {reserved}{why}")
-        return reserved
-
-    def _settle(self, reservation: Reservation, quote: Quote, outcome: UpstreamResponse | NoReply, what: str) -> None:
+    def _settle(
+        self, reservation: Reservation, found: Priced | Uncertain, outcome: UpstreamResponse | NoReply, what: str
+    ) -> None:
         """Books the cost of a request. If the ledger cannot be written, the reservation stays spent."""
-        units, task = cost(reservation, outcome), None
+        cost, task = settlement(found, reservation.units, outcome), None
         if isinstance(outcome, UpstreamResponse) and 200 <= outcome.status < 300:
             task = task_id(self._clean(outcome))
-            if quote.charge == "rejection":
-                self._report(f"finding: the service accepted what it should reject: {what}: {quote.reason} [{task}]")
+            if found.budget == "rejection":
+                self._report(f"finding: the service accepted what it should reject: {what}: {found.reason} [{task}]")
         try:
-            if units != reservation.units or task is not None:
-                self.ledger.settle(reservation, units, task)
+            if cost.units != reservation.units or task is not None:
+                self.ledger.settle(reservation, cost.units, task)
         except (OSError, LedgerError) as problem:
             self._report(f"the ledger cannot be written, {to_credits(reservation.units)} credits stay spent: {problem}")
-        if units > reservation.units:
-            prices = f"{to_credits(units)} instead of {to_credits(reservation.units)} credits"
-            self._close(f"a task cost {prices}", f"finding: {what} cost {prices}; the budget is closed")
-
-    def _charge(self, quote: Quote, outcome: UpstreamResponse | NoReply, what: str) -> None:
-        """Books an unexpected charge: the service accepted an `unread` body, so no price is predictable any more."""
-        amount, task = None, None
-        if isinstance(outcome, UpstreamResponse):
-            amount, task = _amount(outcome.body), task_id(self._clean(outcome))
-        units = quote.units if amount is None else amount
-        reason = "the service accepted a body without a predictable price"
-        self._report(f"finding: {reason}: {what} [{task}], {to_credits(units)} credits booked; the budget is closed")
-        try:
-            self.ledger.charge(units, task, reason)
-        except (OSError, LedgerError) as problem:
-            self.closed = reason
-            self._report(f"the ledger cannot be written: {problem}")
+        if cost.problem is not None:
+            self._close(cost.problem, f"finding: {what}: {cost.problem}; the budget is closed")
 
     def _close(self, reason: str, line: str) -> None:
         """Ends all spending and prints that once. If the ledger cannot be written, only this process ends it."""
@@ -196,42 +189,9 @@ class GuardProxy:
     def _clean(self, reply: UpstreamResponse) -> UpstreamResponse:
         """The response without the key and without headers of the other connection or of the encoding."""
         scrub = self.secret.scrubbed
-        dropped = _OF_ONE_CONNECTION | {b"content-encoding"}
+        dropped = _OF_ONE_CONNECTION | {b"content-encoding", _MARK}
         headers = [(scrub(name), scrub(value)) for name, value in reply.headers if name.lower() not in dropped]
         return UpstreamResponse(reply.status, headers, scrub(reply.body))
-
-
-def cost(reservation: Reservation, outcome: UpstreamResponse | NoReply) -> int:
-    """What a request cost, in units.
-
-    A 2xx books `usage.credits_reserved`, but at least a lower limit. For the main budget that is the reservation,
-    because its prices are known. For the rejection budget it is the lowest price, because the highest was reserved.
-    A response without a readable amount leaves the reservation spent.
-    """
-    status = outcome.status
-    if isinstance(outcome, NoReply) and not outcome.sent:
-        return 0
-    if status is not None and 400 <= status < 500 and status != 408:
-        return 0
-    if isinstance(outcome, NoReply) or not 200 <= outcome.status < 300:
-        return reservation.units
-    amount = _amount(outcome.body)
-    if amount is None:
-        return reservation.units
-    least = reservation.units if reservation.budget == "main" else min(CHEAPEST, reservation.units)
-    return max(amount, least)
-
-
-def _amount(body: bytes) -> int | None:
-    """`usage.credits_reserved` in units, rounded up. None if it is not an amount."""
-    try:
-        value: Any = msgspec.json.decode(body)["usage"]["credits_reserved"]
-        amount = Decimal("NaN") if isinstance(value, bool) else Decimal(str(value))
-        if not amount.is_finite() or not 0 <= amount <= 10**9:
-            return None
-        return int((amount * UNITS).to_integral_value(ROUND_CEILING))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError, InvalidOperation):
-        return None
 
 
 def _refuse_other_origins(headers: Pairs) -> None:
@@ -256,14 +216,14 @@ def _host(url: str) -> str | None:
 
 async def _body(receive: Receive) -> bytes | None:
     """The whole body, None if the client disconnected before its end. Raises Refused for more than `MAX_BODY`."""
-    parts, size = [], 0
+    # one buffer: a list of a million small parts takes much more memory than their bytes
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY:
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
             raise Refused("guard_refused", f"not sent: the body is larger than {MAX_BODY >> 20} MiB")
         if not message.get("more_body"):
-            return b"".join(parts)
+            return bytes(body)

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from sora_mock.domain.values import JSON_ERRORS
-from sora_mock.guard.pricing import CREATE_PATH, CREDENTIAL_HEADERS, Headers, KeyClass
+from sora_mock.guard.pricing import CREATE_PATH
+from sora_mock.guard.request import CREDENTIAL_HEADERS, Headers, KeyClass
 from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import UpstreamResponse
 from sora_mock.runtime.clock import real_now

@@ -1,13 +1,26 @@
 """The real key. The guard reads it once and removes it from everything that it sends to clients or prints."""
 
-import base64
+import contextlib
 import re
+import zlib
 from typing import Final
 
-from sora_mock.guard.pricing import PLACEHOLDER
+from sora_mock.guard.request import PLACEHOLDER
+from sora_mock.guard.spellings import Span, encoded_forms, found_spans, source_spans, unescaped
 
 USABLE: Final = re.compile(rb"[\x21-\x7e]{8,4096}")
 """A usable key. A shorter one would match, and be replaced, in ordinary text."""
+
+ROUNDS: Final = 3
+"""How many escapes over each other are undone, such as percent-encoding in a string of JSON in a string of JSON."""
+
+MAX_UNPACKED: Final = 8 * 1024 * 1024
+"""How many bytes of a compressed part are searched. A part that unpacks to more is removed."""
+_STEP: Final = 4096
+_MAX_STREAMS: Final = 16
+_GZIP: Final = b"\x1f\x8b\x08"
+_UNREADABLE: Final = (b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"\x04\x22\x4d\x18")
+"""How files of bzip2, xz, zstd, zip and lz4 begin. The guard does not search them, so it removes them."""
 
 
 class Secret:
@@ -20,19 +33,81 @@ class Secret:
         if not USABLE.fullmatch(key) or key == PLACEHOLDER:
             raise ValueError("it holds no key (8 to 4096 visible ASCII characters)")
         self.key = key
-        encoded = {base64.b64encode(key), base64.urlsafe_b64encode(key)}
-        forms = [b"".join(map(_spelled, key)), *map(re.escape, encoded)]
-        self._seen = re.compile(b"|".join(forms), re.IGNORECASE)
+        self._forms = encoded_forms(key)
 
     def __repr__(self) -> str:
         return "Secret()"
 
     def scrubbed(self, data: bytes) -> bytes:
-        """`data` with the placeholder in place of the key. It also finds the key in base64, in another case, and with
-        any of its characters escaped for JSON or a URL."""
-        return self._seen.sub(PLACEHOLDER, data)
+        """`data` with the placeholder in place of the key, in time that is linear in its size.
+
+        It finds the key in any case, in base64 and hex, with characters escaped for JSON, HTML or a URL, in UTF-16 and
+        UTF-32, and in compressed parts, which it replaces as a whole (docs/guard.md, what the guard removes).
+        """
+        spans = self._spans(data)
+        if not _is_text(data):
+            spans += self._packed_spans(data)
+        if not spans:
+            return data
+        parts, end = [], 0
+        for start, stop in sorted(spans):
+            if start >= end:
+                parts += [data[end:start], PLACEHOLDER]
+            end = max(end, stop)
+        return b"".join([*parts, data[end:]])
+
+    def _spans(self, data: bytes) -> list[Span]:
+        """Where the key is, also behind escapes."""
+        spans, views = found_spans(data, self._forms), [data]
+        for _ in range(ROUNDS):
+            view = unescaped(views[-1])
+            if len(view) == len(views[-1]):
+                break
+            found = found_spans(view, self._forms)
+            for inner in reversed(views):
+                found = source_spans(inner, found)
+            spans += found
+            views.append(view)
+        return spans
+
+    def _packed_spans(self, data: bytes) -> list[Span]:
+        """The compressed parts that hold the key or cannot be searched, each to the end of the data."""
+        if data.startswith(_UNREADABLE) or any(self._is_inside(memoryview(data), window) for window in (15, -15)):
+            return [(0, len(data))]
+        start = data.find(_GZIP)
+        for _ in range(_MAX_STREAMS):
+            if start < 0:
+                return []
+            if self._is_inside(memoryview(data)[start:], 31):
+                return [(start, len(data))]
+            start = data.find(_GZIP, start + 1)
+        return [] if start < 0 else [(start, len(data))]
+
+    def _is_inside(self, packed: memoryview, window: int) -> bool:
+        """Whether a stream of zlib holds the key, or something that cannot be searched. window: its format."""
+        stream = zlib.decompressobj(window)
+        plain = bytearray()
+        try:
+            for start in range(0, len(packed), _STEP):
+                step, before = packed[start : start + _STEP], stream.copy()
+                plain += stream.decompress(step, MAX_UNPACKED + 1 - len(plain))
+                if len(plain) > MAX_UNPACKED:
+                    return True
+                if stream.eof:
+                    break
+        except zlib.error:
+            # zlib keeps back what the last step held before the error; a byte at a time gives it out
+            with contextlib.suppress(zlib.error):
+                for at in range(len(step)):
+                    plain += before.decompress(step[at : at + 1], _STEP)
+        content = bytes(plain)
+        return _GZIP in content or bool(self._spans(content))
 
 
-def _spelled(code: int) -> bytes:
-    """A pattern for every spelling of a character: itself, behind a backslash, `%2d`, `\\u002d`."""
-    return rb"(?:\\?%b|%%%02x|\\u00%02x)" % (re.escape(bytes([code])), code, code)
+def _is_text(data: bytes) -> bool:
+    """Whether the data is UTF-8, which nothing compressed is."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -7,8 +7,14 @@ from typing import Any, Final
 
 import httpx
 
-MAX_RESPONSE: Final = 64 * 1024 * 1024
-_READABLE: Final = {"", "identity", "gzip", "deflate"}
+MAX_RESPONSE: Final = 16 * 1024 * 1024
+"""How many bytes of a response the guard reads."""
+MAX_UNPACKED: Final = 8 * 1024 * 1024
+"""How many bytes an encoded response may unpack to."""
+MAX_STATUS: Final = 599
+
+# what zlib names the formats; some servers send a raw stream as deflate
+_WINDOWS: Final = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Upstream:
                 response = await transport.handle_async_request(request)
                 status = response.status_code
                 try:
+                    if not 200 <= status <= MAX_STATUS:
+                        raise ValueError(f"the reply has the status {status}, expected 200 to {MAX_STATUS}")
                     return UpstreamResponse(status, list(response.headers.raw), await _content(response))
                 finally:
                     await response.aclose()
@@ -79,19 +87,40 @@ class Upstream:
 
 
 async def _content(response: httpx.Response) -> bytes:
-    """The decoded body. Raises ValueError for one that cannot be searched for the key, or that is too large."""
-    encodings = {each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")}
-    if not encodings <= _READABLE:
-        raise ValueError(
-            f"the reply is encoded as {', '.join(sorted(encodings))[:40]} although the guard accepts no encoding"
-        )
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > MAX_RESPONSE:
-            raise ValueError(f"the reply is larger than {MAX_RESPONSE >> 20} MiB")
-        parts.append(part)
-    return b"".join(parts)
+    """The decoded body. Raises ValueError for one that cannot be searched for the key, or that is too large.
+
+    The sizes are checked before the bytes are kept: a small response can unpack to gigabytes.
+    """
+    encodings = [each.strip().lower() for each in response.headers.get("content-encoding", "").split(",")]
+    encodings = [each for each in encodings if each not in ("", "identity")]
+    if len(encodings) > 1 or not _WINDOWS.keys() >= set(encodings):
+        raise ValueError(f"the reply is encoded as {', '.join(encodings)[:40]} although the guard accepts no encoding")
+    body = bytearray()
+    async for part in response.aiter_raw():
+        if len(body) + len(part) > MAX_RESPONSE:
+            raise _too_large()
+        body += part
+    return _unpacked(bytes(body), _WINDOWS[encodings[0]]) if encodings and body else bytes(body)
+
+
+def _unpacked(packed: bytes, windows: tuple[int, ...]) -> bytes:
+    """The content of one complete stream of zlib. windows: its formats, tried in this order. Raises ValueError."""
+    for window in windows:
+        stream = zlib.decompressobj(window)
+        try:
+            content = stream.decompress(packed, MAX_UNPACKED + 1)
+        except zlib.error:
+            continue
+        if len(content) > MAX_UNPACKED or (stream.unconsumed_tail and not stream.eof):
+            raise _too_large()
+        if stream.unused_data or not stream.eof:
+            raise ValueError("the encoded reply does not end where its body ends")
+        return content
+    raise ValueError("the encoded reply cannot be decoded")
+
+
+def _too_large() -> ValueError:
+    return ValueError(f"the reply is larger than {MAX_RESPONSE >> 20} MiB, or than {MAX_UNPACKED >> 20} MiB unpacked")
 
 
 def _first_line(problem: BaseException) -> str:

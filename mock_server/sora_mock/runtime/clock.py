@@ -13,3 +13,6 @@ def real_now() -> float:
 
 stopwatch = time.perf_counter
 """Seconds from an arbitrary start, for measuring durations."""
+
+processor_time = time.thread_time
+"""Seconds that the processor worked for this thread, from an arbitrary start. It does not count waiting."""

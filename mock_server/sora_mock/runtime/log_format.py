@@ -18,6 +18,9 @@ from sora_mock.domain.text import redacted, visible
 MAX_SHOWN: Final = 200
 """Characters that the log shows of one text that a client sent."""
 
+MAX_READ: Final = 4096
+"""Characters that it looks at: a password is known by the @ behind it."""
+
 RED, GREEN, YELLOW, CYAN, DIM = "31", "32", "33", "36", "2"
 
 _PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/_.~-]*")
@@ -117,7 +120,7 @@ def attempt_fields(made: AttemptMade) -> Fields:
 
 def printable(text: str) -> str:
     """The text on one line and cut, without API keys and without characters that control a terminal."""
-    shown = visible(redacted(text[: 2 * MAX_SHOWN]))
+    shown = visible(redacted(text[:MAX_READ]))
     return shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + "..."
 
 
@@ -126,9 +129,10 @@ _word: Final = lru_cache(maxsize=256)(printable)
 
 def shown_path(path: str) -> str:
     """The path as the client sent it, escaped: a space in it would look like the end of a column."""
-    if "sk-" in path or len(path) > MAX_SHOWN:
-        path = redacted(path[: 2 * MAX_SHOWN])
-    if not _PLAIN_PATH.fullmatch(path):
+    is_plain = _PLAIN_PATH.fullmatch(path) is not None
+    if "sk-" in path or len(path) > MAX_SHOWN or not is_plain:
+        path = redacted(path[:MAX_READ])
+    if not is_plain:
         path = quote(path, safe="/:@!$&'()*+,;=~-._", errors="replace")
     return path if len(path) <= MAX_SHOWN else path[:MAX_SHOWN] + "..."
 

@@ -1,15 +1,20 @@
-"""HTTP/1.1 on a connection: uvicorn's protocol with bounds, and with the error envelope for malformed HTTP."""
+"""HTTP/1.1 on a connection: uvicorn's protocol with bounds in size and time, and our envelope for malformed HTTP."""
 
 import asyncio
+import math
 from typing import Any, Final
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from sora_mock.domain.errors import ApiError, envelope
+from sora_mock.domain.authority import TARGET
 from sora_mock.domain.events import MalformedRequest
+from sora_mock.domain.exchange import CONTROL_PREFIX
 from sora_mock.domain.fault import TRANSPORT
+from sora_mock.runtime import connections
+from sora_mock.runtime.connections import Connections
+from sora_mock.runtime.joined_writes import JoinedWrites
+from sora_mock.runtime.refusal import refusal
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Bytes of request line and headers; the parser itself would keep tens of MiB."""
@@ -19,6 +24,12 @@ TOO_LARGE: Final = f"The request line and headers are larger than {MAX_HEAD_BYTE
 MAX_SILENT_BYTES: Final = 1024 * 1024
 """Bytes that may arrive without a byte of a body among them, as in the trailer of a chunked one."""
 
+MAX_PIPELINED: Final = 32
+"""Requests of a connection that wait behind the one in work; then nothing is parsed or read until they are done."""
+
+PIECE: Final = 1024
+"""Bytes that are parsed at once. Those of a piece may be more requests than `MAX_PIPELINED`, but not many."""
+
 
 class _Dropped(list[tuple[bytes, bytes]]):
     """A list that keeps nothing."""
@@ -27,73 +38,77 @@ class _Dropped(list[tuple[bytes, bytes]]):
         """Forgets the item."""
 
 
-class JoinedWrites(asyncio.Transport):
-    """A transport that writes once in an iteration of the event loop, when everything else of it is done.
-
-    uvicorn writes head and body of a response one after the other. Each write wakes the client, and waking it costs
-    more than most of our own work (bench/README.md).
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._transport = transport
-        self._loop = loop
-        self._waiting: list[bytes] = []
-        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
-        self.is_closing = transport.is_closing  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Writes together with everything else of this iteration."""
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        self._waiting.append(bytes(data))
-
-    def _flush(self) -> None:
-        data = b"".join(self._waiting)
-        self._waiting.clear()
-        # the client may have left in between
-        if data and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Writes what waits, then closes."""
-        self._flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Closes at once; what waits is lost."""
-        self._waiting.clear()
-        self._transport.abort()
-
-
 class Protocol(HttpToolsProtocol):
     """One connection. Where `app.state.events` is an event bus, malformed requests are published on it."""
 
-    def __init__(self, *args: Any, **more: Any) -> None:
+    def __init__(self, *args: Any, waiting: Connections, **more: Any) -> None:
         super().__init__(*args, **more)
         self.access_log = False
         self._events = getattr(getattr(self.app, "state", None), "events", None)
+        self._waiting = waiting
+        self.url = b""
         self._head = 0
         self._silent = 0
         self._too_large = False
         self._upgrade = b""
         """The head of a request that asked for an upgrade, without that header."""
+        self._has_begun = False
+        """Whether a head has begun and is not complete."""
         self._is_open = False
         """Whether a body is still to come."""
-        self._last: str | None = None
+        self._last: tuple[int, str] | None = None
         """What is wrong with the bytes behind requests that have no response yet; nothing is read after it."""
+        self._unparsed = memoryview(b"")
+        """What has arrived behind as many requests as may wait."""
+        self._since = 0.0
+        """When this part of a request, or the wait for one, began; seconds of the event loop's clock."""
+        self._looks_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A client connects."""
-        super().connection_made(JoinedWrites(transport, self.loop))
+        self._joined = JoinedWrites(transport, self.loop)
+        super().connection_made(self._joined)
+        self._waiting.admit(self, len(self.connections))
+        self._since = self.loop.time()
+        self._look_at(self._since + connections.HEAD_TIMEOUT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self._waiting.work(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parses what arrived; bounds everything that is not a body."""
+        """Parses what arrived, unless enough requests wait already; bounds everything that is not a body."""
         if self._last is not None:
             return
-        self._unset_keepalive_if_required()
+        if len(data) > PIECE or self._unparsed or len(self.pipeline) >= MAX_PIPELINED:
+            self._unparsed = memoryview(bytes(self._unparsed) + data)
+            self._parse_on()
+            return
+        self._parse(data)
+        if self._has_begun or self._is_open:
+            self._expect_rest()
+
+    def _parse_on(self) -> None:
+        """Parses in pieces: 256 KiB that arrive at once are thousands of requests, and other clients wait meanwhile."""
+        while self._unparsed and self._last is None and not self.transport.is_closing():
+            if len(self.pipeline) >= MAX_PIPELINED:
+                self._joined.hold_reading()
+                return
+            piece, self._unparsed = bytes(self._unparsed[:PIECE]), self._unparsed[PIECE:]
+            self._parse(piece)
+        if self._joined.is_held and not self.transport.is_closing():
+            # what the client sends next could not be read before
+            self._since = self.loop.time()
+            self._joined.is_held = False
+            if not self.flow.read_paused:
+                self._joined.resume_reading()
+        self._expect_rest()
+
+    def _parse(self, data: bytes) -> None:
         self._head += len(data)
         self._silent += len(data)
         try:
@@ -125,6 +140,16 @@ class Protocol(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._has_begun = True
+        if self.cycle is not None:
+            self._since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header. The parser leaves white space at the end of the value, which RFC 9110 5.5 does not count."""
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is complete; bodies are bounded elsewhere. Raises ValueError for a head that is too large."""
@@ -137,13 +162,19 @@ class Protocol(HttpToolsProtocol):
             self._upgrade = b"\r\n".join([method + b" " + self.url + b" HTTP/" + version, *lines, b"", b""])
             return
         self._head = -(2**62)
-        self._is_open = True
         url, expected, headers = self.url, self.expect_100_continue, self.headers
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expected
         self.headers = self.scope["headers"] = headers
-        self.scope["extensions"] = {TRANSPORT: self.transport}  # type: ignore[dict-item]  # ours, in this process only
+        extensions: dict[str, Any] = {TRANSPORT: self.transport}
+        if not url.startswith(b"/"):
+            extensions[TARGET] = url.decode("latin-1")
+        self.scope["extensions"] = extensions  # ours, in this process only
+        # raises for a target that is no URL; then the head is malformed, and there is no body
         super().on_headers_complete()
+        self._has_begun = False
+        self._is_open = True
+        self._since = self.loop.time()
         # What arrives as a header from here on is the trailer of a chunked body, which is ignored.
         self.headers = _Dropped()
 
@@ -159,28 +190,111 @@ class Protocol(HttpToolsProtocol):
         """The request is complete; the next head begins."""
         self._head = self._silent = 0
         self._is_open = False
-        if not self._upgrade:
-            super().on_message_complete()
+        if self._upgrade:
+            return
+        if self.cycle.response_complete:
+            self._since = self.loop.time()
+        else:
+            self._waiting.work(self)
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The next request's turn, if there is one."""
-        super().on_response_complete()
-        if self._last is not None and self.cycle is not None and self.cycle.response_complete:
-            msg, self._last = self._last, None
-            self.send_400_response(msg)
+        """The next request's turn, if there is one. uvicorn's method reads on here, and sets a timer each time."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.pipeline:
+            # a task begins in the next iteration of the event loop: other clients have their turn before it
+            self._start_asgi_task(*self.pipeline.pop())
+            if self.pipeline:
+                return
+            self._since = self.loop.time()
+        elif not self._is_open and not self._has_begun:
+            self._since = self.loop.time()
+        self.flow.resume_reading()
+        if self.cycle.response_complete or self._is_open:
+            self._waiting.wait(self)
+        if self._last is not None:
+            if self.cycle.response_complete or self._is_open:
+                last, self._last = self._last, None
+                self._refuse(*last)
+        elif self._unparsed:
+            self.loop.call_soon(self._parse_on)
+
+    # --- time ---
+
+    def _is_busy(self) -> bool:
+        """Whether a request has no response yet."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _deadline(self) -> float:
+        """Until when the client may do nothing; infinite where the server, or the application, has to act."""
+        if self._unparsed or self._last is not None:
+            return math.inf
+        if self._has_begun:
+            return self._since + connections.HEAD_TIMEOUT
+        if self._is_open and not self.pipeline:
+            # an application that reads the body limits its time as well, because it knows the envelope of its 408
+            return self._since + connections.BODY_TIMEOUT * (2 if self._is_busy() else 1)
+        if self._is_busy():
+            return math.inf
+        return self._since + (connections.HEAD_TIMEOUT if self.cycle is None else connections.IDLE_TIMEOUT)
+
+    def _expect_rest(self) -> None:
+        """Lets the timer look in time if a request is incomplete. The usual request arrives whole and costs nothing."""
+        if self.transport.is_closing():
+            return
+        if self._has_begun:
+            self._look_at(self._since + connections.HEAD_TIMEOUT)
+        elif self._is_open:
+            self._look_at(self._since + connections.BODY_TIMEOUT)
+            # the application gets what there is of the body, which may be nothing, and limits the time for the rest
+            self.cycle.message_event.set()
+
+    def _look_at(self, at: float) -> None:
+        """Lets the timer look at that time, unless it does so before. It is the only one of this connection."""
+        if at < self._looks_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._looks_at = at
+            self._timer = self.loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        """Closes the connection if its client is late; otherwise looks again when it can be."""
+        now = self.loop.time()
+        if self._joined.seconds_stuck(now) >= connections.IDLE_TIMEOUT:
+            self.transport.abort()
+            return
+        deadline = self._deadline()
+        if not self.transport.is_closing() and deadline <= now:
+            if self._has_begun:
+                self._refuse(408, f"The request line and headers did not arrive within {connections.HEAD_TIMEOUT:g} s")
+            else:
+                self.transport.close()
+        self._looks_at, self._timer = math.inf, None
+        self._look_at(deadline if now < deadline < math.inf else now + connections.HEAD_TIMEOUT)
+
+    def give_up(self) -> None:
+        """Closes the connection in favour of another one."""
+        if self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    # --- errors ---
 
     def send_400_response(self, msg: str) -> None:
         """Responds to malformed HTTP and closes the connection; requests before it get their responses first."""
-        if not self._is_open and self.cycle is not None and not self.cycle.response_complete:
-            self._last = msg
+        self._refuse(400, msg)
+
+    def _refuse(self, status: int, msg: str) -> None:
+        if self.pipeline or (not self._is_open and self._is_busy()):
+            self._last = status, msg
             return
-        known = TOO_LARGE if self._too_large or msg == TOO_LARGE else None
-        body = msgspec.json.encode(envelope(ApiError(400, known)))
-        if self._events is not None:
-            self._events.publish(MalformedRequest(400, body))
-        start = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
-        )
-        self.transport.write(start.encode() + body)
+        is_control = (self._has_begun or self._is_open) and self.url.startswith(CONTROL_PREFIX.encode())
+        head, body = refusal(status, TOO_LARGE if self._too_large else msg or None, is_control=is_control)
+        # requests to the control API are not in the journal
+        if self._events is not None and not is_control:
+            self._events.publish(MalformedRequest(status, body))
+        self.transport.write(head + body)
         self.transport.close()

@@ -7,6 +7,7 @@ import msgspec
 from sora_mock.domain import callback_url, lifecycle
 from sora_mock.domain.delivery import (
     LATE_DELAY,
+    MAX_ATTEMPTS,
     Attempt,
     CallbackVariant,
     Delivery,
@@ -19,6 +20,7 @@ from sora_mock.domain.events import AttemptMade, CallbackPlanned, MessageArrived
 from sora_mock.domain.shape import shaped
 from sora_mock.domain.task import Task, task_view
 from sora_mock.service.context import Service, encode
+from sora_mock.storage.deliveries import MAX_DELIVERIES
 from sora_mock.storage.inboxes import InboxMessage, InboxReply
 from sora_mock.storage.memory import MemoryAccount
 
@@ -44,10 +46,13 @@ def _destination(service: Service, account: MemoryAccount, url: str, rejected: s
     return destination(url, routes, frozenset(settings.allow_callback), rejected)
 
 
-def expect(service: Service, account: MemoryAccount, task: Task) -> None:
-    """Stores the delivery of a new task, if it has a callback; its time follows from the task's plan."""
+def expect(service: Service, account: MemoryAccount, task: Task) -> str | None:
+    """Stores the delivery of a new task, if it has a callback; its time follows from the task's plan.
+
+    A hint where a pending callback was forgotten for it, because the account has too many; otherwise None.
+    """
     if task.callback_url is None:
-        return
+        return None
     variant = task.scenario.callback
     deliveries = account.deliveries
     if variant == "out_of_order" and deliveries.held:
@@ -55,10 +60,13 @@ def expect(service: Service, account: MemoryAccount, task: Task) -> None:
         variant = None
     note = target(service, account, task.callback_url).note
     delivery = Delivery(delivery_id(task.id), task.id, task.callback_url, _first_at(task, variant), variant, note)
-    deliveries.put(delivery)
+    forgotten = deliveries.put(delivery)
     if variant == "out_of_order":
         deliveries.held = (*deliveries.held, delivery.id)
     schedule(service, account, delivery)
+    if forgotten is None or state(forgotten) != "pending":
+        return None
+    return f"too many callbacks are pending: that of {forgotten.task_id} is never sent (at most {MAX_DELIVERIES:,})"
 
 
 def _first_at(task: Task, variant: CallbackVariant | None) -> float:
@@ -81,9 +89,15 @@ def schedule(service: Service, account: MemoryAccount, delivery: Delivery) -> No
 
 
 def record_attempt(service: Service, account: MemoryAccount, delivery: Delivery, attempt: Attempt) -> None:
-    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running."""
-    delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
-    account.deliveries.put(delivery)
+    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running.
+
+    Not stored: an attempt of a delivery that was forgotten meanwhile, and one that `redeliver` makes beyond the bound.
+    """
+    is_kept = account.deliveries.get(delivery.id) is not None
+    if not attempt.extra or len(delivery.attempts) < MAX_ATTEMPTS:
+        delivery = msgspec.structs.replace(delivery, attempts=(*delivery.attempts, attempt))
+        if is_kept:
+            account.deliveries.put(delivery)
     service.events.publish(AttemptMade(delivery, attempt))
     if account.deliveries.held and state(delivery) != "pending":
         _release_held(service, account, delivery, attempt.ended_at)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from sora_mock.config.settings import SettingError, Settings
 from sora_mock.domain.contract import Contract
+from sora_mock.domain.events import CallbackPlanned
 from sora_mock.domain.models import DEFAULT_MODEL, Model, read_models
 from sora_mock.domain.moderation import ModerationRule, read_moderation_rule
 from sora_mock.domain.scenario import Scenario
@@ -41,10 +42,15 @@ def build_service(settings: Settings, real_now: Callable[[], float] = clock.real
         moderation_rate=settings.moderation_rate,
         moderation_rules=settings.moderation_rules + (strict_moderation() if settings.strict_moderation else ()),
     )
+    events = EventBus()
     storage = MemoryStorage(
-        initial_defaults(settings, real_now()), lambda key, defaults: new_facts(key, defaults, real_now())
+        initial_defaults(settings, real_now()),
+        lambda key, defaults: new_facts(key, defaults, real_now()),
+        settings.history_size,
+        # the callbacks of a forgotten account need no timer
+        lambda name: events.publish(CallbackPlanned(name)),
     )
-    return Service(settings, contract, models(settings.prices), storage, EventBus(), selector, seed, real_now)
+    return Service(settings, contract, models(settings.prices), storage, events, selector, seed, real_now)
 
 
 def models(prices: Mapping[int, int]) -> dict[str, Model]:

@@ -11,6 +11,7 @@ from sora_mock.config.settings import Settings
 from sora_mock.domain.clock import Clock
 from sora_mock.domain.contract import Contract
 from sora_mock.domain.models import Model
+from sora_mock.domain.pattern import QueuedPatterns
 from sora_mock.runtime.events import EventBus
 from sora_mock.service.selection import Selector
 from sora_mock.storage.facts import AccountDefaults
@@ -27,7 +28,7 @@ class Service:
     selector: chooses the scenario of each request.
     seed: every random choice follows from it.
     real_now: Unix seconds of the machine; a test gives another function to stop the time.
-    rule_numbers: numbers of the rules that are queued.
+    rule_numbers: numbers of the rules that are queued. patterns: counts the patterns of those rules.
     """
 
     settings: Settings
@@ -39,6 +40,7 @@ class Service:
     seed: int
     real_now: Callable[[], float]
     rule_numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    patterns: QueuedPatterns = field(default_factory=QueuedPatterns)
 
     def now(self, account: MemoryAccount) -> float:
         """The time of an account's clock."""

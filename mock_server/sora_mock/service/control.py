@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sora_mock.domain.events import CallbackPlanned
 from sora_mock.domain.queue_rule import QueueRule
+from sora_mock.runtime.memory import MIN_FREED, release_memory
 from sora_mock.service.context import Service, initial_defaults
-from sora_mock.storage.inboxes import InboxReply
+from sora_mock.storage.inboxes import MAX_INBOXES, InboxReply
 
 
 def longest_queue(service: Service, key: str | None) -> int:
@@ -50,6 +50,8 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
     storage = service.storage
     if key is None:
         by_name = {**storage.defaults.inbox_replies, inbox: replies}
+        if len(by_name) > MAX_INBOXES:
+            del by_name[next(iter(by_name))]
         storage.defaults = msgspec.structs.replace(storage.defaults, inbox_replies=by_name)
     for account in service.storage.accounts(key):
         if key is not None or inbox in account.inboxes:
@@ -59,10 +61,11 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
 
 def reset(service: Service, key: str | None) -> None:
     """Forgets an account; without a key every account, and what control requests changed for new ones."""
-    names = [each.facts.name for each in service.storage.accounts(key)]
+    storage = service.storage
+    before = storage.budget.used
     if key is None:
-        service.storage.forget_all(initial_defaults(service.settings, service.real_now()))
+        storage.forget_all(initial_defaults(service.settings, service.real_now()))
     else:
-        service.storage.forget(key)
-    for name in names:
-        service.events.publish(CallbackPlanned(name))
+        storage.forget(key)
+    if before - storage.budget.used >= MIN_FREED:
+        release_memory()

@@ -10,12 +10,16 @@ from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.models import Model
 from sora_mock.domain.moderation import SUB_TYPES, ModerationRule
+from sora_mock.domain.pattern import PatternBudget
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import TOKEN_START, ParameterLimits, parse_selection, prompt_token
+from sora_mock.runtime.clock import processor_time
 from sora_mock.storage.memory import MemoryAccount
 
 HEADER: Final = "header"
 TOKEN: Final = "token in the prompt"  # noqa: S105  # this is no password
+
+TIMEOUT_HINT: Final = "a pattern ran out of time; its line in the journal names it"
 
 _FAILURES: Final = (
     "failed_service_error",
@@ -79,7 +83,8 @@ class Selector:
         model: the model that the request names.
         """
         facts = queue_rule.request_facts(request, model) if account.facts.queue or self._moderation_rules else {}
-        queued = self.from_queue(exchange, account, "create", facts)
+        patterns = PatternBudget(processor_time)
+        queued = self.from_queue(exchange, account, "create", facts, patterns)
         if queued is not None:
             return queued
         name = account.facts.name
@@ -88,10 +93,14 @@ class Selector:
                 chosen = choices[ids.number(self._seed, name, create_number, f"which {purpose}") % len(choices)]
                 rule = f"{purpose} rate {rate:g}, create request {create_number + 1}"
                 return self.use(exchange, self.catalogue[chosen], rule)
-        for moderation in self._moderation_rules:
-            pattern = moderation.matching_pattern(facts)
+        for number, moderation in enumerate(self._moderation_rules, 1):
+            pattern = moderation.matching_pattern(facts, patterns)
             if pattern is not None:
                 return self.use(exchange, self.catalogue[moderation.scenario], f"moderation rule {pattern!r}")
+            if patterns.ran_out is not None:
+                line = f"moderation rules from {number} on: {patterns.ran_out!r} used up the time of all patterns"
+                exchange.unmatched, exchange.hint = [*exchange.unmatched, line], TIMEOUT_HINT
+                break
         return self.use(exchange, self._default, "default scenario")
 
     def for_response(
@@ -102,15 +111,29 @@ class Selector:
             return self.use(exchange, named, HEADER)
         if named is not None:
             exchange.rule = f"ignored: {named.name} does not change the response of operation {operation}"
-        return None if account is None else self.from_queue(exchange, account, operation, {})
+        if account is None or not account.facts.queue:
+            return None
+        return self.from_queue(exchange, account, operation, {}, PatternBudget(processor_time))
 
     def from_queue(
-        self, exchange: Exchange, account: MemoryAccount, operation: str, request_facts: Mapping[str, Any]
+        self,
+        exchange: Exchange,
+        account: MemoryAccount,
+        operation: str,
+        request_facts: Mapping[str, Any],
+        patterns: PatternBudget,
     ) -> Scenario | None:
-        """The scenario of the first queued rule that matches, which is used up by one; None where none matches."""
+        """The scenario of the first queued rule that matches, which is used up by one; None where none matches.
+
+        patterns: the time that is left for the patterns of this request.
+        """
         if not account.facts.queue:
             return None
-        rule, queue, exchange.unmatched = queue_rule.take_matching(account.facts.queue, operation, request_facts)
+        rule, queue, exchange.unmatched = queue_rule.take_matching(
+            account.facts.queue, operation, request_facts, patterns
+        )
+        if patterns.ran_out is not None:
+            exchange.hint = TIMEOUT_HINT
         if rule is None:
             return None
         account.facts = msgspec.structs.replace(account.facts, queue=queue)

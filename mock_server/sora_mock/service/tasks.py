@@ -58,7 +58,9 @@ def forget_oldest(service: Service, account: MemoryAccount) -> None:
 
     An unfinished task's reserved credits are released.
     """
-    owner = next(each for each in (account, *service.storage.accounts()) if each.oldest_task() is not None)
+    owner = account
+    if owner.oldest_task() is None:
+        owner = next(each for each in service.storage.accounts() if each.oldest_task() is not None)
     task = owner.oldest_task()
     assert task is not None
     now = service.now(owner)

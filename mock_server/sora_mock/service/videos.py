@@ -18,7 +18,8 @@ from sora_mock.service.admission import reject_by_key, rejection, take_token
 from sora_mock.service.authentication import arrive, authenticate
 from sora_mock.service.context import Service, encode
 from sora_mock.service.selection import HEADER, TOKEN
-from sora_mock.storage.memory import MemoryAccount, StoredReply
+from sora_mock.storage.memory import MemoryAccount
+from sora_mock.storage.replies import StoredReply
 
 
 def create(service: Service, exchange: Exchange) -> ApiResponse:
@@ -48,7 +49,7 @@ def create(service: Service, exchange: Exchange) -> ApiResponse:
         ledger = account.facts.ledger.reserve(task.price)
         account.facts = msgspec.structs.replace(account.facts, ledger=ledger)
         account.put_task(task)
-        callbacks.expect(service, account, task)
+        exchange.hint = callbacks.expect(service, account, task) or exchange.hint
         exchange.task_id = task.id
         body = encode(shaped(created_view(task, service.settings.behaviour), scenario.shape))
         if fingerprint is not None:

@@ -1,7 +1,12 @@
 """A queue of due times, each with an id. Most times arrive in rising order, so only the others need a heap."""
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Final
+
+SPARE_ENTRIES: Final = 64
+"""Stale entries that are left in a small queue."""
 
 
 class DueQueue:
@@ -43,9 +48,36 @@ class DueQueue:
             found.sort()
         return found
 
+    def pop_first_due(self, now: float) -> tuple[float, str] | None:
+        """Removes and returns the earliest entry, if it is due at `now`; otherwise None."""
+        times, heap = self._times, self._heap
+        if heap and heap[0][0] <= now and not (times and times[0] <= heap[0][0]):
+            return heappop(heap)
+        if times and times[0] <= now:
+            return times.popleft(), self._ids.popleft()
+        return None
+
     def first(self) -> float | None:
         """The earliest time; None for an empty queue."""
         return min((*([self._times[0]] if self._times else []), *(heap[0] for heap in self._heap[:1])), default=None)
+
+    def drop_stale(self, most_live: int, is_live: Callable[[float, str], bool]) -> None:
+        """Removes entries of which the time was moved or the id forgotten: those at the front at once, the others when
+        they outnumber the live ones. So the cost for each stale entry is constant.
+
+        most_live: how many entries can be live. is_live: whether an entry is; entries that occur twice count as one.
+        """
+        times, ids, heap = self._times, self._ids, self._heap
+        while times and not is_live(times[0], ids[0]):
+            times.popleft()
+            ids.popleft()
+        while heap and not is_live(*heap[0]):
+            heappop(heap)
+        if len(self) > 2 * most_live + SPARE_ENTRIES:
+            # mostly in order already, which makes the sort linear
+            live = sorted(dict.fromkeys(entry for entry in (*zip(times, ids, strict=True), *heap) if is_live(*entry)))
+            self._times, self._ids = deque(due_at for due_at, _ in live), deque(id for _, id in live)
+            self._heap = []
 
     def __len__(self) -> int:
         return len(self._times) + len(self._heap)

@@ -1,38 +1,28 @@
 """The memory backend: all accounts and all tasks of one process, bounded."""
 
-from collections import OrderedDict, deque
+import sys
+from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from math import inf
 from types import TracebackType
 from typing import Final, Self
 
-import msgspec
-
+from sora_mock.domain.delivery import delivery_id
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.task import Task
+from sora_mock.storage.byte_budget import ByteBudget
 from sora_mock.storage.deliveries import Deliveries
 from sora_mock.storage.due import DueQueue
 from sora_mock.storage.facts import AccountDefaults, AccountFacts
 from sora_mock.storage.inboxes import Inboxes
 from sora_mock.storage.journal import Journal
+from sora_mock.storage.replies import StoredReplies, StoredReply
 
 MAX_ACCOUNTS: Final = 10_000
 MAX_TASKS: Final = 2_000_000
 """Accounts and tasks of one server; beyond them the least recently used account,
 or the oldest task of the same account or of the least recently used one, is forgotten."""
-
-MAX_STORED_REPLIES: Final = 10_000
-"""Replies that one account keeps for their Idempotency-Key; beyond it the oldest one is forgotten."""
-
-
-class StoredReply(msgspec.Struct, frozen=True):
-    """The first response to a create request with an Idempotency-Key. fingerprint: digest of that request's body."""
-
-    fingerprint: bytes
-    body: bytes
-    scenario: str
-    task_id: str
 
 
 class MemoryAccount:
@@ -41,18 +31,22 @@ class MemoryAccount:
     facts: replaced as a whole by every change.
     """
 
-    __slots__ = ("_due", "_replies", "_storage", "_task_ids", "deliveries", "facts", "inboxes", "journal", "key")
+    __slots__ = (
+        *("_bytes", "_due", "_replies", "_storage", "_task_ids"),
+        *("deliveries", "facts", "inboxes", "journal", "key"),
+    )
 
     def __init__(self, storage: "MemoryStorage", key: str, facts: AccountFacts) -> None:
         self._storage = storage
         self.key = key
         self.facts = facts
-        self.deliveries = Deliveries()
-        self.inboxes = Inboxes(lambda name: storage.defaults.inbox_replies.get(name, ()))
-        self.journal = Journal()
+        self._bytes = storage.budget.open_account()
+        self.deliveries = Deliveries(self._bytes)
+        self.inboxes = Inboxes(lambda name: storage.defaults.inbox_replies.get(name, ()), self._bytes)
+        self.journal = Journal(self._bytes)
         self._task_ids: deque[str] = deque()
         self._due = DueQueue()
-        self._replies: OrderedDict[str, StoredReply] = OrderedDict()
+        self._replies = StoredReplies(self._bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -71,11 +65,19 @@ class MemoryAccount:
     def put_task(self, task: Task) -> None:
         """Stores a new task or replaces one of the same id, and remembers when its credits have to be settled."""
         tasks = self._storage.tasks
-        if task.id not in tasks:
+        is_new = task.id not in tasks
+        if is_new:
             self._task_ids.append(task.id)
         tasks[task.id] = task
         if task.plan.ended_at < inf:
             self._due.add(task.plan.ended_at, task.id)
+        if not is_new:
+            self._due.drop_stale(len(self._task_ids), self._is_live)
+
+    def _is_live(self, ended_at: float, task_id: str) -> bool:
+        """Whether a task ends at that time. One that was forgotten, or whose end was moved, leaves an entry behind."""
+        task = self._storage.tasks.get(task_id)
+        return task is not None and task.plan.ended_at == ended_at
 
     def newest_tasks(self, limit: int) -> list[Task]:
         """At most `limit` tasks, newest first."""
@@ -88,25 +90,25 @@ class MemoryAccount:
     def pop_ended(self, now: float) -> list[Task]:
         """The tasks that ended by `now` and were not returned before, in the order of their ends."""
         tasks = self._storage.tasks
-        return [
-            task
-            for ended_at, task_id in self._due.pop_due(now)
-            # an end that was moved, or a task that was forgotten, leaves its old entry behind
-            if (task := tasks.get(task_id)) is not None and task.plan.ended_at == ended_at
-        ]
+        return [tasks[task_id] for ended_at, task_id in self._due.pop_due(now) if self._is_live(ended_at, task_id)]
 
     def oldest_task(self) -> Task | None:
         """The task that was created first; None for none."""
         return self._storage.tasks[self._task_ids[0]] if self._task_ids else None
 
     def forget_oldest_task(self) -> None:
-        """Forgets the task that was created first; the caller has settled its credits."""
-        del self._storage.tasks[self._task_ids.popleft()]
+        """Forgets the task that was created first, and its delivery; the caller has settled its credits."""
+        task_id = self._task_ids.popleft()
+        del self._storage.tasks[task_id]
+        self.deliveries.forget(delivery_id(task_id))
+        self._due.drop_stale(len(self._task_ids), self._is_live)
 
-    def forget_all_tasks(self) -> None:
-        """Forgets every task, because the account itself is forgotten."""
-        while self._task_ids:
-            self.forget_oldest_task()
+    def close(self) -> None:
+        """Forgets every task, because the account itself is forgotten; what it holds counts no more."""
+        for task_id in self._task_ids:
+            del self._storage.tasks[task_id]
+        self._task_ids.clear()
+        self._bytes.close()
 
     def stored_reply(self, idempotency_key: str) -> StoredReply | None:
         """The first response to that Idempotency-Key; None for a new key."""
@@ -114,9 +116,7 @@ class MemoryAccount:
 
     def store_reply(self, idempotency_key: str, reply: StoredReply) -> None:
         """Keeps the first response to an Idempotency-Key."""
-        self._replies[idempotency_key] = reply
-        if len(self._replies) > MAX_STORED_REPLIES:
-            self._replies.popitem(last=False)
+        self._replies.put(idempotency_key, reply)
 
 
 class MemoryStorage:
@@ -125,14 +125,27 @@ class MemoryStorage:
     defaults: what new accounts begin with.
     tasks: every task of every account by id, oldest first; to be read, `MemoryAccount.put_task` writes.
     anonymous: the journal of requests without an account.
+    budget: the bytes of the collections of all accounts.
     """
 
-    def __init__(self, defaults: AccountDefaults, new_facts: Callable[[str, AccountDefaults], AccountFacts]) -> None:
-        """`new_facts` makes the facts of a key that is used for the first time."""
+    def __init__(
+        self,
+        defaults: AccountDefaults,
+        new_facts: Callable[[str, AccountDefaults], AccountFacts],
+        history_size: int = sys.maxsize,
+        forgotten: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """new_facts: makes the facts of a key that is used for the first time. history_size: limit of `budget`.
+
+        forgotten: called with the public name of each account that was forgotten.
+        """
         self.defaults = defaults
         self.tasks: dict[str, Task] = {}
-        self.anonymous = Journal()
+        self.budget = ByteBudget(history_size)
+        self._anonymous_bytes = self.budget.open_account()
+        self.anonymous = Journal(self._anonymous_bytes)
         self._new_facts = new_facts
+        self._forgotten = forgotten
         self._accounts: dict[str, MemoryAccount] = {}
         self._by_name: dict[str, MemoryAccount] = {}
         self._latest: MemoryAccount | None = None
@@ -188,11 +201,17 @@ class MemoryStorage:
         if account is not None:
             self._latest = None
             del self._by_name[account.facts.name]
-            account.forget_all_tasks()
+            account.close()
+            self._forgotten(account.facts.name)
 
     def forget_all(self, defaults: AccountDefaults) -> None:
         """Forgets everything; new accounts begin with `defaults`."""
         for key in list(self._accounts):
             self.forget(key)
-        self.anonymous = Journal()
+        # an empty dict keeps the table of a million entries
+        for emptied in (self.tasks, self._accounts, self._by_name):
+            emptied.clear()
+        self._anonymous_bytes.close()
+        self._anonymous_bytes = self.budget.open_account()
+        self.anonymous = Journal(self._anonymous_bytes)
         self.defaults = defaults

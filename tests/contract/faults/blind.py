@@ -68,6 +68,19 @@ def edited_contract(name: str, rule: str, edit: Edit) -> None:
 
 
 # --- the addresses of callbacks ---
+def _names_without(name: str) -> tuple[str, ...]:
+    return tuple(each for each in callback_url._INTERNAL_NAMES if each != name)
+
+
+def _with_any_domain(rule: Any, name: str) -> Any:
+    found = rule(name)
+    return None if found == "a name without a domain" else found
+
+
+def _any_port(rejection: Any, url: str) -> Any:
+    return rejection(url.replace(":0/", "/"))
+
+
 part(
     "carrier-grade NAT is public",
     "callback.address.v4",
@@ -85,6 +98,9 @@ around(
     lambda read, text: int(text) if text.isdigit() else read(text),
 )
 part("local names are public", "callback.address.names", callback_url, "_INTERNAL_NAMES", ("localhost",))
+part("home.arpa is public", "callback.address.names", callback_url, "_INTERNAL_NAMES", _names_without("home.arpa"))
+around("single labels are public", "callback.address.names", callback_url, "_name_rule", _with_any_domain)
+wrapped("port 0 is taken", "callback.address.form", callback_url.rejection, _any_port)
 part("any letter in a host", "callback.address.form", callback_url, "_FORBIDDEN", re.compile(r"\s"))
 
 

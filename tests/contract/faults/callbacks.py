@@ -82,7 +82,7 @@ ADDRESSES: Table = {
     "one loopback": ("callback.url.refuses.loopback_2", _networks("127.0.0.0/8", "127.0.0.1/32")),
     "metadata is public": ("callback.url.refuses.link_local", _networks("169.254.0.0/16")),
     "zero is public": ("callback.url.refuses.zero", _networks("0.0.0.0/8")),
-    "localhost is public": ("callback.url.refuses.localhost", part(callback_url, "_INTERNAL_NAMES", ())),
+    "localhost is public": ("callback.url.refuses.localhost", replaced(callback_url._name_rule, lambda name: None)),
     "IPv6 is public": ("callback.url.refuses.ipv6_*", _accepts(r"https://\[")),
     "mapped is public": ("callback.url.refuses.ipv6_mapped", _accepts(r"https://\[::ffff")),
     "odd spellings are names": (SPELLINGS, _accepts(r"https://(0\d|0x|\d+/|.*%)")),
