@@ -153,18 +153,16 @@ def test_a_pattern_that_ends_in_time_leaves_the_rest_to_the_others() -> None:
     assert budget.ran_out == Pattern(EXPLODES)
 
 
-@given(st.lists(st.integers(0, 30), max_size=20))
-def test_no_search_begins_after_the_time_is_used_up(durations: list[int]) -> None:
-    clock = 0
-    budget = PatternBudget(lambda: clock, seconds=50)
-    first = None
-    for duration in durations:
-        if first is None:
-            first = clock
-        in_time = clock < first + 50
+@given(st.lists(st.integers(0, 3), max_size=20))
+def test_no_search_begins_after_the_time_is_used_up(hundredths: list[int]) -> None:
+    # counted in whole hundredths: with a rest that is next to nothing, `regex` itself may run out of it
+    passed = 0
+    budget = PatternBudget(lambda: passed / 100, seconds=0.05)
+    for duration in hundredths:
+        in_time = passed < 5
         assert budget.search(Pattern("a"), "a") is in_time
         assert (budget.ran_out is None) is in_time
-        clock += duration
+        passed += duration
 
 
 # --- the patterns of all queues ---
