@@ -17,7 +17,7 @@ import pytest
 def test_it_is_right():
     assert 1 + 1 == 2
 
-@pytest.mark.contract(id="small.rows.*", claim="row * is right", source="here")
+@pytest.mark.contract(id="small.rows.*", claim="row * is right", source="here", price=8.64)
 @pytest.mark.parametrize(
     "value", [pytest.param(1, id="a"), pytest.param(2, id="b", marks=pytest.mark.contract(price=5.76, needs={"mock"}))]
 )
@@ -37,13 +37,13 @@ def run(folder: Path, text: str, *arguments: str) -> "subprocess.CompletedProces
     )
 
 
-def test_the_list_has_a_line_for_each_row_with_id_price_and_claim(tmp_path: Path) -> None:
+def test_the_list_has_a_line_for_each_row_and_the_marker_of_a_row_wins(tmp_path: Path) -> None:
     done = run(tmp_path, GOOD, "--contract-list", "-q")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line.split(maxsplit=2) for line in done.stdout.splitlines() if line.startswith("small.")]
     assert rows == [
         ["small.one", "-", "it is right"],
-        ["small.rows.a", "-", "row a is right"],
+        ["small.rows.a", "8.64", "row a is right"],
         ["small.rows.b", "5.76", "row b is right"],
     ]
 

@@ -26,6 +26,9 @@ MAX_PROCESSES: Final = 2
 _ONE_PROCESS: Final = {"-x", "--exitfirst", "--pdb", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "-s"}
 """Arguments of pytest with which the suite runs in one process."""
 
+_SHOWN: Final = ("--no-header", "-q", "--tb=short", "-o", "console_output_style=classic")
+"""Arguments of pytest for what a run shows: failures, without letters, whose place the bar has."""
+
 _NO_REPORTS: Final = dict.fromkeys(("junit", "json", "html", "evidence"))
 
 _EXIT_CODES: Final = {
@@ -59,10 +62,13 @@ def _stopped(stop: Stop) -> int:
 def _run(options: argparse.Namespace) -> int:
     arguments = _arguments()
     plugins: list[object] = [watch := _Watch()]
-    if not options.list:
+    if options.list:
+        # only the list is printed
+        arguments += ["-p", "no:terminal"]
+    else:
         options.url = target_url(options.url)
         _check_files(options)
-        arguments.append(f"--base-url={options.url}")
+        arguments += [f"--base-url={options.url}", *_SHOWN]
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
     if not options.list and is_mock(options.url) and not _is_in_one_process(options):
         if may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments)):
@@ -85,17 +91,10 @@ def _check_files(options: argparse.Namespace) -> None:
 
 
 def _arguments(*, workers: bool = True) -> list[str]:
+    """What every run of pytest gets; the last one is the folder."""
     folder = data_folder("contract_tests")
-    arguments = [
-        "-c",
-        str(folder / "pytest.ini"),
-        f"--rootdir={folder}",
-        "-o",
-        f"cache_dir={os.getcwd()}/.pytest_cache",
-    ]
-    arguments += ["-p", "sora_mock.verify.plugin", "--contract-verify", "--no-header", "-q", "--tb=short"]
-    # without pytest's letters, whose place the bar has
-    arguments += ["-o", "console_output_style=classic"]
+    arguments = ["-c", str(folder / "pytest.ini"), f"--rootdir={folder}", "-p", "sora_mock.verify.plugin"]
+    arguments += ["-o", f"cache_dir={os.getcwd()}/.pytest_cache", "--contract-verify"]
     if workers and find_spec("xdist") is not None:
         arguments += ["-p", "xdist"]
     return [*arguments, str(folder)]

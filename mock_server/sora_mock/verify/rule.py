@@ -60,7 +60,8 @@ def rule_of(item: "pytest.Item") -> Rule | None:
     `*` stands for the id of the row.
     """
     values: dict[str, Any] = {}
-    for marker in reversed(list(item.iter_markers(MARKER))):
+    # from the module to the row: the nearest marker wins
+    for marker in (each for node in item.listchain() for each in node.own_markers if each.name == MARKER):
         if marker.args:
             raise ValueError(f"{item.nodeid}: the marker contract takes keywords, such as id=, got {marker.args!r}")
         values |= marker.kwargs
