@@ -23,7 +23,7 @@ class Client:
         self.is_open = False
 
 
-def test_the_connection_that_has_waited_longest_makes_place() -> None:
+def test_the_connection_that_has_waited_longest_is_closed_for_a_new_one() -> None:
     connections, clients = Connections(2), [Client() for _ in range(4)]
     for count, client in enumerate(clients, 1):
         connections.admit(client, min(count, 3))

@@ -28,7 +28,7 @@ _SECRET_NAME: Final = re.compile(
 def redacted(text: str) -> str:
     """The text without secrets, wherever they are in it.
 
-    Each API key becomes `sk-***`, also one with percent signs. In URLs, what precedes the host becomes `***@`, and the
+    Each API key becomes `sk-***`, also one with percent signs. In URLs, user and password become `***@`, and the
     value of a query parameter whose name says that it is a secret becomes `***`.
     """
     text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
