@@ -17,7 +17,8 @@ _CREDENTIALS: Final = re.compile(
     rf"((?:\\?/|{_PERCENT}2F){{2}})(?:(?!{_PERCENT}(?:2F|3F|23))[^/?#\s\"'<>])*(?:@|{_PERCENT}40)",
     re.IGNORECASE,
 )
-_QUERY_VALUE: Final = re.compile(r"(?<=[?&;#])([^=?&;#\s\"'<>]+=)[^&;#\s\"'<>]+")
+_QUERY_NAME: Final = re.compile(r"(?<=[?&;#])[^=?&;#\s\"'<>]+=")
+_QUERY_VALUE: Final = re.compile(r"[^&;#\s\"'<>]*")
 _SECRET_NAME: Final = re.compile(
     r"token|secret|passw|credential|signature|session|jwt|(?:api|access|private|auth)[^a-z]?key"
     r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|sig)(?![a-z])",
@@ -32,12 +33,19 @@ def redacted(text: str) -> str:
     value of a query parameter whose name says that it is a secret becomes `***`.
     """
     text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
-    text = _QUERY_VALUE.sub(_query_value, text)
-    return _API_KEY.sub("sk-***", text)
+    return _API_KEY.sub("sk-***", _without_query_secrets(text))
 
 
-def _query_value(found: re.Match[str]) -> str:
-    return found[1] + "***" if _SECRET_NAME.search(unquote(found[1])) else found[0]
+def _without_query_secrets(text: str) -> str:
+    """The text with `***` for the value of each query parameter that is a secret, also of a URL within a value."""
+    parts, done = [], 0
+    for name in _QUERY_NAME.finditer(text):
+        if name.start() >= done and _SECRET_NAME.search(unquote(name[0])):
+            value = _QUERY_VALUE.match(text, name.end())
+            assert value is not None  # it also matches nothing
+            parts += [text[done : name.end()], "***" if value[0] else ""]
+            done = value.end()
+    return "".join(parts) + text[done:]
 
 
 def redacted_value(value: Any) -> Any:

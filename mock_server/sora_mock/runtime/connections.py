@@ -15,8 +15,8 @@ IDLE_TIMEOUT: Final = 75.0
 Not less than `HEAD_TIMEOUT`: the timer of a connection fires at least once in this time.
 """
 
-RESERVED_FILES: Final = 2_560
-"""Descriptors for everything else: 2,000 callback attempts, name lookups, and the server's own files."""
+RESERVED_FILES: Final = 4_500
+"""Descriptors for everything else: 2,000 callback attempts, 2,000 name lookups, and the server's own files."""
 
 
 class Closable(Protocol):
