@@ -168,7 +168,15 @@ def names(target: Target) -> None:
     """Names of internal networks and names without a domain; case, a last dot, percent signs, invisible letters."""
     internal = ("LOCALHOST", "localhost.", "a.localhost", "a.b.localhost", "printer.local", "db.internal", "local")
     hidden = ("internal.", "loc%61lhost", "local%C2%ADhost", "%EF%BD%8Cocalhost", "LOCALHOST.")
-    network = ("printer.lan", "wiki.corp", "nas.home.arpa", "localhost.localdomain", "a.intranet", "a.home")
+    network = (
+        "printer.lan",
+        "wiki.corp",
+        "nas.home.arpa",
+        "localhost.localdomain",
+        "a.intranet",
+        "a.home",
+        "api.default.svc",
+    )
     single = ("metadata", "ip6-localhost", "hooks", "METADATA.", "m%C3%BCnchen", "mylocalhost", "%E4%BE%8B")
     refuses(target, *_addresses((*internal, *hidden, *network, *single)))
     public = ("localhost.example.com", "mylocalhost.example", "a.notlocal", "local.example.com", "a.xinternal")

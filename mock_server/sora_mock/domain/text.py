@@ -17,11 +17,15 @@ _CREDENTIALS: Final = re.compile(
     rf"((?:\\?/|{_PERCENT}2F){{2}})(?:(?!{_PERCENT}(?:2F|3F|23))[^/?#\s\"'<>])*(?:@|{_PERCENT}40)",
     re.IGNORECASE,
 )
-_QUERY_NAME: Final = re.compile(r"(?<=[?&;#])[^=?&;#\s\"'<>]+=")
-_QUERY_VALUE: Final = re.compile(r"[^&;#\s\"'<>]*")
+_QUERY_NAME: Final = re.compile(
+    # also in a URL that is the value of a parameter, where the separators have percent signs
+    rf"(?:(?<=[?&;#])|(?<=%3F)|(?<=%26))(?:(?!%(?:3D|3F|26))[^=?&;#\s\"'<>])+(?:=|{_PERCENT}3D)",
+    re.IGNORECASE,
+)
+_QUERY_VALUE: Final = re.compile(r"(?:(?!%26)[^&;#\s\"'<>])*", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(
-    r"token|secret|passw|credential|signature|session|jwt|(?:api|access|private|auth)[^a-z]?key"
-    r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|sig)(?![a-z])",
+    r"token|secret|passw|passphrase|cred|signature|session|jwt|bearer|hmac|(?:api|access|private|auth)[^a-z]?key"
+    r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|pw|sig|otp|code)(?![a-z])",
     re.IGNORECASE,
 )
 
