@@ -67,7 +67,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.contract_reports_to is not None:
         config.pluginmanager.register(ReportWriter(config, config.option.contract_reports_to), "contract-reports")
     elif not is_worker(config):
-        shown = Terminal(config.stash[RESULTS], is_verify=config.option.contract_verify)
+        has_bar = config.option.contract_verify and config.option.verbose <= 0
+        shown = Terminal(config.stash[RESULTS], has_bar=has_bar)
         config.pluginmanager.register(shown, "contract-terminal")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Workers(), "contract-workers")
@@ -242,6 +243,8 @@ def repeat_command(config: pytest.Config, rule: Rule) -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the evidence and the reports, in the process that reports."""
     config, options = session.config, session.config.stash[OPTIONS]
+    if STOPPED in config.stash:
+        session.exitstatus = config.stash[STOPPED].code
     if not config.pluginmanager.hasplugin("contract-terminal") or options.list or TARGET not in config.stash:
         return
     for line in finish.write(config.stash[TARGET], options, list(config.stash[RESULTS].by_id.values())):
