@@ -114,4 +114,5 @@ def test_several_spaces_are_allowed_between_the_scheme_and_the_key(service: Serv
     statuses = {"Bearer    {key}": 200, "Bearer{key}": 401, "Bearer x {key}": 401}
     for authorization, status in statuses.items():
         headers = {"Authorization": authorization.format(key=service.key)}
-        assert service.with_key(None).get(CREDITS, headers=headers).status_code == status, authorization
+        response = service.with_key(None).get(CREDITS, headers=headers)
+        assert response.status_code == status, authorization
