@@ -64,14 +64,14 @@ def _run(options: argparse.Namespace) -> int:
     plugins: list[object] = [watch := _Watch()]
     if options.list:
         # only the list is printed
-        arguments += ["-p", "no:terminal"]
+        arguments += ["-p", "no:terminal", "--contract-no-openapi"]
     else:
         options.url = target_url(options.url)
         _check_files(options)
         arguments += [f"--base-url={options.url}", *_SHOWN]
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
     generates = may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments))
-    if generates:
+    if generates and not options.list:
         arguments += _seeded(options)
     if not options.list and is_mock(options.url) and not _is_in_one_process(options):
         if generates:

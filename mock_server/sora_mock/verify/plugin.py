@@ -13,7 +13,7 @@ from sora_mock.verify import choice, finish, results
 from sora_mock.verify.beside import ReportWriter
 from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GUARD_ENDED, Stop
 from sora_mock.verify.flags import add_pytest_flags, options_of
-from sora_mock.verify.openapi import OPENAPI_FILE, is_selected
+from sora_mock.verify.openapi import OPENAPI_FILE, is_selected, openapi_rules
 from sora_mock.verify.results import Results
 from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, Rule, rule_of
 from sora_mock.verify.target import Target, opened, target_url
@@ -198,9 +198,13 @@ def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> object:
     """With --list it prints the rules and runs none."""
-    if not session.config.stash[OPTIONS].list:
+    config, options = session.config, session.config.stash[OPTIONS]
+    if not options.list:
         return None
-    for rule in sorted((item.stash[RULE] for item in session.items), key=lambda rule: rule.area):
+    rules = [item.stash[RULE] for item in session.items]
+    if config.option.contract_no_openapi:
+        rules += [rule for rule in openapi_rules() if choice.selects(options.only, options.skip, rule.id)]
+    for rule in sorted(rules, key=lambda rule: rule.area):
         print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
     return True
 
