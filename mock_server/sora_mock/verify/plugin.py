@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.contract_reports_to is not None:
         config.pluginmanager.register(ReportWriter(config, config.option.contract_reports_to), "contract-reports")
     elif not is_worker(config):
-        has_bar = config.option.contract_verify and config.option.verbose <= 0
+        has_bar = config.option.contract_verify and getattr(config.option, "verbose", 0) <= 0
         shown = Terminal(config.stash[RESULTS], has_bar=has_bar)
         config.pluginmanager.register(shown, "contract-terminal")
     if config.pluginmanager.hasplugin("xdist"):
