@@ -156,7 +156,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if len(selected) < len(items):
         config.hook.pytest_deselected(items=[each for each in items if each not in selected])
     items[:] = selected
-    if not items and (options.only or options.skip):
+    if not items and (options.only or options.skip) and not options.list:
         stop_session(config, Stop(EXIT_USAGE, "no rule has such an id; --list shows them all"))
     target = config.stash.get(TARGET, None)
     if target is not None and not target.is_mock:
@@ -204,6 +204,7 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     rules = [item.stash[RULE] for item in session.items]
     if config.option.contract_no_openapi:
         rules += [rule for rule in openapi_rules() if choice.selects(options.only, options.skip, rule.id)]
+    session.testscollected = len(rules)
     for rule in sorted(rules, key=lambda rule: rule.area):
         print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
     return True
