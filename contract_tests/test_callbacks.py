@@ -191,6 +191,28 @@ def test_a_receiver_that_needs_more_than_10_s_is_a_failed_attempt(service: Servi
     assert 9.5 <= attempts[0]["seconds"] <= 10.4
 
 
+@pytest.mark.contract(
+    id="callback.one_at_a_time", source="docs/callbacks.md, errors of an attempt; an assumption", needs=NEEDS
+)
+def test_a_retry_that_is_due_waits_for_the_attempt_that_runs(
+    service: Service, mock: Account, hook: Inbox, every_task: Callable[..., None]
+) -> None:
+    every_task("completed", generation_time=1)
+    # the redelivery takes 0.4 real seconds; the first retry is due after a tenth of a second
+    hook.reply(500, {"status": 500, "delay": 0.4}, 200)
+    service.created(callback_url=HOOK)
+    mock.clock.advance(1)
+    mock.clock.speed = 10
+    mock.clock.unfreeze()
+    mock.redeliver(mock.deliveries()[0]["id"])
+    hook.wait(3, timeout=5)
+    mock.clock.freeze()
+    mock.clock.advance(0)
+    attempts = mock.deliveries()[0]["attempts"]
+    assert [attempt["status"] for attempt in attempts] == [500, 500, 200]
+    assert attempts[2]["at"] >= attempts[1]["ended_at"]
+
+
 @pytest.mark.contract(id="callback.method", source=PROSE, needs=NEEDS)
 def test_a_callback_is_a_post_of_json_to_the_very_path(service: Service, mock: Account, hook: Inbox) -> None:
     service.created(callback_url="https://inbox.sora-mock.test/deep-name")
