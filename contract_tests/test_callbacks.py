@@ -181,6 +181,30 @@ def test_each_task_has_a_callback_of_its_own(service: Service, mock: Account, ho
     assert sorted(message["json"]["id"] for message in hook.messages) == sorted(ids)
 
 
+@pytest.mark.contract(id="callback.own_time", source=PROSE, needs=NEEDS)
+def test_each_callback_is_sent_at_the_end_of_its_own_task_also_in_one_step(
+    service: Service, mock: Account, hook: Inbox, every_task: Callable[..., None]
+) -> None:
+    """Each callback is sent at the end of its own task, also where the clock passes several ends in one step."""
+    for seconds in (30, 10, 20):
+        every_task("completed", generation_time=seconds)
+        service.created(callback_url=HOOK)
+    start = mock.clock.now
+    mock.clock.advance(60)
+    assert [round(message["at"] - start, 3) for message in hook.messages] == [10, 20, 30]
+
+
+@pytest.mark.contract(id="callback.own_time.running", source=PROSE, needs=NEEDS)
+def test_a_callback_does_not_wait_for_one_that_is_due_later(
+    service: Service, mock: Account, hook: Inbox, every_task: Callable[..., None]
+) -> None:
+    mock.clock.unfreeze()
+    for seconds in (3600, 0.01):
+        every_task("completed", generation_time=seconds)
+        created = service.created(callback_url=HOOK)
+    assert [message["json"]["id"] for message in hook.wait(1, timeout=5)] == [created["id"]]
+
+
 @pytest.mark.contract(id="callback.timeout", source=f"{PROSE}: timeout 10 seconds", needs=NEEDS)
 def test_a_receiver_that_needs_more_than_10_s_is_a_failed_attempt(service: Service, mock: Account, hook: Inbox) -> None:
     hook.reply({"status": 200, "delay": 10.5}, 200)

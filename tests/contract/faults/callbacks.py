@@ -15,6 +15,7 @@ from sora_mock.control import deliveries as control_deliveries
 from sora_mock.domain import callback_url, delivery
 from sora_mock.service import callbacks, tasks
 from sora_mock.storage import deliveries as storage_deliveries
+from sora_mock.storage.due import DueQueue
 from tests.contract.faults.planting import Plant, Table, around, field, ids, part, replaced, then, together, wrapped
 
 SPELLINGS = ids("callback.url.refuses", "decimal", "octal", "hexadecimal", "percent")
@@ -161,6 +162,11 @@ def _forgets_what_runs(original: Any, self: Any, account: Any) -> None:
     self.running = _Unseen()
 
 
+def _only_without_timer(original: Any, self: Any, schedule: Any, timer_at: float, real: float) -> None:
+    if schedule.timer is None:
+        original(self, schedule, timer_at, real)
+
+
 DELIVERIES: Table = {
     # this one takes ten real seconds, so it begins first
     "2 s are too long": ("callback.timeout", part(scheduler, "TIMEOUT", 2.0)),
@@ -194,6 +200,14 @@ DELIVERIES: Table = {
     "one retry more": ("callback.schedule", _delays(1.0, 2.0, 4.0, 8.0)),
     "one retry less": ("callback.schedule callback.schedule.steps callback.recovers.3", _delays(1.0, 2.0)),
     "one retry": ("callback.recovers.2 callback.recovers.3", _delays(1.0)),
+    "the last time is the first": (
+        "callback.own_time",
+        around(DueQueue, "first", lambda original, self: max(self._times, default=None) or original(self)),
+    ),
+    "a timer is never set earlier": (
+        "callback.own_time.running",
+        around(scheduler.Scheduler, "_set_timer", _only_without_timer),
+    ),
     "a retry beside an attempt": (
         "callback.one_at_a_time",
         around(scheduler._Schedule, "__init__", _forgets_what_runs),
