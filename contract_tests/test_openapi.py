@@ -15,7 +15,7 @@ from sora_mock.client import Account
 from sora_mock.runtime.package_data import contract_document, data_folder
 from sora_mock.verify import plugin
 from sora_mock.verify.openapi import OPENAPI_RULES
-from sora_mock.verify.target import GUARDED
+from sora_mock.verify.target import FINDING, GUARDED
 
 Case = schemathesis.Case[Any]
 
@@ -82,6 +82,7 @@ def send(service: Service) -> Iterator[Callable[[Case], None]]:
         if key in seen or ended:
             return
         response = case.call(**call_arguments(service), session=session)
+        assert FINDING not in response.headers, "the response contained the API key"
         if GUARDED in response.headers:
             if not seen:
                 pytest.skip(f"the guard did not send it: {response.text[:200]}")

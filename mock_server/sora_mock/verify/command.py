@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         _check_files(options)
         arguments += [f"--base-url={options.url}", *_SHOWN]
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
-    if not options.list and is_mock(options.url) and not _is_in_one_process(options):
+    if not options.list and is_mock(options.url, is_live=options.live) and not _is_in_one_process(options):
         if may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments)):
             plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]

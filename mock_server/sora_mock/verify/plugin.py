@@ -15,7 +15,7 @@ from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GU
 from sora_mock.verify.flags import add_pytest_flags, options_of
 from sora_mock.verify.openapi import OPENAPI_FILE, is_selected
 from sora_mock.verify.results import Results
-from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, Rule, rule_of
+from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, SOLE_USER, Rule, rule_of
 from sora_mock.verify.target import Target, opened, target_url
 from sora_mock.verify.terminal import Terminal
 
@@ -178,7 +178,7 @@ def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
     options = config.stash[OPTIONS]
     rejection = choice.rejection_budget(options.max_credits, options.surprise_credits)
     available = {REJECTION_BUDGET} if rejection >= FIFTEEN_SECONDS else set()
-    available |= {"sole_user"} if options.sole_user else set()
+    available |= {SOLE_USER} if options.sole_user else set()
     rules = [item.stash[RULE] for item in items]
     chosen, reasons, config.stash[SPARE] = choice.affordable(
         rules, max(0.0, options.max_credits - rejection), frozenset(available)
