@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
+from email.utils import parsedate
 from typing import Any
 
 import httpx
@@ -173,7 +173,7 @@ def check_live(response: httpx.Response, *, is_api: bool = True) -> None:
     if error.status == 429:
         assert error[1:3] in (("rate_limit_exceeded", "rate_limit_error"), ("rate_limit_exceeded", "evo_api_error"))
         after = response.headers.get("retry-after", "0")
-        assert after.isdecimal() or parsedate_to_datetime(after), "Retry-After is neither seconds nor a date"
+        assert after.isdecimal() or parsedate(after), "Retry-After is neither seconds nor a date"
         pytest.skip("the service's rate limit was reached")
     if error.status == 402:
         assert error.code in ("insufficient_quota", "quota_exceeded")

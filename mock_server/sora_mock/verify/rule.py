@@ -87,7 +87,7 @@ def rule_of(item: "pytest.Item") -> Rule | None:
     if not rule.needs <= NEEDS.keys():
         raise ValueError(f"{item.nodeid}: unknown needs {sorted(rule.needs - NEEDS.keys())}; known are {sorted(NEEDS)}")
     if rule.shared is not None and SHARED.get(rule.shared, rule.price + 1) > rule.price:
-        raise ValueError(f"{item.nodeid}: shared is one of {SHARED}, and the price includes it; got {rule.shared!r}")
+        raise ValueError(f"{item.nodeid}: shared is one of {', '.join(SHARED)}, and the price includes it")
     name = "" if row is None else row.id
     return Rule(**{**vars(rule), "id": rule.id.replace("*", name), "claim": rule.claim.replace("*", name)})
 

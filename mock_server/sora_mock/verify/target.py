@@ -72,6 +72,18 @@ def is_mock(url: str, *, is_live: bool = False) -> bool:
     return found
 
 
+def check_live(url: str, options: Any) -> None:
+    """Raises Stop unless the flags and the environment allow to use the server at `url` as the live service."""
+    if not options.live and not is_documented(url):
+        reason = f"{url} has no control API and is not the documented address of the service: if it is the service, "
+        raise Stop(EXIT_USAGE, f"{reason}add --live, which sends it the key in {options.api_key_env}")
+    if not os.environ.get(options.api_key_env):
+        reason = f"{url} has no control API, so it is the live service: {options.api_key_env} is not set"
+        raise Stop(EXIT_USAGE, reason)
+    if rejection_budget(options.max_credits, options.surprise_credits) > options.max_credits:
+        raise Stop(EXIT_USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
+
+
 @contextmanager
 def opened(url: str, options: Any) -> Iterator[Target]:
     """The target at `url`, through a guard unless it is a mock. Raises Stop before it sends anything with a key.
@@ -81,14 +93,7 @@ def opened(url: str, options: Any) -> Iterator[Target]:
     if is_mock(url, is_live=options.live):
         yield Target(url, True, url)
         return
-    if not options.live and not is_documented(url):
-        reason = f"{url} has no control API and is not the documented address of the service: if it is the service, "
-        raise Stop(EXIT_USAGE, f"{reason}add --live, which sends it the key in {options.api_key_env}")
-    if not os.environ.get(options.api_key_env):
-        reason = f"{url} has no control API, so it is the live service: {options.api_key_env} is not set"
-        raise Stop(EXIT_USAGE, reason)
-    if rejection_budget(options.max_credits, options.surprise_credits) > options.max_credits:
-        raise Stop(EXIT_USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
+    check_live(url, options)
     try:
         with live.guarded(_guard_flags(url, options)) as guard_url:
             yield Target(guard_url, False, url)
