@@ -303,7 +303,11 @@ def test_the_real_key_is_nowhere_even_when_the_service_echoes_it(echo: Threading
     with guarding(url_of(echo), "--max-credits", "0", "--record", str(record)) as guard, guard.client() as client:
         response = client.get(f"/v1/x?key={REAL}")
         assert response.json()["key"] == response.headers["x-echo"] == "Bearer contract-live"
+        assert response.headers["x-sora-mock-guard-finding"] == "key"
+        without = httpx.get(f"{guard.url}/v1/y", headers={"x-sora-mock-guard-finding": "mine"}, trust_env=False)
+        assert "x-sora-mock-guard-finding" not in without.headers
         _, err = guard.stop()
+    assert err.count("finding: the response to GET /v1/x contained the key") == err.count("finding:") == 1
     everything = f"{response.text}{response.headers}{err}{record.read_text()}"
     assert REAL not in everything
 

@@ -1,11 +1,12 @@
 """Which rules run: flags, budget, needs."""
 
+import warnings
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contract_tests.orders import SHARED_ORDERS
-from contract_tests.test_fields import ACCEPTED
 from sora_mock.guard.pricing import PRICES
 from sora_mock.verify.choice import affordable, keyword_may_select, rejection_budget, repeat_flags, selects
 from sora_mock.verify.rule import FIFTEEN_SECONDS, NEEDS, REJECTION_BUDGET, SHARED, SOLE_USER, TEN_SECONDS, Rule
@@ -113,6 +114,10 @@ def test_the_chosen_rules_never_cost_more_than_the_budget(rules: list[Rule], bud
 def test_the_shared_create_requests_cost_what_their_durations_cost_and_hold_what_their_rules_claim() -> None:
     prices = {name: PRICES[order.get("duration", 10)] for name, order in SHARED_ORDERS.items()}
     assert {name: units / 10_000 for name, units in prices.items()} == SHARED
+    with warnings.catch_warnings():
+        # only the suite knows its marker
+        warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
+        from contract_tests.test_fields import ACCEPTED
     for row in ACCEPTED:
         (marker,) = row.marks
         # a prompt of 5000 characters of four bytes is one of 5000 characters

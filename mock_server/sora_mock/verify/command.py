@@ -18,7 +18,7 @@ from sora_mock.verify.beside import SecondProcess
 from sora_mock.verify.exits import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Stop
 from sora_mock.verify.flags import pytest_arguments
 from sora_mock.verify.openapi import OPENAPI_FILE, may_be_selected
-from sora_mock.verify.target import check_live, is_mock, target_url
+from sora_mock.verify.target import target_of, target_url
 
 MAX_PROCESSES: Final = 2
 """Workers of pytest-xdist. The mock under test needs a processor too."""
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         _check_files(options)
         arguments += [f"--base-url={options.url}", *_SHOWN]
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
-    if not options.list and _is_mock(options) and not _is_in_one_process(options):
+    if not options.list and target_of(options.url, options).is_mock and not _is_in_one_process(options):
         if may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments)):
             plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
@@ -79,14 +79,6 @@ def _run(options: argparse.Namespace) -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "sora-mock-hypothesis"))
     return _exit_code(pytest.main(arguments, plugins=plugins), watch)
-
-
-def _is_mock(options: argparse.Namespace) -> bool:
-    """Whether the target is a mock. Raises Stop for a target that the flags do not allow to use."""
-    found = is_mock(options.url, is_live=options.live)
-    if not found:
-        check_live(options.url, options)
-    return found
 
 
 def _check_files(options: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sora_mock.client.http import Client, Unreachable
@@ -84,19 +84,23 @@ def check_live(url: str, options: Any) -> None:
         raise Stop(EXIT_USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
 
 
-@contextmanager
-def opened(url: str, options: Any) -> Iterator[Target]:
-    """The target at `url`, through a guard unless it is a mock. Raises Stop before it sends anything with a key.
+def target_of(url: str, options: Any) -> Target:
+    """The target at `url`; one on the live service has no guard yet. This sends no key. Raises Stop.
 
     options: has the values of the flags as attributes (docs/verify.md).
     """
-    if is_mock(url, is_live=options.live):
-        yield Target(url, True, url)
-        return
-    check_live(url, options)
+    found = is_mock(url, is_live=options.live)
+    if not found:
+        check_live(url, options)
+    return Target(url, found, url)
+
+
+@contextmanager
+def guarded(target: Target, options: Any) -> Iterator[Target]:
+    """A live target through a guard of its own. Raises Stop before anything is sent with a key."""
     try:
-        with live.guarded(_guard_flags(url, options)) as guard_url:
-            yield Target(guard_url, False, url)
+        with live.guarded(_guard_flags(target.url, options)) as guard_url:
+            yield replace(target, url=guard_url)
     except live.NoGuard as problem:
         raise Stop(EXIT_USAGE, str(problem)) from None
 
