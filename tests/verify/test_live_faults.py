@@ -75,6 +75,9 @@ def test_what_may_never_change_is_compared_with_the_create_request_and_after_the
 
 def test_a_service_without_faults_has_no_findings(tmp_path: Path) -> None:
     with posing_app() as (url, front):
+        files: list[dict[bytes, bytes]] = []
+        front.before = lambda scope: files.append(dict(scope["headers"])) if "/files/" in scope["path"] else None
         assert failed_rules(url, tmp_path, "--sole-user") == set()
         # a repeated create request costs nothing
         assert front.spent == 20.16
+    assert [b"authorization" in headers for headers in files] == [False]

@@ -57,9 +57,10 @@ def affordable(
 
 
 def _place(rule: Rule) -> tuple[Any, ...]:
-    names = [None, *SHARED]
     compares = SOLE_USER in rule.needs
-    return rule.greedy, not compares, rule.shared is None and not compares, rule.price, names.index(rule.shared)
+    # a lost response to what should be rejected may use up the budget, and balances must not move meanwhile
+    group = (REJECTION_BUDGET in rule.needs) if compares else 2 + (rule.shared is None)
+    return rule.greedy, group, rule.price, [None, *SHARED].index(rule.shared)
 
 
 def repeat_flags(rule: Rule, *, is_live: bool) -> str:
