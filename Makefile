@@ -49,7 +49,7 @@ docs: $(DEV)
 
 # checks every rule on a mock and writes the results into docs/evidence.json and docs/evidence.md
 evidence: $(DEV)
-	$(BIN)/python -m pytest contract_tests --evidence docs/evidence.json
+	$(BIN)/python -m pytest contract_tests -q --evidence docs/evidence.json
 	$(BIN)/python scripts/make-docs
 
 # attacks servers on loopback; ARGS='--write' writes the tables of docs/security.md

@@ -112,7 +112,7 @@ def test_the_right_key_is_accepted(service: Service) -> None:
 )
 def test_several_spaces_are_allowed_between_the_scheme_and_the_key(service: Service) -> None:
     statuses = {"Bearer    {key}": 200, "Bearer{key}": 401, "Bearer x {key}": 401}
-    for form, status in statuses.items():
-        response = service.with_key(None).get(CREDITS, headers={"Authorization": form.format(key=service.key)})
-        # without the key, which no report may hold
-        assert response.status_code == status, form
+    for authorization, status in statuses.items():
+        headers = {"Authorization": authorization.format(key=service.key)}
+        response = service.with_key(None).get(CREDITS, headers=headers)
+        assert response.status_code == status, authorization

@@ -58,7 +58,8 @@ def test_a_callback_is_one_post_of_json_with_its_length_and_the_hosts_name(
     with receiving(OK) as receiver:
         found = delivered(service, mock, f"{ROUTED}/a/video.php?x=1&y=%20z")
         assert found["state"] == "succeeded"
-        [post] = receiver.posts
+        assert len(receiver.posts) == 1
+        post = receiver.posts[0]
         assert post.line == "POST /a/video.php?x=1&y=%20z HTTP/1.1"
         wanted = {
             "host": receiver.origin,

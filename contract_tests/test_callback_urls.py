@@ -205,7 +205,15 @@ def test_internal_names_are_rejected_however_they_are_written_and_names_that_loo
     """Internal names are rejected however they are written; names that only look like them are accepted."""
     internal = ("LOCALHOST", "localhost.", "a.localhost", "a.b.localhost", "printer.local", "db.internal", "local")
     hidden = ("internal.", "loc%61lhost", "local%C2%ADhost", "%EF%BD%8Cocalhost", "LOCALHOST.")
-    network = ("printer.lan", "wiki.corp", "nas.home.arpa", "localhost.localdomain", "a.intranet", "a.home")
+    network = (
+        "printer.lan",
+        "wiki.corp",
+        "nas.home.arpa",
+        "localhost.localdomain",
+        "a.intranet",
+        "a.home",
+        "api.default.svc",
+    )
     single = ("metadata", "ip6-localhost", "hooks", "METADATA.", "m%C3%BCnchen", "mylocalhost", "%E4%BE%8B")
     wrong = addresses((*internal, *hidden, *network, *single))
     assert rejected_of(service, wrong) == wrong

@@ -71,7 +71,8 @@ def test_the_callback_is_the_response_to_the_query(
     every_task(scenario, generation_time=GENERATION, **override)
     task_id = service.created(callback_url=HOOK)["id"]
     mock.clock.advance(GENERATION)
-    [message] = hook.messages
+    assert len(hook.messages) == 1
+    message = hook.messages[0]
     assert message["body"].encode() == service.get(f"/v1/tasks/{task_id}").content
     assert message["headers"]["content-type"] == "application/json"
 
@@ -82,7 +83,9 @@ def test_a_cancelled_task_is_reported_at_once(service: Service, mock: Account, h
     mock.clock.advance(5)
     mock.task(task_id).finish("cancelled")
     mock.clock.advance(0)
-    [message] = hook.wait(1, timeout=5)
+    # an advance returns when every due attempt has ended
+    assert len(hook.messages) == 1
+    message = hook.messages[0]
     assert message["json"]["error"]["code"] == "request_cancelled"
 
 
@@ -183,9 +186,31 @@ def test_a_receiver_that_needs_more_than_10_s_is_a_failed_attempt(service: Servi
     hook.reply({"status": 200, "delay": 10.5}, 200)
     service.created(callback_url=HOOK)
     mock.clock.advance(GENERATION + 60)
-    first, second = mock.deliveries()[0]["attempts"]
-    assert 9.5 <= first["seconds"] <= 10.4
-    assert (first["status"], second["status"]) == (None, 200)
+    attempts = mock.deliveries()[0]["attempts"]
+    assert [attempt["status"] for attempt in attempts] == [None, 200]
+    assert 9.5 <= attempts[0]["seconds"] <= 10.4
+
+
+@pytest.mark.contract(
+    id="callback.one_at_a_time", source="docs/callbacks.md, errors of an attempt; an assumption", needs=NEEDS
+)
+def test_a_retry_that_is_due_waits_for_the_attempt_that_runs(
+    service: Service, mock: Account, hook: Inbox, every_task: Callable[..., None]
+) -> None:
+    every_task("completed", generation_time=1)
+    # the redelivery takes 0.4 real seconds; the first retry is due after a tenth of a second
+    hook.reply(500, {"status": 500, "delay": 0.4}, 200)
+    service.created(callback_url=HOOK)
+    mock.clock.advance(1)
+    mock.clock.speed = 10
+    mock.clock.unfreeze()
+    mock.redeliver(mock.deliveries()[0]["id"])
+    hook.wait(3, timeout=5)
+    mock.clock.freeze()
+    mock.clock.advance(0)
+    attempts = mock.deliveries()[0]["attempts"]
+    assert [attempt["status"] for attempt in attempts] == [500, 500, 200]
+    assert attempts[2]["at"] >= attempts[1]["ended_at"]
 
 
 @pytest.mark.contract(id="callback.method", source=PROSE, needs=NEEDS)

@@ -164,7 +164,7 @@ def _foreign_name(run: Run) -> str:
 
 
 def _foreign_request(run: Run) -> bytes:
-    """A control request that a page of another site, or a rebound name, could make a browser or a proxy send."""
+    """A control request that a page of another site, or DNS rebinding, could make a browser or a proxy send."""
     method, path, body = run.random.choice(CONTROL)
     own, foreign = ("Host", run.random.choice(OWN)), _foreign_name(run)
     origin = run.random.choice([f"http://{foreign}", f"https://{foreign}", "null", f"http://{EVIL}", "file://"])
@@ -208,14 +208,14 @@ def _strangers(run: Run, target: Target, tries: int, good: Headers) -> None:
 
 
 @attack(
-    what="foreign, doubled, missing and disguised Host, Origin and Sec-Fetch-Site on the control API, "
+    what="foreign, repeated, missing and disguised Host, Origin and Sec-Fetch-Site on the control API, "
     "with and without a token",
-    promise="only programs of this machine, the own page, or clients with the token use the control API",
+    promise="only programs of this machine, pages of the server, and clients with the token can use the control API",
     tries=15_000,
     short=400,
 )
 def strangers(run: Run) -> None:
-    """Requests of web pages and of rebound names on the control API."""
+    """Requests of web pages and of DNS rebinding to the control API."""
     with serving("--frozen-clock") as target:
         for host in (*OWN, "LOCALHOST", f"127.0.0.1:{target.port}"):
             reply = target.client.send(request("GET", "/__mock/clock", [("Host", host)]))

@@ -148,7 +148,7 @@ class World:
 @attack(
     what="create, poll, finish, freeze, advance, speed up and set the clock in random order, with callbacks to the "
     "inbox that fail at first",
-    promise="no task goes back, no clock goes back, each callback arrives once, credits add up",
+    promise="no task and no clock goes backwards, each callback arrives once, credits add up",
     tries=12_000,
     short=400,
 )

@@ -203,14 +203,14 @@ def _sent(port: int, order: tuple[str, str, bytes, dict[str, str]]) -> Reply:
     seconds=180,
 )
 def guard_cap(run: Run) -> None:
-    """Orders with an uncertain price. Each lot has a guard and a budget of its own."""
-    lot, done, most, sent = 40, 0, 0.0, 0
+    """Orders with an uncertain price. Each batch has a guard and a budget of its own."""
+    batch, done, most, sent = 40, 0, 0.0, 0
     while done < run.tries:
-        # a cap that holds because nothing goes out says nothing, so each lot has good orders too
-        orders = [odd_order(run.random) for _ in range(lot)]
+        # a cap that holds because nothing goes out proves nothing, so each batch has good orders too
+        orders = [odd_order(run.random) for _ in range(batch)]
         good = ("POST", CREATE, json.dumps(ORDER).encode(), {"Content-Type": "application/json"})
-        for _ in range(lot // 8):
-            orders[run.random.randrange(lot)] = good
+        for _ in range(batch // 8):
+            orders[run.random.randrange(batch)] = good
         with guarded(charge_everything) as (upstream, guard):
             with ThreadPoolExecutor(20) as pool:
                 replies = list(pool.map(lambda order: _sent(guard.port, order), orders))
@@ -220,14 +220,14 @@ def guard_cap(run: Run) -> None:
             run.check(charged <= CAP + 1e-6, f"{charged:.2f} credits in {upstream.orders} orders, the cap is {CAP:g}")
             run.check(guard.is_alive and not guard.bug(), f"the guard is broken: {guard.bug()}")
             most, sent = max(most, charged), sent + upstream.orders
-        done += lot
-    run.measured["most credits of a lot"] = f"{most:.2f}"
+        done += batch
+    run.measured["most credits of a batch"] = f"{most:.2f}"
     run.measured["orders that went out"] = f"{sent:,}"
     run.check(sent > 0, "no order went out at all")
 
 
 def _make_bombs() -> None:
-    """Compressed spaces of each size, stacked up to four times."""
+    """Compressed spaces of each size, compressed again up to three times."""
     for size in SIZES:
         data = b" " * size
         for stacked in range(1, 5):
@@ -277,7 +277,7 @@ KINDS = ("bomb", "bomb", "bomb", "status", "chunks", "headers", "garbage", "amou
 
 
 @attack(
-    what="replies of a hostile service: stacked and huge Content-Encoding, endless chunks and headers, a status of 99 "
+    what="replies of a hostile service: nested and huge Content-Encoding, endless chunks and headers, a status of 99 "
     "or 999, absurd `credits_reserved`",
     promise="bounded memory, a response each time, no status above 599, no order after an absurd amount",
     tries=160,
@@ -357,7 +357,7 @@ def _found(data: bytes) -> list[str]:
 
 @attack(
     what="replies that hold the real key in headers and bodies: base64 at three alignments and unpadded, hexadecimal, "
-    "HTML entities, percent twice, UTF-16, gzip",
+    "HTML entities, percent-encoding twice, UTF-16, gzip",
     promise="no response and no recording of the guard holds the key in these forms",
     tries=600,
     short=60,

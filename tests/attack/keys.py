@@ -79,7 +79,7 @@ def _request(random: Random, key: str, password: str) -> bytes:
 @attack(
     what="keys in headers, paths, queries, bodies, callback addresses and broken requests, plain and percent-encoded; "
     "then a search of both log formats and of the lists of tasks, requests and deliveries",
-    promise="no key is in a log, in any form; keys and passwords are redacted in the lists",
+    promise="no key is in a log, as it was sent or decoded; keys and passwords are redacted in the lists",
     tries=4000,
     short=150,
 )

@@ -50,7 +50,7 @@ def _explosive(run: Run, target: Target, number: int, pattern: str, prompt: str,
 
 
 @attack(
-    what="explosive regular expressions in scenarios and moderation rules with prompts that set them off, "
+    what="regular expressions with exponential time in scenarios and moderation rules, with prompts that trigger it, "
     "one and 50 at once; 600 patterns at once; SIGTERM while one runs",
     promise="50 ms for all patterns of one request together; others and SIGTERM do not wait",
     tries=60,
@@ -136,7 +136,7 @@ def _flood(port: int, count: int, over: threading.Event) -> None:
 
 @attack(
     what="connections that send pipelined requests without a pause, while another client polls",
-    promise="at most 32 requests of a connection get responses in a round; other clients do not starve",
+    promise="a connection gets at most 32 responses in a row while others wait; other clients do not starve",
     tries=2000,
     short=60,
 )
@@ -164,7 +164,7 @@ def pipelined_floods(run: Run) -> None:
 
 
 @attack(
-    what="silent and half-sent connections until the server has no file descriptor left",
+    what="silent connections and incomplete requests until the server has no file descriptor left",
     promise="new clients are still served",
     tries=300,
     short=100,

@@ -230,7 +230,7 @@ async def _send_all(run: Run, port: int, seeds: list[tuple[str, str, object]]) -
 
 @attack(
     what="good requests with random changes of method, path, headers, body, chunks, encodings and length",
-    promise="no 5xx that no scenario asked for; the server lives on",
+    promise="no 5xx that no scenario asked for; the server keeps running",
     tries=40_000,
     short=600,
     seconds=240,

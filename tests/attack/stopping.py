@@ -27,7 +27,7 @@ LOADS = (
 
 
 def _half(load: str) -> bytes:
-    """What a client sends, and then leaves as it is."""
+    """What a client sends before it does nothing more."""
     body = json.dumps(ORDER).encode()
     json_type = ("Content-Type", "application/json")
     if load == "half a body":

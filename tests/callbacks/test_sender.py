@@ -318,7 +318,7 @@ def test_a_route_of_the_control_api_is_the_accounts_own(api: Api) -> None:
     assert "the service would refuse it" in delivery["note"]
 
 
-def test_a_name_that_leads_home_is_refused_unless_a_route_or_a_permission_names_its_origin(api: Api) -> None:
+def test_an_internal_name_is_refused_unless_a_route_or_a_permission_names_its_origin(api: Api) -> None:
     origins = ("https://receiver:9000", "https://nas.home.arpa", "https://metadata")
     for origin in origins:
         refused = api.create(callback_url=f"{origin}/hook")

@@ -106,7 +106,7 @@ def test_a_look_up_for_which_no_thread_can_start_is_an_unknown_host(monkeypatch:
     asyncio.run(run())
 
 
-def test_an_attempt_that_gives_up_its_wait_for_a_place_does_not_cost_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_that_stops_waiting_for_a_lookup_slot_uses_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_LOOKUPS", 1)
     over = threading.Event()
 

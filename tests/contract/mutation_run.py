@@ -72,7 +72,7 @@ def job_of(site: Site, rules: Mapping[str, Rule], only: Sequence[str] = ()) -> J
     areas = SCOPES[site.file].areas
     wanted = [rule for rule in rules.values() if not only or any(fnmatchcase(rule.id, each) for each in only)]
     order = [rule.id for rule in sorted(wanted, key=lambda rule: _rank(rule, areas))]
-    return Job(site.name, lambda: start_changed(site), (), order, twice=True)
+    return Job(repr(site), lambda: start_changed(site), (), order, twice=True)
 
 
 def start_changed(site: Site) -> str:
@@ -121,7 +121,7 @@ def hunt_all(
     chosen: Sequence[Site], report: Callable[[Site, Outcome], None], jobs: int, only: Sequence[str] = ()
 ) -> list[tuple[Site, Outcome]]:
     """The result of each change, in the order of `chosen`; `report` gets each as it ends."""
-    sites = {site.name: site for site in chosen}
+    sites = {repr(site): site for site in chosen}
 
     def make(rules: Mapping[str, Rule]) -> list[Job]:
         return [job_of(site, rules, only) for site in chosen]

@@ -1,13 +1,20 @@
 """The blind changes: the same for each seed, only where behaviour is, and seen by the suite."""
 
 import ast
-from dataclasses import replace
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from tests.contract import mutation, mutation_run
 from tests.contract.mutation import Site, mutant, sample, sites
 from tests.contract.mutation_scope import SCOPES, SOURCES
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BY_HAND = (
     "return msgspec.structs.replace(self, processing_at=started, ended_at=now, outcome=outcome,...  ->  return None"
@@ -63,31 +70,41 @@ def test_code_without_visible_behaviour_is_no_place(text: str, kinds: set[str]) 
     assert {kind for kind, change in mutation.KINDS.items() for node in nodes if next(change(node), None)} == kinds
 
 
-def test_a_task_that_ends_late_is_seen_by_a_rule_about_its_life() -> None:
+HUNT = """
+import json, sys
+from dataclasses import asdict
+from tests.contract import mutation_run
+from tests.contract.mutation import Site
+
+sites = [Site(**each) for each in json.loads(sys.argv[1])]
+found = mutation_run.hunt_all(sites, lambda site, outcome: None, 2, json.loads(sys.argv[2]))
+print(json.dumps([asdict(outcome) for _, outcome in found]))
+"""
+
+
+def hunt(only: Sequence[str], *chosen: Site) -> list[mutation_run.Outcome]:
+    """The outcomes of changes, from a process of its own: it forks, so it needs a process without threads."""
+    arguments = [json.dumps([asdict(site) for site in chosen]), json.dumps(only)]
+    command = [sys.executable, "-c", HUNT, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    return [mutation_run.Outcome(**each) for each in json.loads(done.stdout.splitlines()[-1])]
+
+
+def test_changes_are_caught_by_a_rule_or_before_the_first_rule_and_an_unchanged_copy_is_not() -> None:
     late = place("comparison", "now >= plan.ended_at  ->  now > plan.ended_at", "domain/lifecycle.py", "status")
-    outcome = mutation_run.hunt(late, RULES)
-    assert (outcome.outcome, outcome.rule.split(".")[0]) == (mutation_run.CAUGHT, "life")
-
-
-def test_an_unchanged_copy_is_not_caught() -> None:
     unchanged = Site("0" * 8, "domain/lifecycle.py", 0, "", mutation.UNCHANGED, 0)
-    assert mutation_run.hunt(unchanged, RULES).outcome == mutation_run.SURVIVED
-
-
-def test_a_module_that_cannot_be_imported_is_a_class_of_its_own() -> None:
-    site = place("constant", "'64:ff9b::/96'  ->  ''", "domain/callback_url.py")
-    outcome = mutation_run.hunt(site, RULES)
-    assert (outcome.outcome, outcome.rule) == (mutation_run.NO_START, "")
-
-
-def test_a_mock_that_does_not_let_the_suite_in_is_caught_before_the_first_rule() -> None:
-    site = place("removal", "self.defaults = defaults  ->  pass", "storage/memory.py", "MemoryStorage.__init__")
-    assert mutation_run.hunt(site, RULES).outcome == mutation_run.NOT_LET_IN
+    no_import = place("constant", "'64:ff9b::/96'  ->  ''", "domain/callback_url.py")
+    no_account = place("removal", "self.defaults = defaults  ->  pass", "storage/memory.py", "MemoryStorage.__init__")
+    seen, kept, unstarted, closed = hunt(RULES, late, unchanged, no_import, no_account)
+    assert (seen.outcome, seen.rule.split(".")[0]) == (mutation_run.CAUGHT, "life")
+    assert (kept.outcome, kept.rule) == (mutation_run.SURVIVED, "")
+    assert (unstarted.outcome, unstarted.rule) == (mutation_run.NO_START, "")
+    assert closed.outcome == mutation_run.NOT_LET_IN
 
 
 def test_a_mock_that_cannot_be_steered_is_not_merely_unverified() -> None:
-    site = place("result", BY_HAND, "domain/plan.py", "Plan.ending")
-    assert mutation_run.hunt(site, ("life.finished",)).outcome == mutation_run.CAUGHT
+    [found] = hunt(["life.finished"], place("result", BY_HAND, "domain/plan.py", "Plan.ending"))
+    assert found.outcome == mutation_run.CAUGHT
 
 
 def test_the_summary_counts_changes_that_did_not_start_apart() -> None:

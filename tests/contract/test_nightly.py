@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from sora_mock.cli.commands import parsed
-from sora_mock.verify import runner
+from sora_mock.verify.choice import affordable, selects
 from tests.contract.faults.responses import status
 from tests.guard.live import REAL, environment, posing
+from tests.verify.running import all_rules
 
+RULES = all_rules()
 WORKFLOW = Path(__file__).resolve().parents[2] / "examples" / "nightly.yml"
 
 
@@ -57,16 +59,16 @@ def test_every_command_is_accepted(arguments: list[str]) -> None:
     options = SimpleNamespace(**parsed(arguments).params)
     assert options.url == "https://x.example"
     assert options.evidence == Path("evidence.json")
-    rules = runner.load_rules()
-    assert all(runner.matching(rules, [pattern], []) for pattern in options.only)
+    assert all(any(selects([pattern], [], rule.id) for rule in RULES) for pattern in options.only)
 
 
 def test_the_budget_of_the_week_buys_every_curated_rule_that_can_be_bought() -> None:
     options = SimpleNamespace(**parsed(commands()[1]).params)
-    chosen = runner.matching(runner.load_rules(), options.only, options.skip)
-    bought, others, _ = runner.affordable(chosen, options.max_credits - options.surprise_credits, False)
+    chosen = [rule for rule in RULES if selects(options.only, options.skip, rule.id)]
+    bought, reasons, _ = affordable(chosen, options.max_credits - options.surprise_credits, frozenset())
     assert any(rule.price for rule in bought)
-    assert [each.rule.id for each in others if "credits" in each.reason and not each.rule.needs] == []
+    needs = {rule.id: rule.needs for rule in chosen}
+    assert [id for id, reason in reasons.items() if "credits" in reason and not needs[id]] == []
 
 
 def test_reports_are_always_uploaded() -> None:

@@ -83,6 +83,7 @@ REJECTED_NAMES = {
         " host.docker.internal kubernetes.svc.cluster.local .local .localhost user@localhost"
         " localhost.localdomain LOCALHOST.LOCALDOMAIN. localdomain db.localdomain printer.lan a.b.lan. lan wiki.corp"
         " corp nas.home.arpa home.arpa Home.Arpa. foo.home nas.private www.intranet foo.l%61n"
+        " x.svc kubernetes.default.svc db.docker web.service.consul router.localnet"
     ),
     "without a domain": (
         "metadata ip6-localhost ip6-loopback IP6-LOCALHOST. example hooks db broadcasthost xn--fiqs8s localhosts 1a 0xg"

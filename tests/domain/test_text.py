@@ -96,6 +96,31 @@ def urls_with_secrets(draw: st.DrawFn) -> str:
     return around.format(f"https{slashes}{credentials}hooks.example.com{path}{query}")
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "https://a.example/?next=https://h.example/x?token=SECRET",
+            "https://a.example/?next=https://h.example/x?token=***",
+        ),
+        ("https://a.example/?next=x?token=SECRET&a=1", "https://a.example/?next=x?token=***&a=1"),
+        ("https://a.example/?token=a?b=SECRET#c", "https://a.example/?token=***#c"),
+        ("https://a.example/?token=&a=b?c", "https://a.example/?token=&a=b?c"),
+        (
+            "https://a.example/?x=https%3A%2F%2Fb.example%3Ftoken%3DSECRET%26y%3D1",
+            "https://a.example/?x=https%3A%2F%2Fb.example%3Ftoken%3D***%26y%3D1",
+        ),
+        ("https://a.example/?x=b%26user_pw%3DSECRET&y=1", "https://a.example/?x=b%26user_pw%3D***&y=1"),
+        *(
+            (f"https://a.example/?{name}=SECRET&page=1", f"https://a.example/?{name}=***&page=1")
+            for name in ("code", "bearer", "user_pw", "passphrase", "hmac", "otp", "creds")
+        ),
+    ],
+)
+def test_a_secret_in_a_url_within_a_value_is_redacted(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+
+
 @given(urls_with_secrets())
 def test_no_spelling_of_a_url_shows_its_secrets(url: str) -> None:
     assert SECRET not in redacted(url)

@@ -191,7 +191,7 @@ def test_a_short_idempotency_key_and_a_missing_content_type_are_uncertain() -> N
     assert missing.budget == "main"
 
 
-def test_a_query_and_other_routes_are_no_way_around_it() -> None:
+def test_a_query_and_other_routes_do_not_avoid_the_check() -> None:
     assert isinstance(classified(ORDER, query=b"x=1"), Unsendable)
     assert isinstance(classified(b"{", "none", query=b"api_key=sk-x"), Unsendable)
     for path in ("/v1/videos/generations/", "/v1/video/generations", "/v1/tasks/task-unified-1", "/v1/credits"):

@@ -64,7 +64,7 @@ def test_base64_of_a_text_with_the_key_is_found_at_every_alignment(
         text = "\r\n".join(text[at : at + 16] for at in range(0, len(text), 16))
     left = SECRET.scrubbed(f'{{"sent": "{text}"}}'.encode()).decode()
     assert "contract-live" in left
-    # what stays is the text before and behind the key, and the characters that they share with it
+    # what stays is the text before and behind the key, and the characters that encode both that text and the key
     rest = left.removeprefix('{"sent": "').replace("contract-live", "").replace("\r\n", "")
     assert len(rest) <= len(encode(before.encode())) + len(encode(after.encode())) + 8
 

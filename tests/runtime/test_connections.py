@@ -23,7 +23,7 @@ class Client:
         self.is_open = False
 
 
-def test_the_connection_that_has_waited_longest_makes_place() -> None:
+def test_the_connection_that_has_waited_longest_is_closed_for_a_new_one() -> None:
     connections, clients = Connections(2), [Client() for _ in range(4)]
     for count, client in enumerate(clients, 1):
         connections.admit(client, min(count, 3))
@@ -61,7 +61,7 @@ def test_a_new_connection_is_kept_where_all_others_work() -> None:
 resource = pytest.importorskip("resource", reason="Windows has no limit of descriptors")
 
 
-@pytest.mark.parametrize(("files", "limit"), [(64, 32), (1024, 512), (8192, 8192 - RESERVED_FILES)])
+@pytest.mark.parametrize(("files", "limit"), [(64, 32), (1024, 512), (20_000, 20_000 - RESERVED_FILES)])
 def test_at_least_half_of_the_descriptors_are_for_clients(
     monkeypatch: pytest.MonkeyPatch, files: int, limit: int
 ) -> None:

@@ -237,7 +237,9 @@ def test_between_requests_a_client_has_longer_than_for_a_head(monkeypatch: pytes
         assert read_response(kept).startswith(b"HTTP/1.1 200 ")
 
 
-def test_the_time_of_a_response_is_none_of_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_that_the_server_needs_for_a_response_does_not_count_for_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     slow = GET[:-2] + b"X-Mock-Scenario: slow_headers latency=0.8\r\n\r\n"
     with serving(monkeypatch, "HEAD_TIMEOUT", "BODY_TIMEOUT", "IDLE_TIMEOUT") as server, connect(server) as connection:
         connection.sendall(slow)

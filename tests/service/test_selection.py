@@ -476,7 +476,7 @@ def test_a_pattern_that_runs_out_of_time_does_not_match_and_the_journal_names_it
         f"queue rule {first} (stuck): prompt '{'a' * 80}' does not match in time '{SLOW}'",
         f"queue rule {second} (slow): prompt '{'a' * 80}' does not match in time 'a'",
     ]
-    assert request["hint"] == "a pattern ran out of time; its line in the journal names it"
+    assert request["hint"] == "a pattern ran out of time; `unmatched` in the journal names it"
     assert used(api, prompt="a") == "stuck"
 
 

@@ -1,14 +1,33 @@
 """`sora-mock verify` as a process."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sora_mock.verify.rule import Rule
 from tests.guard.live import REAL, environment
+
+RULES = """
+import json, os, pytest
+from sora_mock.verify import plugin
+from sora_mock.verify.results import carried
+
+class Collected:
+    def pytest_collection_finish(self, session):
+        rules = [item.stash[plugin.RULE] for item in session.items]
+        print(json.dumps([carried(rule, "", is_claim=True)["rule"] for rule in rules]))
+
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+flags = ["-c", "contract_tests/pytest.ini", "-p", "no:terminal", "-p", "no:cacheprovider", "-s", "--contract-list"]
+pytest.main([*flags, "contract_tests"], plugins=[Collected()])
+"""
+"""Prints every rule as JSON, in one line."""
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120.0
@@ -65,3 +84,13 @@ def killing_guards(url: str) -> Callable[[Any], None]:
                 os.kill(pid, signal.SIGKILL)
 
     return kill
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule of the suite, collected in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", RULES], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[{")))
+    return tuple(Rule(**{**each, "needs": frozenset(each["needs"])}) for each in found)

@@ -98,7 +98,7 @@ def test_a_broken_evidence_file_is_2_and_stays(url: str, tmp_path: Path, text: s
 
 
 def test_arguments_of_pytest_are_passed_on_and_a_wrong_one_is_2(url: str) -> None:
-    code, out, _ = verify(url, "--", "-k", "right_key", "-v")
+    code, out, _ = verify(url, "--", "-k", "right_key", "-vv")
     assert code == 0
     assert "test_the_right_key_is_accepted" in out
     code, _, err = verify(url, "--", "--no-such-flag")

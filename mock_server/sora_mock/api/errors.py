@@ -102,7 +102,7 @@ class BugMiddleware:
             # in process, a scenario resets the connection like this
             raise
         except ClientDisconnect:
-            # the client of a control request left before its body was complete: no bug, and no reader of a response
+            # the client of a control request left within its body: this is no bug, and nothing can read a response
             return
         except Exception:
             report_bug(self._service.events)

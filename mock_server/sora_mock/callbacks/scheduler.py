@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sora_mock.callbacks.lots import Lots
+from sora_mock.callbacks.batches import Batches
 from sora_mock.domain.clock import MAX_TIME
 from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination
 from sora_mock.domain.events import CallbackPlanned
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 MAX_CONCURRENT: Final = 2_000
 """Attempts that run at once; far above what receivers that hang for 10 s can occupy."""
 
-LOT: Final = 64
-"""Attempts that begin, and delayed inboxes that reply, in one round of the event loop; each takes about 0.1 ms."""
+BATCH: Final = 64
+"""Attempts that begin, and delayed inboxes that reply, in one iteration of the event loop; each takes about 0.1 ms."""
 
 SPARE_FILES: Final = 200
 """Open files that are left to everything else, where the system allows fewer than `MAX_CONCURRENT`."""
@@ -37,18 +37,18 @@ class _Schedule:
     """What runs for one account.
 
     running: the attempts that run, by delivery id; a redelivery may run beside a scheduled attempt.
-    is_lined_up: whether attempts are due, so that the account is in the scheduler's line.
+    is_queued: whether attempts are due, so that the account is in the scheduler's queue.
     idle: set while no attempt is due or runs.
     timer: for the next attempt; None for none. timer_at: real time for which it is set.
     advance_lock: held while the clock is advanced.
     """
 
-    __slots__ = ("account", "advance_lock", "idle", "is_lined_up", "running", "timer", "timer_at")
+    __slots__ = ("account", "advance_lock", "idle", "is_queued", "running", "timer", "timer_at")
 
     def __init__(self, account: MemoryAccount) -> None:
         self.account = account
         self.running: dict[str, set[asyncio.Task[bool]]] = {}
-        self.is_lined_up = False
+        self.is_queued = False
         self.idle = asyncio.Event()
         self.idle.set()
         self.timer: asyncio.TimerHandle | None = None
@@ -65,8 +65,8 @@ class _Schedule:
 class Scheduler:
     """The only active part of the server. It belongs to the event loop in which the first callback is planned.
 
-    Accounts with due attempts wait in one line and take turns: one attempt each, `LOT` attempts in each round of the
-    event loop. So requests and other accounts are served while thousands of attempts are due.
+    Accounts with due attempts wait in one queue and take turns: one attempt each, `BATCH` attempts in each iteration of
+    the event loop. So requests and other accounts are served while thousands of attempts are due.
     """
 
     def __init__(self, service: Service, sender: "Sender | None" = None) -> None:
@@ -74,9 +74,9 @@ class Scheduler:
         self._service = service
         self._sender = sender
         self._schedules: dict[str, _Schedule] = {}
-        self._line: deque[_Schedule] = deque()
+        self._queue: deque[_Schedule] = deque()
         self._starter: asyncio.Task[None] | None = None
-        self._starts, self._replies = Lots(LOT), Lots(LOT)
+        self._starts, self._replies = Batches(BATCH), Batches(BATCH)
         self._slots = asyncio.Semaphore(max_concurrent())
         service.events.subscribe(CallbackPlanned, lambda event: self.wake(event.account))
 
@@ -103,7 +103,7 @@ class Scheduler:
         return self._service.storage.account_by_name(account.facts.name) is account
 
     def wake(self, name: str) -> None:
-        """Lines an account up if an attempt is due, else sets its timer. Called when either may have changed."""
+        """Queues an account if an attempt is due, else sets its timer. Called when either may have changed."""
         known = self._schedules.get(name)
         account = self._service.storage.account_by_name(name)
         if known is not None and known.account is not account:
@@ -113,7 +113,7 @@ class Scheduler:
             self._plan(self._schedule(account))
 
     def _plan(self, schedule: _Schedule) -> None:
-        if schedule.is_lined_up:
+        if schedule.is_queued:
             # it is planned again when nothing is due any more
             return
         account, real = schedule.account, self._service.real_now()
@@ -121,7 +121,7 @@ class Scheduler:
         clock = account.facts.clock
         if due_at is not None and due_at <= clock.at(real):
             schedule.cancel_timer()
-            self._line_up(schedule)
+            self._enqueue(schedule)
             return
         if due_at is None or clock.frozen or due_at > MAX_TIME:
             schedule.cancel_timer()
@@ -142,19 +142,19 @@ class Scheduler:
         delay = min(max(0.0, timer_at - real), MAX_TIMER)
         schedule.timer, schedule.timer_at = asyncio.get_running_loop().call_later(delay, fire), timer_at
 
-    def _line_up(self, schedule: _Schedule) -> None:
-        schedule.is_lined_up = True
+    def _enqueue(self, schedule: _Schedule) -> None:
+        schedule.is_queued = True
         schedule.idle.clear()
-        self._line.append(schedule)
+        self._queue.append(schedule)
         if self._starter is None:
             self._starter = asyncio.get_running_loop().create_task(self._start_due())
 
     async def _start_due(self) -> None:
         """Starts what is due, one attempt of each account in turn, until nothing is due any more."""
-        while self._line:
+        while self._queue:
             await self._starts.take()
             await self._slots.acquire()
-            schedule = self._line.popleft()
+            schedule = self._queue.popleft()
             deliveries, now = schedule.account.deliveries, self._service.now(schedule.account)
             is_current = self._is_current(schedule.account)
             delivery = deliveries.pop_due(now) if is_current else None
@@ -164,9 +164,9 @@ class Scheduler:
             else:
                 self._start(schedule, delivery.id)
             if is_current and deliveries.has_due(now):
-                self._line.append(schedule)
+                self._queue.append(schedule)
             else:
-                schedule.is_lined_up = False
+                schedule.is_queued = False
                 self._plan(schedule)
         self._starter = None
 
@@ -221,7 +221,7 @@ class Scheduler:
         return attempt
 
     def _finish(self, schedule: _Schedule, delivery_id: str, done: asyncio.Task[bool]) -> None:
-        """Schedules the next attempt in the same step, or a wake-up would find it due and this one still running."""
+        """Schedules the next attempt at once; otherwise a wake-up could find it due while this one still runs."""
         self._slots.release()
         running, deliveries = schedule.running[delivery_id], schedule.account.deliveries
         running.discard(done)

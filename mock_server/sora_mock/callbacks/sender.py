@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import h11
 import msgspec
 
-from sora_mock.callbacks.lots import Lots
+from sora_mock.callbacks.batches import Batches
 from sora_mock.callbacks.resolver import Resolver, UnknownHost
 from sora_mock.domain.callback_url import Address, address_rejection
 from sora_mock.domain.delivery import MAX_REPLY_BYTES, TIMEOUT
@@ -26,9 +26,9 @@ CHUNK_BYTES: Final = 16 * 1024
 """Bytes that are read from a connection at once."""
 
 STEPS: Final = 8
-"""Requests that are written and pieces of responses that are read in one round of the event loop, 0.1 ms each.
+"""Requests that are written and pieces of responses that are read in one iteration of the event loop, 0.1 ms each.
 
-Far fewer than attempts that begin in it: those go first, so that none begins late.
+Far fewer than attempts that begin in an iteration: those come first, so that none begins late.
 """
 
 MAX_INFORMATIONAL: Final = 20
@@ -58,7 +58,7 @@ class Sender:
     def __init__(self, authority: str | None = None, resolver: Resolver | None = None) -> None:
         self.resolver = resolver or Resolver()
         self.authority = authority
-        self._steps = Lots(STEPS)
+        self._steps = Batches(STEPS)
 
     async def post(self, url: str, body: bytes, *, trusted: bool, limit: float = TIMEOUT) -> AttemptResult:
         """Makes one attempt.
@@ -180,7 +180,7 @@ def _target(url: SplitResult) -> str:
 
 @lru_cache(maxsize=256)
 def _request(url: SplitResult, host: str, length: int) -> h11.Request:
-    """The request line and headers. Kept, because h11 checks them for longer than the rest of a request takes."""
+    """The request line and headers. Cached, because h11 needs more time to check them than for all the rest."""
     return h11.Request(method="POST", target=_target(url), headers=_headers(url, host, length))
 
 

@@ -84,8 +84,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history_size: Annotated[
         Annotated[int, Meta(ge=readers.MIN_HISTORY_SIZE, le=readers.MAX_HISTORY_SIZE)],
         Meta(
-            description="memory for what all accounts keep of the past: journals, inboxes, deliveries and responses to "
-            "an Idempotency-Key; then the largest account forgets its oldest"
+            description="memory for the history of all accounts: journals, inboxes, deliveries and responses to an "
+            "Idempotency-Key; beyond it the largest account forgets its oldest entries"
         ),
         Setting(value="SIZE", read=readers.size, words="a size from 1MiB to 1TiB, such as 512MiB", default="512MiB"),
     ] = 512 * 2**20

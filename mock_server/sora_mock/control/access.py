@@ -35,7 +35,7 @@ class AccessRule:
     ) -> str | None:
         """Why a request is rejected; None where it is accepted.
 
-        health: the request only asks whether the server is alive. It may name any host, because probes call by the
+        health: the request only asks whether the server is alive. It may name any host, because probes use the
         address of a pod, and needs no token. target: the request target where it is not a path. version: of HTTP.
         """
         has_token = self._token is not None and hmac.compare_digest(
@@ -46,20 +46,20 @@ class AccessRule:
 
     def _host_rejection(self, hosts: list[str], target: str | None, version: str, has_token: bool) -> str | None:
         if len(hosts) > 1 or (not hosts and version != "1.0"):
-            return f"the request has {len(hosts)} Host headers; exactly one is right"
+            return f"the request has {len(hosts)} Host headers; expected exactly one"
         named = [("Host", host, host_of(host)) for host in hosts]
         if target is not None:
             named.append(("the target", target, target_host(target)))
         for what, text, name in named:
             if name is None or not (has_token or name in self._own_names):
-                remedy = "call it by localhost, or send X-Mock-Token" if self._token else "call it by localhost"
+                remedy = "use localhost, or send X-Mock-Token" if self._token else "use localhost"
                 return f"{what} {text[:80]!r} is not this server; {remedy}, or name it with --public-url"
         return None
 
     def _page_rejection(self, headers: Headers) -> str | None:
         origins = headers.getlist("origin")
         if len(origins) > 1:
-            return f"the request has {len(origins)} Origin headers; at most one is right"
+            return f"the request has {len(origins)} Origin headers; expected at most one"
         if origins and origin_host(origins[0]) not in self._own_names:
             return f"Origin {origins[0][:80]!r} is not this server's own"
         if any(site.lower() not in FETCH_SITES for site in headers.getlist("sec-fetch-site")):

@@ -7,7 +7,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.callbacks.lots import Lots
+from sora_mock.callbacks.batches import Batches
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, boolean, read_fields, service_of
@@ -17,7 +17,7 @@ from sora_mock.service import clocks
 from sora_mock.service.context import Service
 
 ACCOUNTS: Final = 100
-"""Accounts whose clocks begin to advance in one round of the event loop."""
+"""Accounts whose clocks begin to advance in one iteration of the event loop."""
 
 
 async def show(request: Request) -> Response:
@@ -62,9 +62,9 @@ async def _advance(request: Request, key: str | None, target_time: Callable[[flo
     service, scheduler = service_of(request), _scheduler(request)
     if key is None:
         clocks.move_defaults(service, target_time)
-    advances, lots = [], Lots(ACCOUNTS)
+    advances, batches = [], Batches(ACCOUNTS)
     for account in service.storage.accounts(key):
-        await lots.take()
+        await batches.take()
         if len(account.deliveries):
             advances.append(asyncio.ensure_future(scheduler.advance(account, target_time)))
         else:

@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.callbacks.lots import Lots
+from sora_mock.callbacks.batches import Batches
 from sora_mock.config.readers import callback_routes
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
@@ -21,7 +21,7 @@ from sora_mock.service.context import Service
 from sora_mock.storage.memory import MemoryAccount
 
 VIEWS: Final = 100
-"""Deliveries of a list that are built in one round of the event loop."""
+"""Deliveries of a list that are built in one iteration of the event loop."""
 
 
 async def show(request: Request) -> Response:
@@ -35,9 +35,9 @@ async def show(request: Request) -> Response:
     )
     # only what is shown is built; the others cost a comparison
     newest = nlargest(limit, found, key=lambda each: each[1].first_at)
-    views, lots = [], Lots(VIEWS)
+    views, batches = [], Batches(VIEWS)
     for account, delivery in newest:
-        await lots.take()
+        await batches.take()
         views.append(_view(service, account, delivery))
     return json_response({"deliveries": views})
 

@@ -33,7 +33,7 @@ def error_response(error: ControlError, headers: Mapping[str, str] | None = None
 async def handle_control_error(request: Request, error: Exception) -> Response:
     """Starlette's exception handler for ControlError."""
     assert isinstance(error, ControlError)
-    # behind half a body no further request can begin
+    # after an incomplete body no further request can begin
     return error_response(error, {"connection": "close"} if error.status == 408 else None)
 
 

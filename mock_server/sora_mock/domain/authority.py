@@ -1,4 +1,4 @@
-"""Which host a request names, in its Host header, its Origin or its target; one reading for all three."""
+"""Which host a request names, in its Host header, its Origin or its target; all three are read in the same way."""
 
 import re
 from typing import Final

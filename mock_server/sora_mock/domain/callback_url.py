@@ -65,6 +65,8 @@ _INTERNAL_NAMES: Final = (
     *("localhost", "local", "internal", "localdomain", "home.arpa"),
     # RFC 6762, appendix G: top-level domains of private networks
     *("corp", "home", "intranet", "lan", "private"),
+    # names that clusters, container networks and routers give out
+    *("consul", "docker", "localnet", "svc"),
 )
 """Names of internal networks: these themselves, and all names below them."""
 

@@ -174,6 +174,6 @@ def _expected(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    # redacted before it is cut: a password is known by the @ behind it, and a URL has at most 2048 characters
+    # redacted before it is cut: a password is recognized by the @ behind it, and a URL has at most 2048 characters
     text = redacted(msgspec.json.encode(value).decode()[:4096])
     return text if len(text) <= 80 else text[:80] + "..."

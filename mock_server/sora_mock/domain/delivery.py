@@ -18,7 +18,7 @@ MAX_REPLY_BYTES: Final = 4096
 """Bytes that are kept of a receiver's response body."""
 
 MAX_ATTEMPTS: Final = 100
-"""Attempts of one delivery that `redeliver` may bring it to."""
+"""Attempts that one delivery may have; then `redeliver` is rejected."""
 
 LATE_DELAY: Final = 60.0
 """Seconds of the account's clock that a `late` callback is late. An `out_of_order` callback waits at most as long."""

@@ -32,7 +32,7 @@ class BugFound(msgspec.Struct, frozen=True):
 
 
 class MalformedRequest(msgspec.Struct, frozen=True):
-    """Bytes arrived that are not HTTP, or half a head. status, response_body: what the server responded."""
+    """Bytes arrived that are not HTTP, or an incomplete head. status, response_body: what the server responded."""
 
     status: int
     response_body: bytes

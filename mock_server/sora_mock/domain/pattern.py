@@ -16,10 +16,10 @@ MAX_QUEUED_STEPS: Final = 1_000_000
 """Steps of all patterns that wait in the queues of a server."""
 
 SEARCH_SECONDS: Final = 0.05
-"""Seconds of the processor that all patterns of one request have together."""
+"""Seconds of processor time that all patterns of one request have together."""
 
 # What `regex` adds to the syntax of `re`: recursion can end the process or take much memory, so it is not accepted. A
-# brace that repeats nothing begins a fuzzy match in `regex` and means itself in `re`.
+# brace that is no count begins a fuzzy match in `regex` and is a plain character in `re`.
 _SYNTAX: Final = re.compile(
     r"\\N\{[^{}]*\}|\\(?:[^A-Za-z]|[AbBdDfnNrsStuUvwWxZa])|\{[0-9]*,?[0-9]*\}(?<!\{\})"
     r"|(?P<brace>\{)"
@@ -43,7 +43,7 @@ class Pattern:
         self.text = text
         self.steps = _steps(text)
         if self.steps > MAX_STEPS:
-            raise ValueError(f"{text[:80]!r} repeats too much: expected at most {MAX_STEPS} steps, got {self.steps}")
+            raise ValueError(f"{text[:80]!r} is too large: expected at most {MAX_STEPS} steps, got {self.steps}")
         self._search = _compiled(text).search
 
     def search(self, text: str, seconds: float) -> bool:
@@ -84,7 +84,7 @@ def _compiled(text: str) -> Any:
     except (regex.error, ArithmeticError, LookupError, RecursionError, MemoryError, ValueError) as problem:
         raise _invalid(text, str(problem) or type(problem).__name__) from None
     finally:
-        # it remembers every text for ever, even without its cache
+        # `regex` keeps every text for ever, even without its cache
         regex.purge()
 
 
@@ -129,7 +129,7 @@ class PatternBudget:
         if self._ends_at is None:
             self._ends_at = now + self._seconds
         try:
-            # a pattern that finds no time left is the one that ran out of it
+            # the pattern that begins with no time left counts as the one that ran out of time
             return pattern.search(text, self._ends_at - now) if now < self._ends_at else self._stop(pattern)
         except (TimeoutError, MemoryError):
             return self._stop(pattern)

@@ -17,10 +17,15 @@ _CREDENTIALS: Final = re.compile(
     rf"((?:\\?/|{_PERCENT}2F){{2}})(?:(?!{_PERCENT}(?:2F|3F|23))[^/?#\s\"'<>])*(?:@|{_PERCENT}40)",
     re.IGNORECASE,
 )
-_QUERY_VALUE: Final = re.compile(r"(?<=[?&;#])([^=?&;#\s\"'<>]+=)[^&;#\s\"'<>]+")
+_QUERY_NAME: Final = re.compile(
+    # also in a URL that is the value of a parameter, where the separators have percent signs
+    rf"(?:(?<=[?&;#])|(?<=%3F)|(?<=%26))(?:(?!%(?:3D|3F|26))[^=?&;#\s\"'<>])+(?:=|{_PERCENT}3D)",
+    re.IGNORECASE,
+)
+_QUERY_VALUE: Final = re.compile(r"(?:(?!%26)[^&;#\s\"'<>])*", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(
-    r"token|secret|passw|credential|signature|session|jwt|(?:api|access|private|auth)[^a-z]?key"
-    r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|sig)(?![a-z])",
+    r"token|secret|passw|passphrase|cred|signature|session|jwt|bearer|hmac|(?:api|access|private|auth)[^a-z]?key"
+    r"|(?<![a-z])(?:key|auth|authorization|pass|pwd|pw|sig|otp|code)(?![a-z])",
     re.IGNORECASE,
 )
 
@@ -28,16 +33,23 @@ _SECRET_NAME: Final = re.compile(
 def redacted(text: str) -> str:
     """The text without secrets, wherever they are in it.
 
-    Each API key becomes `sk-***`, also one with percent signs. In URLs, what precedes the host becomes `***@`, and the
+    Each API key becomes `sk-***`, also one with percent signs. In URLs, user and password become `***@`, and the
     value of a query parameter whose name says that it is a secret becomes `***`.
     """
     text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
-    text = _QUERY_VALUE.sub(_query_value, text)
-    return _API_KEY.sub("sk-***", text)
+    return _API_KEY.sub("sk-***", _without_query_secrets(text))
 
 
-def _query_value(found: re.Match[str]) -> str:
-    return found[1] + "***" if _SECRET_NAME.search(unquote(found[1])) else found[0]
+def _without_query_secrets(text: str) -> str:
+    """The text with `***` for the value of each query parameter that is a secret, also of a URL within a value."""
+    parts, done = [], 0
+    for name in _QUERY_NAME.finditer(text):
+        if name.start() >= done and _SECRET_NAME.search(unquote(name[0])):
+            value = _QUERY_VALUE.match(text, name.end())
+            assert value is not None  # it also matches nothing
+            parts += [text[done : name.end()], "***" if value[0] else ""]
+            done = value.end()
+    return "".join(parts) + text[done:]
 
 
 def redacted_value(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sora_mock.guard.request import NOT_PLAIN, GuardedRequest
 
 _ROUTES: Final = re.compile(r"/v1/(?:videos?/generations/?|credits|tasks/[A-Za-z0-9_-]*)")
-"""Where such a request may go. Other paths may create things of unknown prices."""
+"""Paths to which such a request may go. Other paths may create things of unknown prices."""
 _INVENTED: Final = re.compile(r"(?:contract[-_]|no_such_)[a-z0-9_-]*", re.IGNORECASE)
 """Names that no service uses, so that a field or a model of this name changes no price."""
 _INVENTED_MODEL: Final = "sora-9"
@@ -37,7 +37,7 @@ class Bounds:
     def worst(self, request: GuardedRequest, units: int) -> int:
         """The most units that an eager service could charge. units: the price of a plain order. Raises Unbounded."""
         if request.query:
-            raise Unbounded("its query could name another order; send none")
+            raise Unbounded("its query could name another order; leave it out")
         if request.is_encoded:
             raise Unbounded("its encoded body could hold any order; send it without Content-Encoding")
         if request.model_header is not None:
@@ -70,7 +70,7 @@ class Bounds:
         copies, seconds = 1, 0.0
         for name, value in order.items():
             if name not in self.fields and not _INVENTED.fullmatch(name):
-                raise Unbounded(f"a service could charge for {name[:60]!r}, which is no field of the contract")
+                raise Unbounded(f"a service could charge for {name[:60]!r}, which is not a field of the contract")
             found = _leaves(name, value)
             if name == "duration":
                 seconds = sum(map(_seconds, found))
@@ -83,7 +83,7 @@ class Bounds:
         return copies * max(units, by_second)
 
     def _check_string(self, field: str, text: str) -> None:
-        """Raises Unbounded for a text with which a service could choose something dearer."""
+        """Raises Unbounded for a text with which a service could choose something more expensive."""
         if field in ("prompt", "image_urls", "callback_url"):
             if "model" in text.casefold():
                 raise Unbounded(f"its {field} names a model")
@@ -94,10 +94,10 @@ class Bounds:
             self._check_model(text)
 
     def _check_model(self, text: str) -> None:
-        """Raises Unbounded for a name that may be a model of another price."""
+        """Raises Unbounded for a name that may be a model with another price."""
         name = text.strip().casefold()
         if len(name) >= 3 and name not in (self.model, _INVENTED_MODEL) and not _INVENTED.fullmatch(name):
-            raise Unbounded(f"{text[:60]!r} may be a model of another price; an invented name begins with contract-")
+            raise Unbounded(f"{text[:60]!r} may be a model with another price; an invented name begins with contract-")
 
     def _check_text(self, body: bytes) -> None:
         """Raises Unbounded for a body that is not plain JSON and in which a service could find an order of any price.
@@ -129,5 +129,5 @@ def _seconds(value: Any) -> float:
     except (ValueError, OverflowError):
         raise Unbounded(f"its duration is {str(value)[:40]!r}") from None
     if not -_MOST_SECONDS <= seconds <= _MOST_SECONDS:
-        raise Unbounded("its duration has no limit")
+        raise Unbounded("its duration is beyond any limit")
     return max(0.0, seconds)

@@ -25,7 +25,7 @@ _FREE_METHODS: Final = {"GET", "HEAD"}
 
 @dataclass(frozen=True)
 class Free:
-    """It costs nothing. reason: why."""
+    """It costs nothing. reason: why not."""
 
     reason: str
 

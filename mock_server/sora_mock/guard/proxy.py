@@ -31,9 +31,9 @@ OWN_STATUS: Final = 470
 
 MAX_BODY: Final = 8 * 1024 * 1024
 _MARK: Final = b"x-sora-mock-guard"
-"""A header of the guard's own responses. It drops the header of the service."""
+"""A header of the guard's own responses. The guard removes this header from responses of the service."""
 _FINDING: Final = b"x-sora-mock-guard-finding"
-"""A header of responses that contained the key. It drops the header of the service."""
+"""A header of responses that contained the key. The guard removes this header from responses of the service."""
 
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _OF_ONE_CONNECTION: Final = set(
@@ -44,7 +44,7 @@ Pairs = list[tuple[bytes, bytes]]
 
 
 class Refused(Exception):
-    """The guard responds itself: it sent nothing, or it got no response to pass on. code: begins with `guard_`."""
+    """The guard responds itself, because it sent nothing or got no response to pass on. code: begins with `guard_`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,7 +68,7 @@ class GuardProxy:
     """Why the guard must spend nothing more, if it could not write that to the ledger. None otherwise."""
 
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a request of uncertain price is out: others wait for what it leaves of the budget."""
+    """Held while a request of uncertain price is in flight: others wait for what it leaves of the budget."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Responds to one request."""
@@ -100,7 +100,7 @@ class GuardProxy:
         if isinstance(found, Free):
             return await self._sent(request, found, None)
         if isinstance(found, Priced):
-            # while a request is out alone, nothing is left to reserve
+            # while an uncertain request is in flight, nothing is left to reserve
             async with self.alone:
                 reservation = self._reserve(found)
             return await self._sent(request, found, reservation)

@@ -59,7 +59,7 @@ class GuardedRequest:
         return len(given) <= 1 and all(_JSON.fullmatch(value) for value in given)
 
     def plain_json(self) -> Any:
-        """The JSON value of the body, `NOT_PLAIN` if parsers could differ: a name twice, NaN, not UTF-8, too deep."""
+        """The JSON value of the body, `NOT_PLAIN` if parsers could disagree: a name twice, NaN, not UTF-8, too deep."""
         try:
             return json.loads(self.body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
         except (ValueError, RecursionError):

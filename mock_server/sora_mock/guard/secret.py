@@ -12,7 +12,7 @@ USABLE: Final = re.compile(rb"[\x21-\x7e]{8,4096}")
 """A usable key. A shorter one would match, and be replaced, in ordinary text."""
 
 ROUNDS: Final = 3
-"""How many escapes over each other are undone, such as percent-encoding in a string of JSON in a string of JSON."""
+"""How many nested escapes are decoded, such as percent-encoding in a string of JSON in a string of JSON."""
 
 MAX_UNPACKED: Final = 8 * 1024 * 1024
 """How many bytes of a compressed part are searched. A part that unpacks to more is removed."""
@@ -96,7 +96,7 @@ class Secret:
                 if stream.eof:
                     break
         except zlib.error:
-            # zlib keeps back what the last step held before the error; a byte at a time gives it out
+            # zlib does not return what it decoded of the last step before the error; byte by byte, it does
             with contextlib.suppress(zlib.error):
                 for at in range(len(step)):
                     plain += before.decompress(step[at : at + 1], _STEP)

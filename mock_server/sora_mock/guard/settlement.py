@@ -40,7 +40,7 @@ def settlement(found: Priced | Uncertain, reserved: int, outcome: UpstreamRespon
         return Settlement(reserved)
     amount = _units(said)
     if amount is None:
-        return Settlement(reserved, f"a response reserves {str(said)[:40]!r} credits, which is no amount")
+        return Settlement(reserved, f"a response reserves {str(said)[:40]!r} credits, which is not an amount")
     units = max(amount, found.units if found.budget == "main" else min(CHEAPEST, reserved))
     if units > reserved:
         return Settlement(units, f"a task cost {to_credits(units)} instead of {to_credits(reserved)} credits")
@@ -58,7 +58,7 @@ def _said(body: bytes) -> Any:
 
 
 def _units(said: Any) -> int | None:
-    """An amount in units, rounded up. None if it is none: text, negative, not finite, or beyond reason."""
+    """An amount in units, rounded up. None if it is not an amount: text, negative, not finite, or beyond reason."""
     try:
         amount = said if isinstance(said, Decimal) else Decimal(said if isinstance(said, str) else "NaN")
     except InvalidOperation:

@@ -22,7 +22,7 @@ _ESCAPE: Final = re.compile(
     # the time is linear
     rb"[%=\\&\x00\r\n](?:(?<=%)u[0-9A-Fa-f]{4}|(?<=[%=])[0-9A-Fa-f]{2}"
     rb"|(?<=\\)(?:u\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[ -~])"
-    # in this order, a name comes before the beginning of it
+    # in this order, a longer name comes before a shorter one with the same beginning
     rb"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|" + b"|".join(sorted(_ENTITIES, reverse=True)) + rb");?"
     # the zero bytes of UTF-16 and UTF-32, and the ends of lines in a wrapped text
     rb"|(?<=\x00)\x00*|(?<=[\r\n])[\r\n]*[\t ]*)"
@@ -33,7 +33,7 @@ _LETTERS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 def encoded_forms(key: bytes) -> list[bytes]:
-    """The key, and what stays of it in base64 and hex between other text. In lower case, the longest first."""
+    """The key, its hex, and the part of its base64 that no text around it changes; lower case, longest first."""
     forms = {key, key.hex().encode()}
     for between in (b" ", b":", b"-", b","):
         forms.add(between.join(b"%02x" % code for code in key))

@@ -13,7 +13,7 @@ MAX_UNPACKED: Final = 8 * 1024 * 1024
 """How many bytes an encoded response may unpack to."""
 MAX_STATUS: Final = 599
 
-# what zlib names the formats; some servers send a raw stream as deflate
+# zlib's numbers for the formats; some servers send a raw stream as deflate
 _WINDOWS: Final = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}
 
 

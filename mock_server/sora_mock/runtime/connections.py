@@ -1,4 +1,4 @@
-"""The connections of a server: how long one waits for its client, how many there are, and which one closes first."""
+"""The connections of a server: how long each waits for its client, how many may be open, and which closes first."""
 
 from collections import OrderedDict
 from typing import Final, Protocol
@@ -10,13 +10,13 @@ BODY_TIMEOUT: Final = 30.0
 """Real seconds from the end of the headers to the end of the body, however the body arrives."""
 
 IDLE_TIMEOUT: Final = 75.0
-"""Real seconds from a response to the first byte of the next request. A client that reads nothing gets as many.
+"""Real seconds from a response to the first byte of the next request. A client that reads nothing has at least as many.
 
-Not less than `HEAD_TIMEOUT`: the timer of a connection looks at least that often.
+Not less than `HEAD_TIMEOUT`: the timer of a connection fires at least once in this time.
 """
 
-RESERVED_FILES: Final = 2_560
-"""Descriptors for everything else: 2,000 callback attempts, 512 name lookups, and the server's own."""
+RESERVED_FILES: Final = 4_500
+"""Descriptors for everything else: 2,000 callback attempts, 2,000 name lookups, and the server's own files."""
 
 
 class Closable(Protocol):
@@ -32,7 +32,7 @@ class Connections:
     def __init__(self, limit: int) -> None:
         """limit: connections of the server, waiting or not, beyond which a new one closes a waiting one."""
         self._limit = limit
-        # a plain dict would search through everything that has left, each time it is asked for its first key
+        # the first key of a plain dict is found by a search through all deleted entries before it
         self._waiting: OrderedDict[Closable, None] = OrderedDict()
 
     def admit(self, connection: Closable, count: int) -> None:
@@ -42,7 +42,7 @@ class Connections:
         self.wait(connection)
 
     def wait(self, connection: Closable) -> None:
-        """From now on the connection waits for its client, whatever it did before."""
+        """From now on the connection waits for its client, also if it waited before."""
         self._waiting[connection] = None
         self._waiting.move_to_end(connection)
 

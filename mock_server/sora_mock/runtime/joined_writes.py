@@ -4,7 +4,7 @@ import asyncio
 
 
 class JoinedWrites(asyncio.Transport):
-    """A transport that writes once in an iteration of the event loop, when everything else of it is done.
+    """A transport that writes once in an iteration of the event loop, after everything else in that iteration.
 
     uvicorn writes head and body of a response one after the other. Each write wakes the client, and waking it costs
     more than most of our own work (bench/README.md).
@@ -16,7 +16,7 @@ class JoinedWrites(asyncio.Transport):
         self._loop = loop
         self._waiting: list[bytes] = []
         self._unsent = (0, 0.0)
-        """Bytes that the client had not taken, and since when they are as many; as `seconds_stuck` has seen it."""
+        """Bytes in the write buffer, and since when their number is the same, as `seconds_stuck` last saw it."""
         self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
         self.is_closing = transport.is_closing  # type: ignore[method-assign]
         self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
@@ -34,7 +34,7 @@ class JoinedWrites(asyncio.Transport):
             self._transport.resume_reading()
 
     def seconds_stuck(self, now: float) -> float:
-        """For how long the client has taken none of what is written, as seen by these questions; in seconds."""
+        """Seconds since the client last read anything of what waits, as precise as the interval of these calls."""
         size = self._transport.get_write_buffer_size()
         if size == 0 or size != self._unsent[0]:
             self._unsent = size, now

@@ -19,7 +19,7 @@ MAX_SHOWN: Final = 200
 """Characters that the log shows of one text that a client sent."""
 
 MAX_READ: Final = 4096
-"""Characters that it looks at: a password is known by the @ behind it."""
+"""Characters that it looks at: a password is recognized by the @ behind it."""
 
 RED, GREEN, YELLOW, CYAN, DIM = "31", "32", "33", "36", "2"
 

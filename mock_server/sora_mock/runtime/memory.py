@@ -1,4 +1,4 @@
-"""Gives memory that is free again back to the system, where the C library keeps it for itself."""
+"""Returns freed memory to the system, where the C library would keep it."""
 
 from typing import Final
 
@@ -7,11 +7,11 @@ MIN_FREED: Final = 32 * 2**20
 
 
 def release_memory() -> None:
-    """glibc returns only the end of its heap by itself, and one object that lives there keeps all of it.
+    """Returns the freed memory of the whole heap. glibc by itself returns only the end of it.
 
-    Other C libraries have no such function, and need none.
+    Other C libraries have no such function and do not need it.
     """
-    # with the first large reset: its import costs a start some milliseconds
+    # imported with the first large reset, because the import takes some milliseconds
     import ctypes
 
     try:

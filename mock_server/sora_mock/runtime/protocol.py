@@ -28,7 +28,7 @@ MAX_PIPELINED: Final = 32
 """Requests of a connection that wait behind the one in work; then nothing is parsed or read until they are done."""
 
 PIECE: Final = 1024
-"""Bytes that are parsed at once. Those of a piece may be more requests than `MAX_PIPELINED`, but not many."""
+"""Bytes that are parsed at once. A piece may bring a few requests more than `MAX_PIPELINED`."""
 
 
 class _Dropped(list[tuple[bytes, bytes]]):
@@ -61,7 +61,7 @@ class Protocol(HttpToolsProtocol):
         self._unparsed = memoryview(b"")
         """What has arrived behind as many requests as may wait."""
         self._since = 0.0
-        """When this part of a request, or the wait for one, began; seconds of the event loop's clock."""
+        """When the current part of a request, or the wait for a request, began; seconds of the event loop's clock."""
         self._looks_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
@@ -101,7 +101,7 @@ class Protocol(HttpToolsProtocol):
             piece, self._unparsed = bytes(self._unparsed[:PIECE]), self._unparsed[PIECE:]
             self._parse(piece)
         if self._joined.is_held and not self.transport.is_closing():
-            # what the client sends next could not be read before
+            # the server read nothing until now, so the client's time begins now
             self._since = self.loop.time()
             self._joined.is_held = False
             if not self.flow.read_paused:
@@ -199,7 +199,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The next request's turn, if there is one. uvicorn's method reads on here, and sets a timer each time."""
+        """Starts the next request, if there is one. uvicorn's method also reads on here, and sets a timer each time."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -228,7 +228,7 @@ class Protocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _deadline(self) -> float:
-        """Until when the client may do nothing; infinite where the server, or the application, has to act."""
+        """The time at which the client is late; infinite where the server or the application has to act."""
         if self._unparsed or self._last is not None:
             return math.inf
         if self._has_begun:
@@ -241,7 +241,7 @@ class Protocol(HttpToolsProtocol):
         return self._since + (connections.HEAD_TIMEOUT if self.cycle is None else connections.IDLE_TIMEOUT)
 
     def _expect_rest(self) -> None:
-        """Lets the timer look in time if a request is incomplete. The usual request arrives whole and costs nothing."""
+        """Sets the timer if a request is incomplete. The usual request arrives whole and needs no timer."""
         if self.transport.is_closing():
             return
         if self._has_begun:
@@ -252,7 +252,7 @@ class Protocol(HttpToolsProtocol):
             self.cycle.message_event.set()
 
     def _look_at(self, at: float) -> None:
-        """Lets the timer look at that time, unless it does so before. It is the only one of this connection."""
+        """Sets the timer to that time, unless it fires before. It is the only timer of this connection."""
         if at < self._looks_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -260,7 +260,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = self.loop.call_at(at, self._look)
 
     def _look(self) -> None:
-        """Closes the connection if its client is late; otherwise looks again when it can be."""
+        """Closes the connection if its client is late; otherwise sets the timer for the next check."""
         now = self.loop.time()
         if self._joined.seconds_stuck(now) >= connections.IDLE_TIMEOUT:
             self.transport.abort()

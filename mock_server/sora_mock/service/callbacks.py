@@ -89,7 +89,7 @@ def schedule(service: Service, account: MemoryAccount, delivery: Delivery) -> No
 
 
 def record_attempt(service: Service, account: MemoryAccount, delivery: Delivery, attempt: Attempt) -> None:
-    """Stores an attempt that is over. The next one is scheduled by `schedule` once nothing of this one is running.
+    """Stores an attempt that is over. `schedule` plans the next one when this one has ended.
 
     Not stored: an attempt of a delivery that was forgotten meanwhile, and one that `redeliver` makes beyond the bound.
     """

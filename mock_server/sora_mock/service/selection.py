@@ -19,7 +19,7 @@ from sora_mock.storage.memory import MemoryAccount
 HEADER: Final = "header"
 TOKEN: Final = "token in the prompt"  # noqa: S105  # this is no password
 
-TIMEOUT_HINT: Final = "a pattern ran out of time; its line in the journal names it"
+TIMEOUT_HINT: Final = "a pattern ran out of time; `unmatched` in the journal names it"
 
 _FAILURES: Final = (
     "failed_service_error",

@@ -7,8 +7,8 @@ from operator import attrgetter
 from typing import Final
 
 BATCH: Final = 256
-"""Beyond its limit the budget frees a 256th of it at once. So the search for the largest account costs each request
-little, and no batch takes longer than 50 ms (bench/memory.py)."""
+"""Beyond its limit the budget frees a 256th of the limit at once. So the search for the largest account costs each
+request little, and no batch takes longer than 50 ms (bench/memory.py)."""
 
 AGE_BITS: Final = 32
 
@@ -33,7 +33,7 @@ class ByteBudget:
         return account
 
     def close_account(self, account: "AccountBytes") -> None:
-        """What the account holds, now and later, counts no more."""
+        """From now on, what the account holds does not count."""
         if account in self._accounts:
             del self._accounts[account]
             self.used -= account.size
@@ -80,7 +80,7 @@ class AccountBytes:
         max(self.collections, key=_SIZE).forget_oldest()
 
     def close(self) -> None:
-        """The account is forgotten. A callback attempt that still runs may write to it; that counts no more."""
+        """The account is forgotten. A callback attempt that still runs may write to it; those bytes do not count."""
         self._budget.close_account(self)
         self._budget = ByteBudget(sys.maxsize)
         # the collections refer to this value; without the cycle their memory is free at once

@@ -16,7 +16,7 @@ MAX_DELIVERIES: Final = 10_000
 """Deliveries of one account; beyond it the one that finished first is forgotten, or else the oldest pending one."""
 
 DELIVERY_BYTES: Final = 700
-"""What a finished delivery counts for besides its texts. Until then it counts with its task, which it needs."""
+"""What a finished delivery counts for besides its texts. A pending one counts with its task, which it needs."""
 
 ATTEMPT_BYTES: Final = 250
 """What an attempt of a finished delivery counts for besides its texts."""
@@ -65,7 +65,7 @@ class Deliveries(Counted):
         return delivery
 
     def forget_oldest(self) -> None:
-        """Forgets the delivery that has counted for the longest time; of a pending one only what receivers replied."""
+        """Forgets the delivery that has counted longest; of a pending one only the responses of receivers."""
         id = next(iter(self._sizes))
         delivery = self._by_id[id]
         if state(delivery) != "pending":

@@ -12,7 +12,7 @@ SPARE_ENTRIES: Final = 64
 class DueQueue:
     """Times (Unix seconds of an account's clock) and ids, taken out in the order of their times.
 
-    Times and ids that arrive in rising order are kept in two lines: a million pairs would cost 56 MB more.
+    Times and ids that arrive in rising order are kept in two deques: a million pairs would cost 56 MB more.
     """
 
     __slots__ = ("_heap", "_ids", "_times")
@@ -62,8 +62,8 @@ class DueQueue:
         return min((*([self._times[0]] if self._times else []), *(heap[0] for heap in self._heap[:1])), default=None)
 
     def drop_stale(self, most_live: int, is_live: Callable[[float, str], bool]) -> None:
-        """Removes entries of which the time was moved or the id forgotten: those at the front at once, the others when
-        they outnumber the live ones. So the cost for each stale entry is constant.
+        """Removes stale entries, whose time was moved or whose id was forgotten: those at the front at once, the others
+        when they outnumber the live ones. So the cost for each stale entry is constant.
 
         most_live: how many entries can be live. is_live: whether an entry is; entries that occur twice count as one.
         """

@@ -104,7 +104,7 @@ class MemoryAccount:
         self._due.drop_stale(len(self._task_ids), self._is_live)
 
     def close(self) -> None:
-        """Forgets every task, because the account itself is forgotten; what it holds counts no more."""
+        """Forgets every task, because the account itself is forgotten; what it holds no longer counts."""
         for task_id in self._task_ids:
             del self._storage.tasks[task_id]
         self._task_ids.clear()

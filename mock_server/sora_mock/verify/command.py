@@ -64,14 +64,17 @@ def _run(options: argparse.Namespace) -> int:
     plugins: list[object] = [watch := _Watch()]
     if options.list:
         # only the list is printed
-        arguments += ["-p", "no:terminal"]
+        arguments += ["-p", "no:terminal", "--contract-no-openapi"]
     else:
         options.url = target_url(options.url)
         _check_files(options)
         arguments += [f"--base-url={options.url}", *_SHOWN]
     arguments += [*pytest_arguments(options), *options.pytest_arguments]
+    generates = may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments))
+    if generates and not options.list:
+        arguments += _seeded(options)
     if not options.list and target_of(options.url, options).is_mock and not _is_in_one_process(options):
-        if may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments)):
+        if generates:
             plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
     # nothing is written beside the suite, which may be in site-packages
@@ -121,7 +124,13 @@ def _of_second_process(options: argparse.Namespace) -> list[str]:
     """The same run with the one file alone; the first process writes the reports."""
     flags = pytest_arguments(argparse.Namespace(**{**vars(options), **_NO_REPORTS}))
     *arguments, folder = _arguments(workers=False)
-    return [*arguments, f"--base-url={options.url}", *flags, *options.pytest_arguments, str(Path(folder, OPENAPI_FILE))]
+    arguments += [f"--base-url={options.url}", *flags, *options.pytest_arguments, *_seeded(options)]
+    return [*arguments, str(Path(folder, OPENAPI_FILE))]
+
+
+def _seeded(options: argparse.Namespace) -> list[str]:
+    """The arguments that make hypothesis generate the same cases for the same seed."""
+    return ["-p", "hypothesispytest", f"--hypothesis-seed={options.seed}"]
 
 
 class _Watch:

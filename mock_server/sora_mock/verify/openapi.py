@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sora_mock.verify import choice
-from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET, TEN_SECONDS
+from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET, TEN_SECONDS, Rule
 
 if TYPE_CHECKING:
     import pytest
@@ -40,6 +40,14 @@ OPENAPI_RULES: Final[dict[str, dict[str, Any]]] = {
     },
 }
 """The keywords of the marker `contract` of each rule, by id."""
+
+
+def openapi_rules() -> list[Rule]:
+    """These rules, without the collection of their tests."""
+    return [
+        Rule(**{"id": id, **values, "needs": frozenset(values.get("needs", ()))})
+        for id, values in OPENAPI_RULES.items()
+    ]
 
 
 def is_selected(config: "pytest.Config") -> bool:

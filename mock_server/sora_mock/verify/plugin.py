@@ -13,7 +13,7 @@ from sora_mock.verify import choice, finish, results
 from sora_mock.verify.beside import ReportWriter
 from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GUARD_ENDED, Stop
 from sora_mock.verify.flags import add_pytest_flags, options_of
-from sora_mock.verify.openapi import OPENAPI_FILE, is_selected
+from sora_mock.verify.openapi import OPENAPI_FILE, is_selected, openapi_rules
 from sora_mock.verify.results import Results
 from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, SOLE_USER, Rule, rule_of
 from sora_mock.verify.target import Target, guarded, target_of, target_url
@@ -70,7 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.contract_reports_to is not None:
         config.pluginmanager.register(ReportWriter(config, config.option.contract_reports_to), "contract-reports")
     elif not is_worker(config):
-        shown = Terminal(config.stash[RESULTS], is_verify=config.option.contract_verify)
+        has_bar = config.option.contract_verify and getattr(config.option, "verbose", 0) <= 0
+        shown = Terminal(config.stash[RESULTS], has_bar=has_bar)
         config.pluginmanager.register(shown, "contract-terminal")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(_Workers(), "contract-workers")
@@ -158,7 +159,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     if len(selected) < len(items):
         config.hook.pytest_deselected(items=[each for each in items if each not in selected])
     items[:] = selected
-    if not items and (options.only or options.skip):
+    if not items and (options.only or options.skip) and not options.list:
         stop_session(config, Stop(EXIT_USAGE, "no rule has such an id; --list shows them all"))
     target = config.stash.get(TARGET, None)
     if target is not None and not target.is_mock:
@@ -210,9 +211,14 @@ def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> object:
     """With --list it prints the rules and runs none."""
-    if not session.config.stash[OPTIONS].list:
+    config, options = session.config, session.config.stash[OPTIONS]
+    if not options.list:
         return None
-    for rule in sorted((item.stash[RULE] for item in session.items), key=lambda rule: rule.area):
+    rules = [item.stash[RULE] for item in session.items]
+    if config.option.contract_no_openapi:
+        rules += [rule for rule in openapi_rules() if choice.selects(options.only, options.skip, rule.id)]
+    session.testscollected = len(rules)
+    for rule in sorted(rules, key=lambda rule: rule.area):
         print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
     return True
 
@@ -255,6 +261,8 @@ def repeat_command(config: pytest.Config, rule: Rule) -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the evidence and the reports, in the process that reports."""
     config, options = session.config, session.config.stash[OPTIONS]
+    if STOPPED in config.stash:
+        session.exitstatus = config.stash[STOPPED].code
     if not config.pluginmanager.hasplugin("contract-terminal") or options.list or TARGET not in config.stash:
         return
     if (stop := config.stash.get(STOPPED, None)) is not None:

@@ -19,13 +19,13 @@ CLEAR: Final = "\r\x1b[K"
 class Terminal:
     """Keeps the results in the process that reports, and shows them.
 
-    is_verify: whether `sora-mock verify` runs. Then a bar replaces pytest's letters.
+    has_bar: whether a bar replaces pytest's letters.
     """
 
-    def __init__(self, results: Results, *, is_verify: bool, watched: TextIO = sys.stderr) -> None:
+    def __init__(self, results: Results, *, has_bar: bool, watched: TextIO = sys.stderr) -> None:
         self.results = results
-        self.is_verify = is_verify
-        self._watched = watched if is_verify and watched.isatty() else None
+        self.has_bar = has_bar
+        self._watched = watched if has_bar and watched.isatty() else None
         self._began = time.monotonic()
         self._total = 0
 
@@ -46,8 +46,8 @@ class Terminal:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
-        """Under `verify` no letter for a test that passed or was skipped."""
-        if not self.is_verify or report.failed:
+        """No letter beside a bar for a test that passed or was skipped."""
+        if not self.has_bar or report.failed:
             return None
         counted = report.when == "call" or (report.skipped and report.when == "setup")
         return (report.outcome if counted else "", "", "")

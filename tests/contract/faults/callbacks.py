@@ -149,6 +149,18 @@ def _again(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "next_attempt_at", next_attempt_at)
 
 
+class _Unseen(dict[str, Any]):
+    """Attempts that run, which no look at their ids finds."""
+
+    def __contains__(self, name: object) -> bool:
+        return False
+
+
+def _forgets_what_runs(original: Any, self: Any, account: Any) -> None:
+    original(self, account)
+    self.running = _Unseen()
+
+
 DELIVERIES: Table = {
     # this one takes ten real seconds, so it begins first
     "2 s are too long": ("callback.timeout", part(scheduler, "TIMEOUT", 2.0)),
@@ -182,5 +194,9 @@ DELIVERIES: Table = {
     "one retry more": ("callback.schedule", _delays(1.0, 2.0, 4.0, 8.0)),
     "one retry less": ("callback.schedule callback.schedule.steps callback.recovers.3", _delays(1.0, 2.0)),
     "one retry": ("callback.recovers.2 callback.recovers.3", _delays(1.0)),
+    "a retry beside an attempt": (
+        "callback.one_at_a_time",
+        around(scheduler._Schedule, "__init__", _forgets_what_runs),
+    ),
     "an attempt at once": ("callback.status.500", _delays(0.0, 1.0, 2.0, 4.0)),
 }

@@ -13,6 +13,7 @@ from sora_mock.control import scenarios
 from sora_mock.domain import queue_rule, scenario_parameters, shape
 from sora_mock.domain.errors import ApiError
 from sora_mock.domain.exchange import ApiResponse
+from sora_mock.domain.pattern import Pattern
 from sora_mock.domain.plan import STEADY
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.scenario_parameters import PARAMETERS
@@ -113,11 +114,11 @@ STEERED: Table = {
     "match unread": ("creation.choice.match.*", part(queue_rule, "difference", _operation_alone)),
     "prompts matched as a whole": (
         _match("prompt", "all", "first"),
-        part(queue_rule, "re", SimpleNamespace(search=re.fullmatch)),
+        part(Pattern, "search", lambda self, text, seconds: re.fullmatch(self.text, text) is not None),
     ),
     "prompts matched as text": (
         _match("prompt"),
-        part(queue_rule, "re", SimpleNamespace(search=lambda pattern, text: True if pattern in text else None)),
+        part(Pattern, "search", lambda self, text, seconds: self.text in text),
     ),
     "durations unseen": (_match("duration", "duration.default", "all"), _constant(duration=10)),
     "images unseen": (_match("has_image", "has_image.false", "all"), _constant(has_image=False)),

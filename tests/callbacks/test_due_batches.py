@@ -40,7 +40,7 @@ class Mock:
         return [(await self.request("POST", "/v1/videos/generations", key, body))["id"] for _ in range(number)]
 
     async def advance(self, key: str | None = "sk-due") -> None:
-        """Advances beyond the end of every task, and counts the attempts of each round of the event loop."""
+        """Advances beyond the end of every task, and counts the attempts of each iteration of the event loop."""
         loop, before = asyncio.get_running_loop(), self.count
         handle: asyncio.Handle
 
@@ -54,8 +54,10 @@ class Mock:
         handle.cancel()
 
 
-def test_due_callbacks_are_made_in_lots_between_which_the_event_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOT", 8)
+def test_due_callbacks_are_made_in_batches_between_which_the_event_loop_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 8)
 
     async def run() -> Mock:
         mock = Mock()
@@ -68,8 +70,8 @@ def test_due_callbacks_are_made_in_lots_between_which_the_event_loop_goes_on(mon
     assert max(mock.made) <= 8
 
 
-def test_a_lot_is_for_all_accounts_together_and_they_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOT", 4)
+def test_a_batch_is_for_all_accounts_together_and_they_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 4)
 
     async def run() -> list[str]:
         mock, order = Mock(), list[str]()
@@ -84,7 +86,7 @@ def test_a_lot_is_for_all_accounts_together_and_they_take_turns(monkeypatch: pyt
 
 
 def test_a_task_that_is_finished_does_not_wait_for_the_due_callbacks_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOT", 1)
+    monkeypatch.setattr(module, "BATCH", 1)
 
     async def run() -> tuple[int, Any]:
         mock = Mock()

@@ -1,11 +1,11 @@
-"""Splits much work of the event loop into lots, so that requests are served between them."""
+"""Splits much work of the event loop into batches, so that requests are served between them."""
 
 import asyncio
 from collections import deque
 
 
-class Lots:
-    """Lets at most `size` steps go in each round of the event loop; the others wait, first come, first served.
+class Batches:
+    """Allows at most `size` steps in each iteration of the event loop; the others wait, first come, first served.
 
     It belongs to the event loop in which the first step is taken.
     """
@@ -17,7 +17,7 @@ class Lots:
         self._is_planned = False
 
     async def take(self) -> None:
-        """Returns when the next step may go: at once while this round's lot lasts."""
+        """Returns when the next step may begin: at once while the batch of this iteration is not full."""
         loop = asyncio.get_running_loop()
         self._plan(loop)
         if self._left and not self._waiting:
