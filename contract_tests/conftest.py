@@ -6,13 +6,20 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+import httpx
 import pytest
 
-from contract_tests.orders import GENERATION
+from contract_tests.orders import GENERATION, SHARED_ORDERS
 from contract_tests.service import Service, Transport, accepted
 from sora_mock.client import Account
 from sora_mock.verify import plugin
 from sora_mock.verify.target import PLACEHOLDER, Target
+
+POLL_SECONDS = 5.0
+"""Real seconds between two polls on the live service."""
+AFTER_SECONDS = 1.0
+"""The same after the end of the task."""
+MAX_POLLS = 400
 
 pytest_plugins = ["sora_mock.verify.plugin"]
 
@@ -98,23 +105,101 @@ def wait(service: Service, request: pytest.FixtureRequest) -> Callable[[float], 
 
 
 @pytest.fixture(scope="session")
-def _shared() -> dict[str, Any]:
-    """The create request that several tests use on the live service: its response, or why there is none."""
+def sent_once() -> dict[str, Any]:
+    """What several tests use on the live service, by name: responses, or the text why there are none."""
     return {}
 
 
+def once(sent_once: dict[str, Any], name: str, send: Callable[[], Any]) -> Any:
+    """The result of `send` for the first test that asks; the same one for the others. They are skipped without it."""
+    if name not in sent_once:
+        # the service may have charged for a lost one, so no test sends another one
+        sent_once[name] = f"the {name} that several rules use had no usable response"
+        try:
+            sent_once[name] = send()
+        except pytest.skip.Exception as reason:
+            sent_once[name] = str(reason)
+            raise
+    if isinstance(sent_once[name], str):
+        pytest.skip(sent_once[name])
+    return sent_once[name]
+
+
 @pytest.fixture
-def shared_task(service: Service, _shared: dict[str, Any]) -> Any:
-    """The JSON of the response to a create request: a new one on a mock, one for all tests on the live service."""
+def shared_response(service: Service, request: pytest.FixtureRequest, sent_once: dict[str, Any]) -> httpx.Response:
+    """The response to the create request that the rule names by `shared`.
+
+    A new one on a mock; one for all its rules on the live service, with an Idempotency-Key of this run.
+    """
+    name = request.node.stash[plugin.RULE].shared
+    headers = {"Idempotency-Key": f"verify-{time.time_ns()}"} if name == "explicit" else {}
+
+    def send() -> httpx.Response:
+        return service.create(headers=headers, **SHARED_ORDERS[name])
+
+    def send_to_service() -> httpx.Response:
+        # where the free response is not the documented one, nothing is bought
+        service.balance()
+        return send()
+
     if service.is_mock:
-        return service.created()
-    if "response" not in _shared:
-        if "lost" in _shared:
-            # the service may have charged for it, so no test sends another one
-            pytest.skip("the create request that several rules use was lost")
-        _shared["lost"] = True
-        _shared["response"] = service.create()
-    return accepted(_shared["response"])
+        return send()
+    response: httpx.Response = once(sent_once, f"{name} create request", send_to_service)
+    service.remember(response)
+    return response
+
+
+@pytest.fixture
+def shared_task(shared_response: httpx.Response) -> Any:
+    """The JSON of `shared_response`."""
+    return accepted(shared_response)
+
+
+@pytest.fixture
+def polls(
+    service: Service, shared_task: Any, wait: Callable[[float], Any], sent_once: dict[str, Any]
+) -> list[httpx.Response]:
+    """Polls of the shared task from its create request to its end and some after it.
+
+    On a mock one each second until five seconds after the end; on the live service every `POLL_SECONDS`, and two after
+    the end, for all rules once.
+    """
+    path = f"/v1/tasks/{shared_task['id']}"
+
+    def poll(count: int, seconds: float) -> list[httpx.Response]:
+        found = []
+        for _ in range(count):
+            found.append(service.get(path))
+            wait(seconds)
+        return found
+
+    def poll_to_the_end() -> list[httpx.Response]:
+        found = poll(1, 0)
+        while len(found) < MAX_POLLS and accepted(found[-1])["status"] in ("pending", "processing"):
+            wait(POLL_SECONDS)
+            found += poll(1, 0)
+        wait(AFTER_SECONDS)
+        return [*found, *poll(2, AFTER_SECONDS)]
+
+    if service.is_mock:
+        return poll(int(GENERATION) + 6, 1)
+    found: list[httpx.Response] = once(sent_once, "polls of the task", poll_to_the_end)
+    service.remember(found[-1])
+    return found
+
+
+@pytest.fixture
+def views(polls: list[httpx.Response]) -> list[Any]:
+    """The task as each of the `polls` shows it."""
+    return [accepted(poll) for poll in polls]
+
+
+@pytest.fixture
+def completed_views(service: Service, views: list[Any]) -> list[Any]:
+    """`views` of a task that did not fail. On the live service any task may fail."""
+    if not service.is_mock and views[-1]["status"] == "failed":
+        pytest.skip(f"the task failed: {views[-1].get('error')}")
+    return views
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contract_tests.orders import CREATE, CREDITS, DAY, GENERATION
 from contract_tests.reading import error_of
 from contract_tests.service import Service, accepted
 from sora_mock.client import Account
-from sora_mock.verify.rule import FIFTEEN_SECONDS, TEN_SECONDS
+from sora_mock.verify.rule import FIFTEEN_SECONDS, REJECTION_BUDGET, SOLE_USER, TEN_SECONDS
 
 SOURCE = "service documentation, credits (D)"
 SETTLED = f"{SOURCE}: reserved at the create request, settled on completion, returned on failure"
@@ -50,7 +50,9 @@ def test_an_account_without_tasks_has_used_nothing(service: Service, mock: Accou
             price,
             id=f"{seconds}",
             marks=pytest.mark.contract(
-                price=price, claim=f"a video of {seconds} seconds reserves {price} credits, and the response says so"
+                price=price,
+                shared="usual" if seconds == 10 else "combined",
+                claim=f"a video of {seconds} seconds reserves {price} credits, and the response says so",
             ),
         )
         for seconds, price in PRICES.items()
@@ -59,7 +61,8 @@ def test_an_account_without_tasks_has_used_nothing(service: Service, mock: Accou
 def test_a_video_reserves_its_price(
     service: Service, request: pytest.FixtureRequest, seconds: int, price: float
 ) -> None:
-    assert service.created(duration=seconds)["usage"]["credits_reserved"] == price
+    created = service.created(duration=seconds) if service.is_mock else request.getfixturevalue("shared_task")
+    assert created["usage"]["credits_reserved"] == price
     if service.is_mock:
         assert credits_of(service, request.getfixturevalue("mock")) == amounts(START - price, price, 0)
 
@@ -136,6 +139,38 @@ def test_a_cancelled_task_returns_the_whole_reservation(service: Service, mock: 
     """A cancelled task returns the whole reservation, at once."""
     mock.task(service.created()["id"]).finish("cancelled")
     assert credits_of(service, mock) == amounts(START, 0, 0)
+
+
+@pytest.mark.contract(id="money.charged", source=SETTLED, price=TEN_SECONDS, shared="usual", needs={SOLE_USER})
+def test_what_is_charged_is_what_was_reserved(
+    service: Service, request: pytest.FixtureRequest, sent_once: dict[str, Any]
+) -> None:
+    """A completed task is charged what was reserved, and a failed one nothing; polls cost nothing."""
+    if sent_once:
+        pytest.skip("an earlier rule has sent the create request")
+    before = service.balance()
+    price = request.getfixturevalue("shared_task")["usage"]["credits_reserved"]
+    status = request.getfixturevalue("views")[-1]["status"]
+    after = service.balance()
+    charged = {"completed": price, "failed": 0}.get(status)
+    assert [round(before[0] - after[0], 4), round(after[1] - before[1], 4)] == [charged, charged]
+
+
+@pytest.mark.contract(id="money.reading", source=SOURCE, needs={SOLE_USER})
+def test_queries_cost_nothing(service: Service) -> None:
+    """Queries of a task and of the balance cost nothing, nor do unknown routes."""
+    before = service.balance()
+    for path in (NO_TASK, "/v1/tasks/nonsense", "/v1/nonsense", CREDITS):
+        service.get(path)
+    assert service.balance() == before
+
+
+@pytest.mark.contract(id="money.rejections", source=SOURCE, needs={SOLE_USER, REJECTION_BUDGET})
+def test_a_create_request_that_is_rejected_costs_nothing(service: Service) -> None:
+    before = service.balance()
+    for body in ({"content": b"{"}, {"duration": 11}):
+        assert error_of(service.create(**body))[:2] == (400, "invalid_request"), body
+    assert service.balance() == before
 
 
 @pytest.mark.contract(id="money.sum", source=SOURCE, needs={"clock", "ledger"})

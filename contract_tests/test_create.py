@@ -17,39 +17,41 @@ RECORDED = "recorded reply (R)"
 ID = re.compile(r"task-unified-\d{10}-[a-z0-9]{8}")
 
 
-@pytest.mark.contract(id="creation.shape", source=RESPONSE, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.shape", source=RESPONSE, price=TEN_SECONDS, shared="usual")
 def test_the_response_has_the_documented_shape(shared_task: Any) -> None:
     """The response has the shape VideoGenerationResponse."""
     assert problems("VideoGenerationResponse", shared_task) == []
 
 
-@pytest.mark.contract(id="creation.fixed", source=RESPONSE, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.fixed", source=RESPONSE, price=TEN_SECONDS, shared="usual")
 def test_model_object_and_type_are_those_of_a_video(shared_task: Any) -> None:
     fixed = (shared_task["model"], shared_task["object"], shared_task["type"])
     assert fixed == ("sora-2-beta-max", "video.generation.task", "video")
 
 
 @pytest.mark.contract(
-    id="creation.first_state", source=f"{RESPONSE}; {RECORDED} for processing", price=TEN_SECONDS, shared=True
+    id="creation.first_state", source=f"{RESPONSE}; {RECORDED} for processing", price=TEN_SECONDS, shared="usual"
 )
 def test_a_new_task_is_pending_with_progress_0_or_just_processing(service: Service, shared_task: Any) -> None:
     allowed = [("pending", 0)] if service.is_mock else [("pending", 0), ("processing", 0), ("processing", 1)]
     assert (shared_task["status"], shared_task["progress"]) in allowed
 
 
-@pytest.mark.contract(id="creation.can_cancel", source=RECORDED, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.can_cancel", source=RECORDED, price=TEN_SECONDS, shared="usual")
 def test_a_new_task_can_be_cancelled(shared_task: Any) -> None:
     assert shared_task["task_info"]["can_cancel"] is True
 
 
-@pytest.mark.contract(id="creation.id", source=RECORDED, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.id", source=RECORDED, price=TEN_SECONDS, shared="usual")
 def test_an_id_has_ten_digits_that_equal_created_and_eight_of_a_z_0_9(shared_task: Any) -> None:
     """An id is task-unified-, ten digits that equal created, and eight of a-z0-9."""
     assert ID.fullmatch(shared_task["id"])
     assert shared_task["id"][13:23] == str(shared_task["created"])
 
 
-@pytest.mark.contract(id="creation.usage", source="service documentation, credits (D)", price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(
+    id="creation.usage", source="service documentation, credits (D)", price=TEN_SECONDS, shared="usual"
+)
 def test_usage_names_the_rule_the_group_and_the_price(shared_task: Any) -> None:
     """Usage names the rule, the group and the price: per_call, 5.76 for ten seconds."""
     usage = shared_task["usage"]
@@ -57,7 +59,7 @@ def test_usage_names_the_rule_the_group_and_the_price(shared_task: Any) -> None:
     assert usage["user_group"] in ("default", "vip")
 
 
-@pytest.mark.contract(id="creation.created.now", source=RESPONSE, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.created.now", source=RESPONSE, price=TEN_SECONDS, shared="usual")
 def test_created_is_the_present_second(service: Service, shared_task: Any, now: Callable[[], float]) -> None:
     # exact on a mock; the shared create request may be some minutes old, and clocks differ
     tolerance = 0 if service.is_mock else 3600
@@ -68,7 +70,7 @@ def test_created_is_the_present_second(service: Service, shared_task: Any, now: 
     id="creation.queried",
     source="published contract, description; service documentation, task query (D)",
     price=TEN_SECONDS,
-    shared=True,
+    shared="usual",
 )
 def test_a_new_task_can_be_queried_at_once_and_says_the_same(service: Service, shared_task: Any) -> None:
     task = service.task(shared_task["id"])
@@ -76,7 +78,7 @@ def test_a_new_task_can_be_queried_at_once_and_says_the_same(service: Service, s
     assert {name: task.get(name) for name in names} == {name: shared_task[name] for name in names}
 
 
-@pytest.mark.contract(id="creation.key_order", source=RECORDED, price=TEN_SECONDS, shared=True)
+@pytest.mark.contract(id="creation.key_order", source=RECORDED, price=TEN_SECONDS, shared="usual")
 def test_the_names_in_responses_are_in_alphabetical_order(service: Service, shared_task: Any) -> None:
     assert list(shared_task) == sorted(shared_task)
     task = service.task(shared_task["id"])

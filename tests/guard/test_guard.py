@@ -176,7 +176,7 @@ def test_accepted_bodies_without_a_certain_price_are_booked_and_printed_and_neve
         assert sorted(responses) == [200] + [470] * 39
         assert client.get("/v1/credits").status_code == 200
         code, err = guard.stop()
-    assert (code, err.count("finding:")) == (0, 1)
+    assert (code, err.count("finding: the service accepted")) == (0, 1)
     assert "spent 5.76 of 14.4 credits" in err
     with guarding(lax, *arguments) as guard, guard.client() as client:
         assert client.post(CREATE, content=b"{").status_code == 470
@@ -303,7 +303,11 @@ def test_the_real_key_is_nowhere_even_when_the_service_echoes_it(echo: Threading
     with guarding(url_of(echo), "--max-credits", "0", "--record", str(record)) as guard, guard.client() as client:
         response = client.get(f"/v1/x?key={REAL}")
         assert response.json()["key"] == response.headers["x-echo"] == "Bearer contract-live"
+        assert response.headers["x-sora-mock-guard-finding"] == "key"
+        without = httpx.get(f"{guard.url}/v1/y", headers={"x-sora-mock-guard-finding": "mine"}, trust_env=False)
+        assert "x-sora-mock-guard-finding" not in without.headers
         _, err = guard.stop()
+    assert err.count("finding: the response to GET /v1/x contained the key") == err.count("finding:") == 1
     everything = f"{response.text}{response.headers}{err}{record.read_text()}"
     assert REAL not in everything
 

@@ -60,6 +60,8 @@ def test_the_list_has_a_line_for_each_row_and_the_marker_of_a_row_wins(tmp_path:
             "@pytest.mark.parametrize('v', [1])\n@pytest.mark.contract(id='x', source='s')",
             "each row is a rule of its own: the id needs a *, as in x.*",
         ),
+        ("@pytest.mark.contract(id='x', source='s', price=5.76, shared='odd')", "shared is one of usual, explicit"),
+        ("@pytest.mark.contract(id='x', source='s', price=5.76, shared='combined')", "and the price includes it"),
     ],
 )
 def test_a_mistake_in_a_marker_is_one_line_that_names_the_test(tmp_path: Path, marker: str, problem: str) -> None:

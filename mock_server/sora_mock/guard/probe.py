@@ -4,6 +4,7 @@ from typing import Any, Final
 
 CREDITS: Final = "/v1/credits"
 LARGEST_REPLY: Final = 16 << 20
+_NO_JSON: Final = object()
 
 
 class NoTarget(Exception):
@@ -25,20 +26,38 @@ def connect() -> Any:
     )
 
 
-def has_control_api(http: Any, url: str) -> bool:
-    """Whether the server at `url` is a mock. This sends no key. Raises NoTarget and NotAService."""
-    status, body = _ask(http, url + "/__mock/health")
-    if status == 200 and isinstance(body, dict) and body.get("status") == "ok":
+def has_control_api(http: Any, url: str, *, is_service: bool = False) -> bool:
+    """Whether the server at `url` is a mock. This sends no key. Raises NoTarget and NotAService.
+
+    is_service: whether it is certainly the service if it is no mock. Then any response will do.
+    """
+    response, body = _ask(http, url + "/__mock/health")
+    if response.status_code == 200 and isinstance(body, dict) and body.get("status") == "ok":
         return True
-    status, body = _ask(http, url + CREDITS)
-    if status >= 502:
-        raise NoTarget(f"{url} responds with {status}")
-    if not isinstance(body, dict) or not {"error", "data"} & body.keys():
-        raise NotAService(f"{url} is neither a mock nor the service: GET {CREDITS} gets {status} without JSON")
-    return False
+    response, body = _ask(http, url + CREDITS)
+    if response.status_code >= 502 and (_is_of_service(body) or not is_service):
+        raise NoTarget(f"{url} responds with {response.status_code}")
+    if is_service or _is_of_service(body):
+        return False
+    raise NotAService(f"{url} is neither a mock nor the service: GET {CREDITS} gets {_described(response, body)}")
 
 
-def _ask(http: Any, url: str) -> tuple[int, Any]:
+def _is_of_service(body: Any) -> bool:
+    return isinstance(body, dict) and (isinstance(body.get("error"), dict) or isinstance(body.get("data"), dict))
+
+
+def _described(response: Any, body: Any) -> str:
+    """What a response is that the service would not send."""
+    status = response.status_code
+    if response.has_redirect_location:
+        return f"{status} to {response.headers['location'][:200]!r}"
+    if body is _NO_JSON:
+        return f"{status} without JSON"
+    return f"{status} with JSON that has neither an error nor a data object"
+
+
+def _ask(http: Any, url: str) -> tuple[Any, Any]:
+    """The response, and its JSON value, `_NO_JSON` for none."""
     # only the extra `verify` installs it
     import httpx
 
@@ -52,6 +71,6 @@ def _ask(http: Any, url: str) -> tuple[int, Any]:
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
         raise NoTarget(f"{url} does not respond: {type(problem).__name__}: {problem}") from None
     try:
-        return response.status_code, httpx.Response(200, content=body).json()
+        return response, httpx.Response(200, content=body).json()
     except ValueError:
-        return response.status_code, None
+        return response, _NO_JSON

@@ -32,6 +32,8 @@ OWN_STATUS: Final = 470
 MAX_BODY: Final = 8 * 1024 * 1024
 _MARK: Final = b"x-sora-mock-guard"
 """A header of the guard's own responses. The guard removes this header from responses of the service."""
+_FINDING: Final = b"x-sora-mock-guard-finding"
+"""A header of responses that contained the key. The guard removes this header from responses of the service."""
 
 _LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _OF_ONE_CONNECTION: Final = set(
@@ -153,7 +155,10 @@ class GuardProxy:
                 self._report(f"an exchange was not recorded: {problem}")
         if isinstance(outcome, NoReply):
             raise Refused("guard_no_reply", f"the service gave no usable reply: {outcome}")
-        return self._clean(outcome)
+        reply = self._clean(outcome)
+        if any(name == _FINDING for name, _ in reply.headers):
+            self._report(f"finding: the response to {what} contained the key, or a packed part that cannot be searched")
+        return reply
 
     def _settle(
         self, reservation: Reservation, found: Priced | Uncertain, outcome: UpstreamResponse | NoReply, what: str
@@ -187,11 +192,18 @@ class GuardProxy:
         self.say(self.secret.scrubbed("".join(c if c >= " " else "?" for c in plain).encode()).decode())
 
     def _clean(self, reply: UpstreamResponse) -> UpstreamResponse:
-        """The response without the key and without headers of the other connection or of the encoding."""
+        """The response without the key and without headers of the other connection or of the encoding.
+
+        If it had to be changed for that, it has the header `_FINDING`.
+        """
         scrub = self.secret.scrubbed
-        dropped = _OF_ONE_CONNECTION | {b"content-encoding", _MARK}
-        headers = [(scrub(name), scrub(value)) for name, value in reply.headers if name.lower() not in dropped]
-        return UpstreamResponse(reply.status, headers, scrub(reply.body))
+        dropped = _OF_ONE_CONNECTION | {b"content-encoding", _MARK, _FINDING}
+        kept = [pair for pair in reply.headers if pair[0].lower() not in dropped]
+        headers = [(scrub(name), scrub(value)) for name, value in kept]
+        body = scrub(reply.body)
+        if headers != kept or body != reply.body:
+            headers.append((_FINDING, b"key"))
+        return UpstreamResponse(reply.status, headers, body)
 
 
 def _refuse_other_origins(headers: Pairs) -> None:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
-from sora_mock.verify.rule import FIFTEEN_SECONDS, NEEDS, REJECTION_BUDGET, Rule
+from sora_mock.verify.rule import FIFTEEN_SECONDS, NEEDS, REJECTION_BUDGET, SHARED, SOLE_USER, Rule
 
 
 def selects(only: Sequence[str], skip: Sequence[str], id: str) -> bool:
@@ -33,24 +34,33 @@ def affordable(
 ) -> tuple[list[Rule], Mapping[str, str], float]:
     """For the live service: the rules that run, the reason for each other one by id, and the rest of the budget.
 
-    budget: the main budget in credits. available: the needs that are met. The rules with a common create request come
-    first, then the free rules, then the cheapest, and the greedy rules last.
+    budget: the main budget in credits. available: the needs that are met. The order: first the rules that compare
+    balances, because nothing else may change these meanwhile, then those with a common create request, then the free
+    ones, then the cheapest, and the greedy ones last.
     """
     chosen: list[Rule] = []
     reasons: dict[str, str] = {}
-    is_shared_paid = False
-    for rule in sorted(rules, key=lambda each: (each.greedy, not each.shared, each.price)):
+    paid: set[str] = set()
+    for rule in sorted(rules, key=_place):
         missing = sorted(rule.needs - available)
-        price = 0.0 if rule.shared and is_shared_paid else rule.price
+        price = round(rule.price - SHARED[rule.shared], 4) if rule.shared in paid else rule.price
         if missing:
             reasons[rule.id] = "; ".join(NEEDS[each] for each in missing)
         elif price > budget + 1e-9:
             reasons[rule.id] = f"costs {price:g} credits, {budget:g} are left of the budget"
         else:
             budget = round(budget - price, 4)
-            is_shared_paid = is_shared_paid or rule.shared
             chosen.append(rule)
+            if rule.shared is not None:
+                paid.add(rule.shared)
     return chosen, reasons, budget
+
+
+def _place(rule: Rule) -> tuple[Any, ...]:
+    compares = SOLE_USER in rule.needs
+    # a lost response to what should be rejected may use up the budget, and balances must not move meanwhile
+    group = (REJECTION_BUDGET in rule.needs) if compares else 2 + (rule.shared is None)
+    return rule.greedy, group, rule.price, [None, *SHARED].index(rule.shared)
 
 
 def repeat_flags(rule: Rule, *, is_live: bool) -> str:

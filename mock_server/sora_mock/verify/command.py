@@ -18,7 +18,7 @@ from sora_mock.verify.beside import SecondProcess
 from sora_mock.verify.exits import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, Stop
 from sora_mock.verify.flags import pytest_arguments
 from sora_mock.verify.openapi import OPENAPI_FILE, may_be_selected
-from sora_mock.verify.target import is_mock, target_url
+from sora_mock.verify.target import target_of, target_url
 
 MAX_PROCESSES: Final = 2
 """Workers of pytest-xdist. The mock under test needs a processor too."""
@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
     generates = may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments))
     if generates and not options.list:
         arguments += _seeded(options)
-    if not options.list and is_mock(options.url) and not _is_in_one_process(options):
+    if not options.list and target_of(options.url, options).is_mock and not _is_in_one_process(options):
         if generates:
             plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]

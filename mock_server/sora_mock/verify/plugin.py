@@ -15,8 +15,8 @@ from sora_mock.verify.exits import EXIT_BUDGET, EXIT_UNREACHABLE, EXIT_USAGE, GU
 from sora_mock.verify.flags import add_pytest_flags, options_of
 from sora_mock.verify.openapi import OPENAPI_FILE, is_selected, openapi_rules
 from sora_mock.verify.results import Results
-from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, Rule, rule_of
-from sora_mock.verify.target import Target, opened, target_url
+from sora_mock.verify.rule import FIFTEEN_SECONDS, MARKER, REJECTION_BUDGET, SOLE_USER, Rule, rule_of
+from sora_mock.verify.target import Target, guarded, target_of, target_url
 from sora_mock.verify.terminal import Terminal
 
 OPTIONS: Final = pytest.StashKey[Any]()
@@ -48,6 +48,9 @@ MAX_RUN_SECONDS: Final = {True: 600.0, False: 7200.0}
 
 class GuardEnded(pytest.skip.Exception):  # type: ignore[misc,name-defined]  # pytest types it by a decorator
     """The guard ended while the suite ran, so no further rule can be checked."""
+
+    # reports show the text alone, as that of any skip
+    __module__, __qualname__ = "builtins", "Skipped"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -128,7 +131,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             url = stack.enter_context(MockServer(port=0, seed=1)).url
         else:
             url = target_url(options.url)
-        config.stash[TARGET] = target = stack.enter_context(opened(url, options))
+        config.stash[TARGET] = target = target_of(url, options)
     except Stop as stop:
         stop_session(config, stop)
         return
@@ -161,6 +164,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     target = config.stash.get(TARGET, None)
     if target is not None and not target.is_mock:
         _choose_affordable(config, items)
+        _start_guard(config, target)
 
 
 def _read_rules(items: list[pytest.Item]) -> None:
@@ -175,11 +179,20 @@ def _read_rules(items: list[pytest.Item]) -> None:
         item.stash[RULE] = rule
 
 
+def _start_guard(config: pytest.Config, target: Target) -> None:
+    stack = ExitStack()
+    config.add_cleanup(stack.close)
+    try:
+        config.stash[TARGET] = stack.enter_context(guarded(target, config.stash[OPTIONS]))
+    except Stop as stop:
+        stop_session(config, stop)
+
+
 def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
     options = config.stash[OPTIONS]
     rejection = choice.rejection_budget(options.max_credits, options.surprise_credits)
     available = {REJECTION_BUDGET} if rejection >= FIFTEEN_SECONDS else set()
-    available |= {"sole_user"} if options.sole_user else set()
+    available |= {SOLE_USER} if options.sole_user else set()
     rules = [item.stash[RULE] for item in items]
     chosen, reasons, config.stash[SPARE] = choice.affordable(
         rules, max(0.0, options.max_credits - rejection), frozenset(available)
@@ -252,6 +265,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = config.stash[STOPPED].code
     if not config.pluginmanager.hasplugin("contract-terminal") or options.list or TARGET not in config.stash:
         return
+    if (stop := config.stash.get(STOPPED, None)) is not None:
+        # else an end before the last test is 2
+        session.exitstatus = stop.code
     for line in finish.write(config.stash[TARGET], options, list(config.stash[RESULTS].by_id.values())):
         print(f"sora-mock verify: {line}", file=sys.stderr)
         config.stash[STOPPED] = Stop(EXIT_USAGE, line)

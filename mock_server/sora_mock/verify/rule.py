@@ -13,13 +13,16 @@ MARKER: Final = "contract"
 REJECTION_BUDGET: Final = "surprise"
 """The need of rules that the rejection budget pays for. JSON reports show this name, so it stays."""
 
+SOLE_USER: Final = "sole_user"
+"""The need of rules that compare balances."""
+
 NEEDS: Final[Mapping[str, str]] = {
     "clock": "needs a clock that can be moved",
     "receiver": "needs a receiver of callbacks that the target can reach",
     "ledger": "needs a balance that no other client changes",
     "keys": "needs keys of several accounts",
     "mock": "is for mocks only",
-    "sole_user": "needs a balance that no other client changes: needs --sole-user",
+    SOLE_USER: "needs a balance that no other client changes: needs --sole-user",
     REJECTION_BUDGET: "sends a body that a lax service might accept and charge: needs --surprise-credits",
 }
 """What a rule can need, and the reason that a report shows for a target without it."""
@@ -28,15 +31,22 @@ TEN_SECONDS: Final = 5.76
 FIFTEEN_SECONDS: Final = 8.64
 """Credits for one video (docs/fidelity.md, prices)."""
 
+SHARED: Final[Mapping[str, float]] = {
+    "usual": TEN_SECONDS,
+    "explicit": TEN_SECONDS,
+    "combined": FIFTEEN_SECONDS,
+}
+"""The create requests that several rules use on the live service, by name, with their prices in credits."""
+
 
 @dataclass(frozen=True)
 class Rule:
     """One claim about the service.
 
     id: dotted, the area first. claim: one sentence. source: where the service says so. price: the most credits that the
-    rule reserves on the live service, 0 if it can create no task. needs: keys of `NEEDS`. shared: on the live service,
-    one create request serves all rules with this flag. greedy: on the live service, the rule runs last and may spend
-    the rest of the budget; `price` is what it needs.
+    rule reserves on the live service, 0 if it can create no task. needs: keys of `NEEDS`. shared: a key of `SHARED`: on
+    the live service, this create request, whose price is a part of `price`, is sent once for all rules that name it.
+    greedy: on the live service, the rule runs last and may spend the rest of the budget; `price` is what it needs.
     """
 
     id: str
@@ -44,7 +54,7 @@ class Rule:
     source: str
     price: float = 0.0
     needs: frozenset[str] = frozenset()
-    shared: bool = False
+    shared: str | None = None
     greedy: bool = False
 
     @property
@@ -76,6 +86,8 @@ def rule_of(item: "pytest.Item") -> Rule | None:
         raise ValueError(f"{item.nodeid}: each row is a rule of its own: the id needs a *, as in {rule.id}.*")
     if not rule.needs <= NEEDS.keys():
         raise ValueError(f"{item.nodeid}: unknown needs {sorted(rule.needs - NEEDS.keys())}; known are {sorted(NEEDS)}")
+    if rule.shared is not None and SHARED.get(rule.shared, rule.price + 1) > rule.price:
+        raise ValueError(f"{item.nodeid}: shared is one of {', '.join(SHARED)}, and the price includes it")
     name = "" if row is None else row.id
     return Rule(**{**vars(rule), "id": rule.id.replace("*", name), "claim": rule.claim.replace("*", name)})
 

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sora_mock.client.http import Client, Unreachable
 from sora_mock.domain.delivery import http_url
 from sora_mock.guard import probe
+from sora_mock.runtime.package_data import contract_document
 from sora_mock.verify import live
 from sora_mock.verify.choice import rejection_budget
 from sora_mock.verify.exits import EXIT_UNREACHABLE, EXIT_USAGE, Stop
@@ -18,6 +19,9 @@ PLACEHOLDER: Final = "contract-live"
 
 GUARDED: Final = "x-sora-mock-guard"
 """A header of the guard's own responses."""
+
+FINDING: Final = "x-sora-mock-guard-finding"
+"""A header that the guard adds to a response of the service that contained the key."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,20 @@ def target_url(text: str | None) -> str:
     return str(text).rstrip("/")
 
 
-def is_mock(url: str) -> bool:
-    """Whether the server at `url` is a mock that the suite may steer. This sends no key. Raises Stop."""
+def is_documented(url: str) -> bool:
+    """Whether this is the address of the service that its contract names."""
+    return any(f"{url}/".startswith(f"{server['url']}/") for server in contract_document()["servers"])
+
+
+def is_mock(url: str, *, is_live: bool = False) -> bool:
+    """Whether the server at `url` is a mock that the suite may steer. This sends no key. Raises Stop.
+
+    is_live: the user says that a server without a control API is the service. Then what is wrong with its responses is
+    a finding of the rules.
+    """
     try:
         with probe.connect() as http:
-            found = probe.has_control_api(http, url)
+            found = probe.has_control_api(http, url, is_service=is_live or is_documented(url))
     except probe.NoTarget as problem:
         raise Stop(EXIT_UNREACHABLE, str(problem)) from None
     except probe.NotAService as problem:
@@ -59,23 +72,35 @@ def is_mock(url: str) -> bool:
     return found
 
 
-@contextmanager
-def opened(url: str, options: Any) -> Iterator[Target]:
-    """The target at `url`, through a guard unless it is a mock. Raises Stop before it sends anything with a key.
-
-    options: has the values of the flags as attributes (docs/verify.md).
-    """
-    if is_mock(url):
-        yield Target(url, True, url)
-        return
+def check_live(url: str, options: Any) -> None:
+    """Raises Stop unless the flags and the environment allow to use the server at `url` as the live service."""
+    if not options.live and not is_documented(url):
+        reason = f"{url} has no control API and is not the documented address of the service: if it is the service, "
+        raise Stop(EXIT_USAGE, f"{reason}add --live, which sends it the key in {options.api_key_env}")
     if not os.environ.get(options.api_key_env):
         reason = f"{url} has no control API, so it is the live service: {options.api_key_env} is not set"
         raise Stop(EXIT_USAGE, reason)
     if rejection_budget(options.max_credits, options.surprise_credits) > options.max_credits:
         raise Stop(EXIT_USAGE, "--surprise-credits is a part of --max-credits and cannot be more")
+
+
+def target_of(url: str, options: Any) -> Target:
+    """The target at `url`; one on the live service has no guard yet. This sends no key. Raises Stop.
+
+    options: has the values of the flags as attributes (docs/verify.md).
+    """
+    found = is_mock(url, is_live=options.live)
+    if not found:
+        check_live(url, options)
+    return Target(url, found, url)
+
+
+@contextmanager
+def guarded(target: Target, options: Any) -> Iterator[Target]:
+    """A live target through a guard of its own. Raises Stop before anything is sent with a key."""
     try:
-        with live.guarded(_guard_flags(url, options)) as guard_url:
-            yield Target(guard_url, False, url)
+        with live.guarded(_guard_flags(target.url, options)) as guard_url:
+            yield replace(target, url=guard_url)
     except live.NoGuard as problem:
         raise Stop(EXIT_USAGE, str(problem)) from None
 

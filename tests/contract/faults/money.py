@@ -112,7 +112,7 @@ def _show_reserved(view: Any) -> None:
 CREDIT: Table = {
     "402 as 400": ("money.402.below_1? money.402.nothing", responses(status(402, 400))),
     "402 of the query": ("money.query.402", responses(error(402, TASKS, code="insufficient_quota"))),
-    "a credits query costs": ("money.start", wrapped(credits.show, _charge_query)),
+    "a credits query costs": ("money.start money.reading", wrapped(credits.show, _charge_query)),
     "portrait is dearer": ("money.price.options", around(videos, "created_view", then(_portrait_dearer))),
     "balance with the reserved": (
         "money.price.1? money.completed.1? money.failed",
@@ -124,10 +124,10 @@ CREDIT: Table = {
     ),
     "spent when created": ("money.completed.* money.failed", part(Ledger, "reserve", _spend_at_once)),
     "never charged": (
-        "money.completed.* money.sum money.decimals callback.billing",
+        "money.completed.* money.sum money.decimals money.charged callback.billing",
         part(Ledger, "charge", lambda ledger, units: ledger.release(units)),
     ),
-    "charged twice": ("money.completed.* money.sum", around(Ledger, "charge", then(_charge_twice))),
+    "charged twice": ("money.completed.* money.sum money.charged", around(Ledger, "charge", then(_charge_twice))),
     "no refund": (
         "money.failed money.moderated money.cancelled money.402.reserved",
         part(Ledger, "release", lambda ledger, units: ledger.charge(units)),
@@ -135,7 +135,7 @@ CREDIT: Table = {
     "returned twice": ("money.sum money.failed money.cancelled", around(Ledger, "release", then(_return_twice))),
     "half returned": ("money.failed money.moderated", around(Ledger, "release", _return_half)),
     "cancelling costs": ("money.cancelled", wrapped(tasks.settle, _charge_cancelled)),
-    "rejected requests cost": ("money.refusals", wrapped(videos._read, _charge_rejected)),
+    "rejected requests cost": ("money.refusals money.rejections", wrapped(videos._read, _charge_rejected)),
     "rejected and yet created": (
         "money.refusals callback.refused_creation",
         wrapped(videos.create, _create_anyway),

@@ -99,7 +99,10 @@ CREATED: Table = {
     "cannot cancel": ("creation.can_cancel", _task_info(can_cancel=False)),
     "always 10": ("creation.video_duration", _task_info(video_duration=10)),
     "estimate off": ("creation.estimated_time", _task_info(estimated_time=19)),
-    "id of another time": ("creation.id", responses(created(lambda view: view.update(created=view["created"] + 1)))),
+    "id of another time": (
+        "creation.id life.immutable",
+        responses(created(lambda view: view.update(created=view["created"] + 1))),
+    ),
     "one id": ("creation.ids.differ", responses(created(_constant_id))),
     "created in ms": (
         "creation.created.now creation.id creation.queried",
@@ -184,6 +187,14 @@ LIVES: Table = {
     "links are signed anew": ("life.results.stay life.final", responses(task(_counting("results")))),
     "error of no failure": ("life.no_error", responses(task(when(_completed, error={"code": "ok"})))),
     "can_cancel for ever": ("life.can_cancel", responses(task(lambda view: view["task_info"].update(can_cancel=True)))),
+    "created is another in polls": (
+        "life.immutable creation.queried",
+        responses(task(lambda view: view.update(created=view["created"] + 1))),
+    ),
+    "completed at 99": (
+        "life.shape life.progress.bounds life.followed",
+        responses(task(when(_completed, progress=99))),
+    ),
     "model changes": ("life.immutable", responses(task(lambda view: view.update(model=f"m{view['progress']}")))),
     "forgotten after an hour": (
         "life.final life.failed.* life.results.stay",
