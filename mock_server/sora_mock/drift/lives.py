@@ -175,7 +175,7 @@ def _shortest(low: float, high: float) -> float:
     if low < default <= high:
         return default
     for digits in range(_DIGITS):
-        found = (math.floor(round(low * 10**digits, 6)) + 1) / 10**digits
+        found: float = (math.floor(round(low * 10**digits, 6)) + 1) / 10**digits
         if found <= high:
             return found
     return round((low + high) / 2, _DIGITS)

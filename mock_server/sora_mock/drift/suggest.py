@@ -171,7 +171,7 @@ def _of_create(exchange: RecordedExchange, body: Mapping[str, Any]) -> Iterator[
     usage, info = _table(body, "usage"), _table(body, "task_info")
     group = usage.get("user_group")
     yield from _service(exchange, user_group=group if group in _USER_GROUPS else None)
-    duration, credits = info.get("video_duration"), usage.get("credits_reserved")
+    duration, credits = info.get("video_duration"), usage.get("credits_reserved", "missing")
     if body.get("model") == DEFAULT_MODEL and type(duration) is int and duration in PRICES:
         try:
             yield Observation("prices", str(duration), to_credits(to_units(credits)), exchange)
