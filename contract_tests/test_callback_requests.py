@@ -273,4 +273,3 @@ def resolved(name: str) -> set[str]:
         return {str(address[0]) for *_, address in socket.getaddrinfo(name, None)}
     except OSError:
         return set()
-
