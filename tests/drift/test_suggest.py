@@ -265,7 +265,7 @@ def test_a_task_that_runs_longer_than_its_estimate_shows_no_generation_time() ->
     assert suggested(estimating(recorder, 93))["generation-time"] == "93"
 
 
-def test_an_expired_link_is_known_by_its_age_whatever_its_body() -> None:
+def test_an_expired_link_is_known_by_its_age_with_any_body() -> None:
     recorder = Recorder(generation_time=(5.0, 5.0))
     recorder.live(10, 5.0, 5.0)
     link = json.loads(recorder.exchanges[-1].response.body.text or "")["results"][0]  # type: ignore[union-attr]

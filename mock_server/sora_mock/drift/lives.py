@@ -17,7 +17,7 @@ UNFINISHED: Final = ("pending", "processing")
 """Statuses of a task that has not ended."""
 
 _DIGITS: Final = 4
-"""Decimals of a suggested share."""
+"""Decimals of a suggested `queue_share`."""
 
 
 class Poll(NamedTuple):
@@ -121,7 +121,7 @@ def generation_time(found: Sequence[Life]) -> tuple[int, int, Sequence[Life]] | 
         # an estimate is rounded up, so a time between 2 and 3 seconds is a 3
         low = min(estimates) if len(set(estimates)) == 1 else max(0, min(estimates) - 1)
         return low, max(estimates), found
-    # a task that nobody polled before its end says little about its length
+    # a task without a poll before its end says little about its length
     completed = [life for life in found if life.observed is not None]
     used = [life for life in completed if life.last(*UNFINISHED) is not life.created] or completed
     times = [life.observed for life in used if life.observed is not None]
