@@ -73,6 +73,13 @@ def test_an_error_names_the_field_and_what_is_expected(change: dict[str, Any], p
     assert expected in str(error.message)
 
 
+def test_a_callback_with_another_scheme_is_left_to_the_settings_and_the_rules_of_callbacks() -> None:
+    url = "http://127.0.0.1:9000/hook"
+    assert not schema_accepts({"$ref": "#/components/schemas/VideoGenerationRequest"}, {**REQUEST, "callback_url": url})
+    body = msgspec.json.encode({**REQUEST, "callback_url": url})
+    assert CONTRACT.read_create_request(None, body)["callback_url"] == url
+
+
 @pytest.mark.parametrize("missing", ["model", "prompt"])
 def test_a_missing_field_is_named(missing: str) -> None:
     error = error_of({name: value for name, value in REQUEST.items() if name != missing})

@@ -125,14 +125,17 @@ def verify(**parameters: Any) -> int:
 @click.command("drift", cls=Command, help="Compare a mock with a recording of the live service.")
 @click.argument("recording", type=click.Path())
 @click.option("--target", metavar="URL", help="a running mock [default: one of its own]")
-def drift(recording: str, target: str | None) -> int:
+@click.option("--suggest", is_flag=True, help="print the settings that make a mock like the recorded service")
+def drift(recording: str, target: str | None, suggest: bool) -> int:
     """The exit code of the comparison."""
+    if suggest and target is not None:
+        raise click.UsageError("--suggest reads the recording alone; leave out --target")
     if not _has_extra("drift"):
         return EXIT_USAGE
     # the comparison imports httpx
-    from sora_mock.drift.command import run
+    from sora_mock.drift import command
 
-    return run(Path(recording), target)
+    return command.suggest(Path(recording)) if suggest else command.run(Path(recording), target)
 
 
 def _has_extra(command: str) -> bool:

@@ -43,7 +43,7 @@ class Contract:
             for status, response in operation["responses"].items()
             if int(status) >= 400
         }
-        components = document["components"]
+        components = _without_scheme(document["components"])
         # each validator gets `components`, because the schemas refer to each other by their place in the document
         self._create_request = _validator({"$ref": "#/components/schemas/VideoGenerationRequest"}, components)
         self._task_id = _validator(_parameter(operations[QUERY], "task_id"), components)
@@ -84,6 +84,18 @@ class Contract:
         if not self._idempotency_key.is_valid(key):
             message = "Idempotency-Key must be 16 to 96 characters of A-Z a-z 0-9 . _ -"
             raise ApiError(400, message, param="Idempotency-Key")
+
+
+def _without_scheme(components: dict[str, Any]) -> dict[str, Any]:
+    """The components without the pattern of `callback_url`.
+
+    `domain/callback_url.py` checks the scheme with a message of its own, and the user can allow others.
+    """
+    schemas = components["schemas"]
+    order = schemas["VideoGenerationRequest"]
+    url = {name: value for name, value in order["properties"]["callback_url"].items() if name != "pattern"}
+    properties = {**order["properties"], "callback_url": url}
+    return {**components, "schemas": {**schemas, "VideoGenerationRequest": {**order, "properties": properties}}}
 
 
 def _validator(schema: dict[str, Any], components: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:

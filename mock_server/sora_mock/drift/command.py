@@ -1,4 +1,7 @@
-"""`sora-mock drift RECORDING`: replays the recorded exchanges against a mock and prints every difference."""
+"""`sora-mock drift RECORDING`: replays the recorded exchanges against a mock and prints every difference.
+
+With `--suggest` it prints the settings that the recording shows instead.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,6 +13,7 @@ from sora_mock.domain.delivery import http_url
 from sora_mock.drift.compare import Difference
 from sora_mock.drift.recording import BadRecording, RecordedExchange, read
 from sora_mock.drift.replay import MockFailed, Replay
+from sora_mock.drift.suggest import suggestions, toml
 from sora_mock.guard import probe
 from sora_mock.runtime.console import complain
 
@@ -42,6 +46,20 @@ def run(recording: Path, target: str | None) -> int:
         return EXIT_UNREACHABLE
     _print(found, exchanges)
     return EXIT_DRIFTED if any(difference.severity == "failure" for _, difference in found) else EXIT_OK
+
+
+def suggest(recording: Path) -> int:
+    """Prints the settings with which the mock behaves as the recorded service, and returns the exit code.
+
+    An error is one line on standard error.
+    """
+    try:
+        exchanges = read(recording)
+    except BadRecording as problem:
+        complain(str(problem), PROGRAM)
+        return EXIT_USAGE
+    print(toml(suggestions(exchanges)))
+    return EXIT_OK
 
 
 def replayed(url: str, exchanges: Sequence[RecordedExchange]) -> Differences:

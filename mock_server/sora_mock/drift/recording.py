@@ -61,6 +61,7 @@ class RecordedExchange(msgspec.Struct, frozen=True):
     """One line of a recording: a request and its response.
 
     at: when the request was sent. target: path and query. response: None where the service sent none.
+    number: the number of the request in its run of the guard, from 1. seconds: until the response was there.
     line: the number of the line in the file, from 1.
     """
 
@@ -71,6 +72,8 @@ class RecordedExchange(msgspec.Struct, frozen=True):
     request: RecordedRequest
     response: RecordedResponse | None = msgspec.field(name="reply")
     task: RecordedTask | None = None
+    number: int = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=4e9)] = 0.0
     line: int = 0
 
     @property

@@ -79,6 +79,8 @@ def _run(options: argparse.Namespace) -> int:
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
     # nothing is written beside the suite, which may be in site-packages
     sys.dont_write_bytecode = True
+    # nor by the workers and the second process
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "sora-mock-hypothesis"))
     return _exit_code(pytest.main(arguments, plugins=plugins), watch)
