@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
+from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
@@ -242,9 +243,18 @@ def _hostile_reply(random: Random) -> Respond:
     )
     size = random.choice(SIZES)
 
+    escape = random.choice(ESCAPES)
+    data = escape * (random.choice([MIB, 8 * MIB - 1, 16 * MIB]) // len(escape))
+
     def respond(service: Service, body: bytes) -> None:
         kind = service.path.rpartition("/")[2]
-        if kind == "bomb":
+        if kind == "plain-escapes":
+            service.reply(200, data)
+        elif kind == "escapes":
+            service.reply(200, gzip.compress(data, 1), ("Content-Encoding", "gzip"))
+        elif kind == "undeclared":
+            service.reply(200, gzip.compress(data[: 8 * MIB - 1], 1) * 8)
+        elif kind == "bomb":
             service.reply(200, BOMBS[size, stacked], ("Content-Encoding", encoding))
         elif kind == "status":
             service.reply(status, b"{}")
@@ -270,29 +280,46 @@ SIZES = (MIB, 192 * MIB)
 BOMBS: dict[tuple[int, int], bytes] = {}
 """Bodies by the bytes that they decode to, and by how often they are compressed."""
 
+ESCAPES = (b"\\", b"\\a", b"%73", b"&#115;", b"&", b"\\u0073", b"=73", b"s\x00", b"\r\x00", b"\n ")
 ABSURD = ("1e300", "1e999", "-5", '"x"', "99999999999999999999")
-KINDS = ("bomb", "bomb", "bomb", "status", "chunks", "headers", "garbage", "amount")
+KINDS = ("bomb", "escapes", "undeclared", "plain-escapes", "bomb", "status", "chunks", "headers", "garbage", "amount")
 
 
 @attack(
-    what="replies of a hostile service: nested and huge Content-Encoding, endless chunks and headers, a status of 99 "
-    "or 999, absurd `credits_reserved`",
-    promise="bounded memory, a response each time, no status above 599, no order after an absurd amount",
+    what="replies of a hostile service: nested and huge Content-Encoding, compressed and plain escapes by the million, "
+    "endless chunks and headers, a status of 99 or 999, absurd `credits_reserved`",
+    promise="bounded memory, a response within 10 s each time (another request within 2 s meanwhile), no status above "
+    "599, no order after an absurd amount",
     tries=160,
-    short=8,
+    short=10,
     seconds=180,
 )
 def guard_replies(run: Run) -> None:
     """Replies that cost the guard more than they cost the service."""
     _make_bombs()
     holder = [_hostile_reply(run.random)]
-    with guarded(lambda service, body: holder[0](service, body)) as (_, guard):
+    slowest, other = 0.0, 0.0
+    with (
+        guarded(lambda service, body: holder[0](service, body)) as (_, guard),
+        ThreadPoolExecutor(1) as pool,
+    ):
         start = guard.memory
         for number in range(run.tries):
             holder[0] = _hostile_reply(run.random)
             kind = KINDS[number % len(KINDS)]
-            reply = _sent(guard.port, ("GET", f"/v1/tasks/{kind}", b"", {}))
+            began = perf_counter()
+            hostile = pool.submit(_sent, guard.port, ("GET", f"/v1/tasks/{kind}", b"", {}))
+            while not hostile.done():
+                before = perf_counter()
+                _sent(guard.port, ("GET", "/v1/tasks/amount", b"", {}))
+                other = max(other, perf_counter() - before)
+            reply = hostile.result()
+            slowest = max(slowest, perf_counter() - began)
             run.check(100 < reply.status < 600, f"{kind}: status {reply.status}")
+            run.check(slowest < 10, f"{kind}: a response after {slowest:.1f} s")
+            run.check(other < 2, f"{kind}: another request waited {other:.2f} s")
+            run.measured["slowest"] = f"{slowest:.1f} s"
+            run.measured["another request meanwhile"] = f"{other:.2f} s"
             grown = guard.peak_memory - start
             run.measured["grown"] = f"{grown // MIB} MiB"
             run.check(grown < 160 * MIB, f"{kind}: the guard grew by {grown // MIB} MiB")

@@ -143,7 +143,10 @@ class Bounds:
 
 
 def _leaves(field: str, value: Any) -> list[Any]:
-    """The scalars inside the value of a field; an empty list or object is one too. Raises Unbounded for an object, because its names are not known."""
+    """The scalars inside the value of a field; an empty list or object is one too.
+
+    Raises Unbounded for an object, because its names are not known.
+    """
     if isinstance(value, list):
         return [leaf for each in value for leaf in _leaves(field, each)] or [None]
     if isinstance(value, dict):

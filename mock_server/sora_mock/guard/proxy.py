@@ -21,7 +21,7 @@ from sora_mock.guard.ledger import LedgerError, Reservation, SpendingLedger
 from sora_mock.guard.pricing import Free, Priced, Pricing, Uncertain
 from sora_mock.guard.recording import Recording, task_id
 from sora_mock.guard.request import GuardedRequest, forwarded, key_class, with_key
-from sora_mock.guard.secret import Secret, TooMuchToSearch
+from sora_mock.guard.secret import Secret, TooMuchToSearch, is_quick
 from sora_mock.guard.settlement import LONGEST_TASK, settlement
 from sora_mock.guard.upstream import NoReply, Upstream, UpstreamResponse
 from sora_mock.runtime import connections
@@ -72,6 +72,9 @@ class GuardProxy:
 
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a request of uncertain price is in flight: others wait for what it leaves of the budget."""
+
+    search: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a thread searches a large response for the key."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Responds to one request."""
@@ -204,11 +207,19 @@ class GuardProxy:
         headers = [pair for pair in reply.headers if pair[0].lower() not in dropped]
         texts = [text for pair in headers for text in pair]
         try:
-            # in a thread, because a hostile response takes a second, and other requests and signals go on meanwhile
-            *clean, body = await asyncio.to_thread(self.secret.all_scrubbed, [*texts, reply.body])
+            *clean, body = await self._scrubbed([*texts, reply.body])
         except TooMuchToSearch as problem:
             raise NoReply(f"the reply is {problem}", sent=True, status=reply.status) from None
         return UpstreamResponse(reply.status, list(zip(clean[::2], clean[1::2], strict=True)), body)
+
+    async def _scrubbed(self, texts: list[bytes]) -> list[bytes]:
+        """The texts without the key. Raises TooMuchToSearch."""
+        if is_quick(texts):
+            return self.secret.all_scrubbed(texts)
+        # a hostile response takes a second, and other requests and signals go on meanwhile; one at a time needs the
+        # memory of one
+        async with self.search:
+            return await asyncio.to_thread(self.secret.all_scrubbed, texts)
 
 
 def _refuse_other_origins(headers: Pairs) -> None:

@@ -65,7 +65,8 @@ class Recording:
     ) -> None:
         """Adds one exchange. at: Unix seconds of its start. reply: the response, or as text why there is none.
 
-        Safe in threads. Raises TooMuchToSearch. The line's `task` has the id that was created or read, and the number of the exchange that created it.
+        The line's `task` has the id that was created or read, and the number of the exchange that created it.
+        Safe in threads. Raises OSError and TooMuchToSearch.
         """
         with self._lock:
             self._number += 1

@@ -3,7 +3,7 @@
 import contextlib
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from sora_mock.guard.request import PLACEHOLDER
@@ -21,6 +21,7 @@ MAX_WORK: Final = 64 * 1024 * 1024
 """How much is searched in one response, all rounds and compressed parts together: 1 for each byte, 16 for each escape.
 Python needs about 2 seconds for it."""
 _ESCAPE_WORK: Final = 16
+_QUICK: Final = 16 * 1024
 _STEP: Final = 4096
 _MAX_STREAMS: Final = 16
 _GZIP: Final = b"\x1f\x8b\x08"
@@ -140,6 +141,11 @@ class Secret:
         content = bytes(plain)
         work.take(len(content))
         return _GZIP in content or bool(self._spans(content, work))
+
+
+def is_quick(texts: Sequence[bytes]) -> bool:
+    """Whether the search in them takes at most some milliseconds: they are short, and nothing can be compressed."""
+    return sum(map(len, texts)) <= _QUICK and all(map(_is_text, texts))
 
 
 def _is_text(data: bytes) -> bool:
