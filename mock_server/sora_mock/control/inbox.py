@@ -66,9 +66,7 @@ async def set_replies(request: Request) -> Response:
 
 def _inboxes(service: Service, key: str | None, name: str) -> list[Inboxes]:
     """The inboxes of an account; without a key those of all accounts that have an inbox of that name."""
-    return [
-        account.inboxes for account in service.storage.accounts(key) if key is not None or name in account.inboxes
-    ]
+    return [account.inboxes for account in service.storage.accounts(key) if key is not None or name in account.inboxes]
 
 
 def _newest_messages(service: Service, key: str | None, name: str) -> Iterator[InboxMessage]:

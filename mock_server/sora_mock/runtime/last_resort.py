@@ -2,12 +2,13 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 
 class LastResort:
-    """A daemon thread that ends the process some real seconds after `begin`.
+    """A daemon thread that ends the process some real seconds after `begin`, if the process still exists then.
 
     The thread waits from the start: a signal handler cannot safely start one.
     """
@@ -19,21 +20,14 @@ class LastResort:
         self._exit_code = exit_code
         # unlike an event, it may be used in a signal handler that interrupts another use of it
         self._begun: SimpleQueue[None] = SimpleQueue()
-        self._cancelled: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._run, name="sora-mock last resort", daemon=True).start()
 
     def begin(self) -> None:
         """The process has so many seconds from now on; a second call changes nothing. For signal handlers."""
         self._begun.put(None)
 
-    def cancel(self) -> None:
-        """The process ends by itself."""
-        self._cancelled.put(None)
-
     def _run(self) -> None:
         self._begun.get()
-        try:
-            self._cancelled.get(timeout=self._seconds)
-        except Empty:
-            self._flush()
-            os._exit(self._exit_code)
+        time.sleep(self._seconds)
+        self._flush()
+        os._exit(self._exit_code)

@@ -147,7 +147,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete; bodies are bounded elsewhere. Raises ValueError for a head that is too large."""
-        if self._head > MAX_HEAD_BYTES < len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers):
+        if (
+            self._head
+            > MAX_HEAD_BYTES
+            < len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        ):
             self._too_large = True
             raise ValueError(TOO_LARGE)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
