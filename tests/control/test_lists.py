@@ -19,6 +19,14 @@ PATHS = ["/__mock/requests", "/__mock/tasks", "/__mock/deliveries", "/__mock/inb
 COUNT = 30
 
 
+def next_iteration() -> asyncio.Future[None]:
+    """Done in the next iteration of the event loop."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_result, None)
+    return future
+
+
 def key(name: str) -> dict[str, str]:
     return {"Authorization": f"Bearer sk-{name}"}
 
@@ -64,7 +72,7 @@ def test_others_have_their_turn_after_each_slice_of_a_list(
         listing, turns = asyncio.ensure_future(mock.items(path, account)), 0
         while not listing.done():
             turns += 1
-            await asyncio.sleep(0)
+            await next_iteration()
         assert len(await listing) == COUNT
         assert turns >= COUNT
 
@@ -96,7 +104,7 @@ def test_lists_of_the_whole_server_are_built_one_after_the_other(monkeypatch: py
         turns = 0
         while not second.done():
             turns += 1
-            await asyncio.sleep(0)
+            await next_iteration()
         # almost all of it is built after the first one
         assert turns >= COUNT
 
@@ -110,7 +118,7 @@ def test_a_reset_while_a_list_is_built_leaves_a_shorter_list(monkeypatch: pytest
         await mock.fill("a", COUNT)
         listings = [asyncio.ensure_future(mock.items(path, None)) for path in PATHS]
         for _ in range(COUNT):
-            await asyncio.sleep(0)
+            await next_iteration()
         assert (await mock.client.post("/__mock/reset")).is_success
         assert all(len(each) <= COUNT for each in await asyncio.gather(*listings))
 

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -28,6 +27,6 @@ class LastResort:
 
     def _run(self) -> None:
         self._begun.get()
-        time.sleep(self._seconds)
+        threading.Event().wait(self._seconds)
         self._flush()
         os._exit(self._exit_code)

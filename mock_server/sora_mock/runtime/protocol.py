@@ -13,9 +13,9 @@ from sora_mock.domain.exchange import CONTROL_PREFIX
 from sora_mock.domain.fault import TRANSPORT
 from sora_mock.runtime import connections
 from sora_mock.runtime.connections import Connections
+from sora_mock.runtime.head import DroppedHeaders, head_size
 from sora_mock.runtime.joined_writes import JoinedWrites
 from sora_mock.runtime.refusal import refusal
-from sora_mock.runtime.trailer import DroppedHeaders
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 """Bytes of request line and headers; the parser itself would keep tens of MiB."""
@@ -147,11 +147,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete; bodies are bounded elsewhere. Raises ValueError for a head that is too large."""
-        if (
-            self._head
-            > MAX_HEAD_BYTES
-            < len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        ):
+        if self._head > MAX_HEAD_BYTES < head_size(self.url, self.headers):
             self._too_large = True
             raise ValueError(TOO_LARGE)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
