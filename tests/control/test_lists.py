@@ -19,12 +19,21 @@ PATHS = ["/__mock/requests", "/__mock/tasks", "/__mock/deliveries", "/__mock/inb
 COUNT = 30
 
 
-def next_iteration() -> asyncio.Future[None]:
-    """Done in the next iteration of the event loop."""
-    loop = asyncio.get_running_loop()
-    future = loop.create_future()
-    loop.call_soon(future.set_result, None)
-    return future
+async def iterations_until(done: asyncio.Future[Any], at_most: int = 10_000) -> int:
+    """How many times the event loop goes round until then; it ends after so many."""
+    loop, count, end = asyncio.get_running_loop(), 0, asyncio.Event()
+
+    def go_round() -> None:
+        nonlocal count
+        count += 1
+        if done.done() or count >= at_most:
+            end.set()
+        else:
+            loop.call_soon(go_round)
+
+    go_round()
+    await end.wait()
+    return count
 
 
 def key(name: str) -> dict[str, str]:
@@ -69,10 +78,8 @@ def test_others_have_their_turn_after_each_slice_of_a_list(
 
     async def test(mock: Mock) -> None:
         await mock.fill("a", COUNT)
-        listing, turns = asyncio.ensure_future(mock.items(path, account)), 0
-        while not listing.done():
-            turns += 1
-            await next_iteration()
+        listing = asyncio.ensure_future(mock.items(path, account))
+        turns = await iterations_until(listing)
         assert len(await listing) == COUNT
         assert turns >= COUNT
 
@@ -101,12 +108,8 @@ def test_lists_of_the_whole_server_are_built_one_after_the_other(monkeypatch: py
         first, second = (asyncio.ensure_future(mock.items("/__mock/requests", None)) for _ in range(2))
         assert len(await first) == COUNT
         assert not second.done()
-        turns = 0
-        while not second.done():
-            turns += 1
-            await next_iteration()
         # almost all of it is built after the first one
-        assert turns >= COUNT
+        assert await iterations_until(second) >= COUNT
 
     run(test)
 
@@ -117,8 +120,7 @@ def test_a_reset_while_a_list_is_built_leaves_a_shorter_list(monkeypatch: pytest
     async def test(mock: Mock) -> None:
         await mock.fill("a", COUNT)
         listings = [asyncio.ensure_future(mock.items(path, None)) for path in PATHS]
-        for _ in range(COUNT):
-            await next_iteration()
+        await iterations_until(listings[-1], COUNT)
         assert (await mock.client.post("/__mock/reset")).is_success
         assert all(len(each) <= COUNT for each in await asyncio.gather(*listings))
 
