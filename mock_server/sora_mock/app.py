@@ -21,6 +21,7 @@ from sora_mock.control import account, clock, deliveries, inbox, requests, scena
 from sora_mock.control import tasks as control_tasks
 from sora_mock.control.access import AccessMiddleware, AccessRule
 from sora_mock.control.errors import ControlError, error_response, handle_control_error
+from sora_mock.control.lists import Lists
 from sora_mock.domain.contract import CREATE, CREDITS, QUERY
 from sora_mock.domain.delivery import delivery_id
 from sora_mock.domain.errors import ApiError
@@ -96,7 +97,7 @@ def create_app(settings: Settings | None = None, **options: Unpack[Options]) -> 
     app.router.redirect_slashes = False
     # Starlette builds the middleware with the first request. The journal has to know a malformed one that comes before.
     app.middleware_stack = app.build_middleware_stack()
-    app.state.service, app.state.scheduler = service, scheduler
+    app.state.service, app.state.scheduler, app.state.lists = service, scheduler, Lists()
     app.state.events, app.state.seed = service.events, service.seed
     return app
 

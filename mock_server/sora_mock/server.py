@@ -1,5 +1,6 @@
 """Runs the application on a port: in this process until a signal, or in a thread, for tests and programs."""
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
     from sora_mock.client.account import Account
 
 GRACE: Final = 1
-"""Real seconds that open requests get when the server stops."""
+"""Real seconds that open requests get when the server stops. After them no response begins."""
 
 
 class Server(uvicorn.Server):
     """uvicorn's server. It calls `on_ready` when it accepts connections, and its signal handling is ours."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_ready: Callable[[], None], on_signal: Callable[[], None] = lambda: None
+    ) -> None:
+        """on_signal: called with each signal that stops the server, in the signal handler."""
         super().__init__(config)
         self.on_ready = on_ready
+        self.on_signal = on_signal
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to accept connections, then calls `on_ready`."""
@@ -56,10 +61,18 @@ class Server(uvicorn.Server):
 
     def _stop(self, number: int, frame: object) -> None:
         self.should_exit = True
+        self.on_signal()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Waits `GRACE` seconds for open requests, then closes all connections."""
+        """Waits `GRACE` seconds for open requests, then closes all connections.
+
+        They close before uvicorn cancels the requests: a cancelled request would begin a response.
+        """
+        asyncio.get_running_loop().call_later(GRACE, self._abort_connections)
         await super().shutdown(sockets)
+        self._abort_connections()
+
+    def _abort_connections(self) -> None:
         for connection in list(self.server_state.connections):
             if connection.transport is not None:
                 connection.transport.abort()
@@ -134,10 +147,16 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Callable[[EventBus], None]) -> None:
+def serve(
+    settings: Settings,
+    on_ready: Callable[[str, int], None],
+    watch: Callable[[EventBus], None],
+    on_signal: Callable[[], None],
+) -> None:
     """Runs until SIGINT or SIGTERM. It gives `on_ready` the URL and the seed once it accepts connections.
 
-    watch: receives the event bus before that. Raises SettingError before it starts anything.
+    watch: receives the event bus before that. on_signal: called in the signal handler. Raises SettingError before it
+    starts anything.
     """
     fill_standard_files()
     allow_many_files()
@@ -147,7 +166,7 @@ def serve(settings: Settings, on_ready: Callable[[str, int], None], watch: Calla
     listener = bind(settings)
     url = url_of(settings.host, listener)
     with unreported():
-        Server(configured(app), lambda: on_ready(url, app.state.seed)).run([listener])
+        Server(configured(app), lambda: on_ready(url, app.state.seed), on_signal).run([listener])
 
 
 class MockServer:

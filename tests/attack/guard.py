@@ -12,20 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
+from time import perf_counter
 from typing import Any
-from urllib.parse import quote, unquote_plus
+from urllib.parse import quote
 
 from tests.attack.keys import leaks
 from tests.attack.registry import Run, attack
 from tests.attack.servers import MIB, Target, running
 from tests.attack.wire import CREATE, ORDER, Client, Reply, request
+from tests.guard.prices import could_create, price_of
 
 KEY = "sk-evo-the-real-key-of-the-attack"
 PLACEHOLDER = "contract-live"
 CAP = 50.0
-PRICES = {"10": 5.76, "15": 8.64}
-DEARER = 3.0
-"""How many times as much another model costs."""
 
 Respond = Callable[["Service", bytes], None]
 
@@ -94,16 +93,12 @@ def guarded(respond: Respond, *flags: str) -> Iterator[tuple[Upstream, Target]]:
 def charge_everything(service: Service, body: bytes) -> None:
     """A service that charges for all that could be an order, as much as it can read into it.
 
-    This is the place of the strongest service that the tests have: an attack is as good as what it charges for.
+    An attack is as good as what the service charges for, so this is the price of the service in tests/guard.
     """
-    if service.command in ("GET", "HEAD") and not body:
+    if not could_create(service.command, str(service.headers), body):
         service.reply(200, b'{"data":{}}', ("Content-Type", "application/json"))
         return
-    text = readable(body) + unquote_plus(service.path)
-    counts = [int(number) for number in re.findall(r"\bn\b[\"'>:=\s]*(\d{1,2})\b", text)]
-    durations = [price for seconds, price in PRICES.items() if re.search(rf"duration\W+{seconds}", text)]
-    price = max(durations, default=PRICES["10"]) * max([1, *counts]) * (DEARER if "dearer" in text else 1)
-    price = round(min(price, CAP), 4)
+    price = round(price_of(service.path, str(service.headers), body), 4)
     with service.server.lock:
         service.server.charged += price
         service.server.dearest = max(service.server.dearest, price)
@@ -111,17 +106,6 @@ def charge_everything(service: Service, body: bytes) -> None:
         number = service.server.orders
     task = {"id": f"task-unified-1795921535-{number:08d}", "status": "pending", "usage": {"credits_reserved": price}}
     service.reply(200, json.dumps(task).encode(), ("Content-Type", "application/json"))
-
-
-def readable(body: bytes) -> str:
-    """All texts that a generous reader finds in a body."""
-    texts = [body]
-    for decode in (gzip.decompress, zlib.decompress, lambda data: zlib.decompress(data, -15), base64.b64decode):
-        try:
-            texts.append(decode(body))
-        except (OSError, ValueError, EOFError, zlib.error):
-            continue
-    return "\n".join(text.decode("utf-8", "replace").replace("\x00", "").replace('\\"', '"') for text in texts)
 
 
 def odd_order(random: Random) -> tuple[str, str, bytes, dict[str, str]]:
@@ -139,6 +123,10 @@ def odd_order(random: Random) -> tuple[str, str, bytes, dict[str, str]]:
             {"quality": "dearer"},
             {"duration": "15", "n": count},
             {"batch": [ORDER] * count, "n": count},
+            {"duration": [None] * 20 * count},
+            {"duration": [1] * count},
+            {"prompt": ["x"] * 20 * count},
+            {"model": random.choice(["o3", "x3", "v"])},
             {},
         ]
     )
@@ -167,6 +155,11 @@ def odd_order(random: Random) -> tuple[str, str, bytes, dict[str, str]]:
         (f"{text[:-1]},}}".encode(), "application/json"),
         (text.replace('"', "'").encode(), "application/json"),
         (b"\xef\xbb\xbf" + text.encode(), "application/json"),
+        (b"[" + b"{}," * 20 * count + b"]", "application/json"),
+        (b"{}\n" * 20 * count, "application/json"),
+        (b'{"prompt":[' + b'"x",' * 20 * count + b"]}", "application/json"),
+        (b'"" ' * 20 * count, "application/json"),
+        (json.dumps([random.choice(["abc", "", 1, None, {}, []])] * 20 * count).encode(), "application/json"),
         (text.encode("utf-16"), "application/json; charset=utf-16"),
         (base64.b64encode(text.encode()), "application/json"),
         (gzip.compress(text.encode()), "application/json"),
@@ -180,6 +173,12 @@ def odd_order(random: Random) -> tuple[str, str, bytes, dict[str, str]]:
     )
     method = random.choice(["POST"] * 8 + ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
     headers = {"Content-Type": content_type}
+    if random.random() < 0.2:
+        name = random.choice(["X-Options", "Prefer", "Accept", "User-Agent", "Idempotency-Key", "Cookie", "X-Api-Key"])
+        headers[name] = "model=dearer"
+    if random.random() < 0.1:
+        method, headers["X_HTTP_Method_Override"] = "GET", "POST"
+        body = random.choice([b"", body])
     if random.random() < 0.1:
         headers["Content-Encoding"] = random.choice(["gzip", "deflate", "br", "gzip, gzip", "identity"])
     return method, path, body, headers
@@ -244,9 +243,18 @@ def _hostile_reply(random: Random) -> Respond:
     )
     size = random.choice(SIZES)
 
+    escape = random.choice(ESCAPES)
+    data = escape * (random.choice([MIB, 8 * MIB - 1, 16 * MIB]) // len(escape))
+
     def respond(service: Service, body: bytes) -> None:
         kind = service.path.rpartition("/")[2]
-        if kind == "bomb":
+        if kind == "plain-escapes":
+            service.reply(200, data)
+        elif kind == "escapes":
+            service.reply(200, gzip.compress(data, 1), ("Content-Encoding", "gzip"))
+        elif kind == "undeclared":
+            service.reply(200, gzip.compress(data[: 8 * MIB - 1], 1) * 8)
+        elif kind == "bomb":
             service.reply(200, BOMBS[size, stacked], ("Content-Encoding", encoding))
         elif kind == "status":
             service.reply(status, b"{}")
@@ -272,29 +280,46 @@ SIZES = (MIB, 192 * MIB)
 BOMBS: dict[tuple[int, int], bytes] = {}
 """Bodies by the bytes that they decode to, and by how often they are compressed."""
 
+ESCAPES = (b"\\", b"\\a", b"%73", b"&#115;", b"&", b"\\u0073", b"=73", b"s\x00", b"\r\x00", b"\n ")
 ABSURD = ("1e300", "1e999", "-5", '"x"', "99999999999999999999")
-KINDS = ("bomb", "bomb", "bomb", "status", "chunks", "headers", "garbage", "amount")
+KINDS = ("bomb", "escapes", "undeclared", "plain-escapes", "bomb", "status", "chunks", "headers", "garbage", "amount")
 
 
 @attack(
-    what="replies of a hostile service: nested and huge Content-Encoding, endless chunks and headers, a status of 99 "
-    "or 999, absurd `credits_reserved`",
-    promise="bounded memory, a response each time, no status above 599, no order after an absurd amount",
+    what="replies of a hostile service: nested and huge Content-Encoding, compressed and plain escapes by the million, "
+    "endless chunks and headers, a status of 99 or 999, absurd `credits_reserved`",
+    promise="bounded memory, a response within 10 s each time (another request within 2 s meanwhile), no status above "
+    "599, no order after an absurd amount",
     tries=160,
-    short=8,
+    short=10,
     seconds=180,
 )
 def guard_replies(run: Run) -> None:
     """Replies that cost the guard more than they cost the service."""
     _make_bombs()
     holder = [_hostile_reply(run.random)]
-    with guarded(lambda service, body: holder[0](service, body)) as (_, guard):
+    slowest, other = 0.0, 0.0
+    with (
+        guarded(lambda service, body: holder[0](service, body)) as (_, guard),
+        ThreadPoolExecutor(1) as pool,
+    ):
         start = guard.memory
         for number in range(run.tries):
             holder[0] = _hostile_reply(run.random)
             kind = KINDS[number % len(KINDS)]
-            reply = _sent(guard.port, ("GET", f"/v1/tasks/{kind}", b"", {}))
+            began = perf_counter()
+            hostile = pool.submit(_sent, guard.port, ("GET", f"/v1/tasks/{kind}", b"", {}))
+            while not hostile.done():
+                before = perf_counter()
+                _sent(guard.port, ("GET", "/v1/tasks/amount", b"", {}))
+                other = max(other, perf_counter() - before)
+            reply = hostile.result()
+            slowest = max(slowest, perf_counter() - began)
             run.check(100 < reply.status < 600, f"{kind}: status {reply.status}")
+            run.check(slowest < 10, f"{kind}: a response after {slowest:.1f} s")
+            run.check(other < 2, f"{kind}: another request waited {other:.2f} s")
+            run.measured["slowest"] = f"{slowest:.1f} s"
+            run.measured["another request meanwhile"] = f"{other:.2f} s"
             grown = guard.peak_memory - start
             run.measured["grown"] = f"{grown // MIB} MiB"
             run.check(grown < 160 * MIB, f"{kind}: the guard grew by {grown // MIB} MiB")

@@ -120,14 +120,14 @@ def due_callbacks(run: Run) -> None:
     run.check(seconds[1] < 8 * seconds[0] + 0.5, f"{seconds[1]:.2f} s for four times what took {seconds[0]:.2f} s")
 
 
-def _flood(port: int, count: int, over: threading.Event) -> None:
+def _flood(port: int, count: int, over: threading.Event, path: str = "/v1/credits", *, reads: bool = True) -> None:
     """Sends pipelined requests on one connection, and reads what comes back, until the end."""
-    data = request("GET", "/v1/credits", usual("sk-flood")) * count
+    data = request("GET", path, usual("sk-flood")) * count
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as connection:
         connection.setblocking(False)
         place = 0
         while not over.is_set():
-            readable, writable, _ = select.select([connection], [connection], [], 0.2)
+            readable, writable, _ = select.select([connection] if reads else [], [connection], [], 0.2)
             if readable and not connection.recv(1 << 20):
                 return
             if writable:
@@ -192,6 +192,96 @@ def few_descriptors(run: Run) -> None:
         for connection in silent:
             connection.close()
         run.check(target.client.ask("GET", "/v1/credits", "sk-ordinary").status == 200, "the server is not alive")
+
+
+@attack(
+    what="requests that wait for messages, to a server with 64 file descriptors",
+    promise="a quarter of the descriptors at most is for requests that wait; new clients are still served",
+    tries=300,
+    short=60,
+)
+def waits_with_few_descriptors(run: Run) -> None:
+    """Requests with `wait=`, more than the server has descriptors."""
+    raise_descriptor_limit()
+    with serving(descriptors=64) as target:
+        waits = []
+        for number in range(run.tries):
+            with contextlib.suppress(OSError):
+                connection = socket.create_connection(("127.0.0.1", target.port), 1)
+                connection.sendall(request("GET", f"/__mock/inbox/{number % 3}?wait=60", usual("sk-wait")))
+                waits.append(connection)
+        run.tried += len(waits)
+        for _ in range(30):
+            began = perf_counter()
+            try:
+                status = Client(target.port, 5.0).ask("GET", "/v1/credits", "sk-ordinary").status
+            except OSError:
+                status = 0
+            run.check(status == 200, f"a new client got {status} beside {len(waits)} requests that wait")
+            run.within("longest wait of a new client", perf_counter() - began, 5.0)
+        for connection in waits:
+            connection.close()
+        run.within("end after SIGTERM", target.stop(), 2.3)
+
+
+LISTS = ("/__mock/requests", "/__mock/tasks?limit=10000", "/__mock/deliveries", "/__mock/inbox/hook")
+MAX_LIST = 17 * 1024 * 1024
+"""Bytes of a list: 16 MiB of items are promised."""
+
+
+def _list_on(port: int, key: str | None, path: str, over: threading.Event) -> None:
+    """Asks for a list again and again until the end."""
+    client = Client(port, 30.0)
+    while not over.is_set():
+        with contextlib.suppress(OSError):
+            client.ask("GET", path, key)
+
+
+@attack(
+    what="lists of one account and of the whole server, with up to 1,000 accounts whose requests have headers of "
+    "50 KB, alone and by 20 clients at once, while another client polls",
+    promise="lists are built in slices, so that no other request waits longer than 50 ms; a list has at most 16 MiB",
+    tries=1000,
+    short=100,
+)
+def lists(run: Run) -> None:
+    """Wide lists; each try is an account, a list or a poll of an ordinary client meanwhile."""
+    wide = [(f"X-Wide-{number}", "v" * 1400) for number in range(36)]
+    with serving("--frozen-clock", "--credits", "unlimited", "--quiet") as target:
+        client = Client(target.port, 30.0)
+        for number in range(run.tries):
+            body = json.dumps({**ORDER, "callback_url": "https://inbox.sora-mock.test/hook"}).encode()
+            headers = [*usual(f"sk-wide-{number}"), ("Content-Type", "application/json"), *wide]
+            run.check(client.send(request("POST", CREATE, headers, body)).status == 200, "a create request failed")
+        for _ in range(run.tries):
+            client.create("sk-list")
+        run.check(client.ask("POST", "/__mock/clock/advance", None, {"seconds": 60}).status == 200, "no advance")
+        for key in (None, "sk-list"):
+            for path in LISTS:
+                with ordinary_client(target.port) as waits:
+                    began = perf_counter()
+                    reply = client.ask("GET", path, key)
+                    run.within("longest list", perf_counter() - began, 10.0)
+                run.check(reply.status == 200 and len(reply.body) <= MAX_LIST, f"{path} got {reply.status}")
+                run.within("longest wait of another client", waits.longest, MAX_WAIT)
+        over = threading.Event()
+        threads = [
+            threading.Thread(target=_list_on, args=(target.port, (None, "sk-list")[number % 2], LISTS[0], over))
+            for number in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        polls = target.client
+        try:
+            for _ in range(max(20, run.tries // 10)):
+                began = perf_counter()
+                run.check(polls.ask("GET", "/v1/credits", "sk-ordinary").status == 200, "a poll failed")
+                run.within("longest wait beside 20 clients with lists", perf_counter() - began, MAX_WAIT)
+            run.within("end after SIGTERM", target.stop(), 2.3)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(10)
 
 
 SLOW = (

@@ -70,6 +70,30 @@ def history(run: Run) -> None:
         run.check(left <= MAX_LEFT, f"{left // MIB} MiB are left after the reset")
 
 
+@attack(
+    what="ten thousand accounts with a task and a callback each, then a reset",
+    promise="a reset gives most of the memory back, also of accounts that hold little",
+    tries=10_000,
+    short=2_000,
+)
+def many_accounts(run: Run) -> None:
+    """Many accounts; the reset is the last try."""
+    with serving("--frozen-clock", "--credits", "unlimited", "--quiet") as target:
+        client = target.client
+        client.create("sk-first")
+        start = target.memory
+        for number in range(run.tries):
+            client.create(f"sk-many-{number}", callback_url="https://inbox.sora-mock.test/hook")
+            run.tried += 1
+        grown = target.memory - start
+        run.measured["grown"] = f"{grown // MIB} MiB"
+        run.check(client.ask("POST", "/__mock/reset").is_success, "the reset failed")
+        wait_until(lambda: target.memory - start <= MAX_LEFT, 3)
+        left = target.memory - start
+        run.measured["left after reset"] = f"{left // MIB} MiB"
+        run.check(left <= MAX_LEFT, f"{left // MIB} of {grown // MIB} MiB are left after the reset")
+
+
 def _unfinished(target: Target, head: bytes, part: bytes, count: int) -> list[socket.socket]:
     connections = []
     for _ in range(count):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+from functools import partial
 from time import perf_counter
 
 from tests.attack.load import _flood
@@ -21,6 +22,8 @@ LOADS = (
     "slow responses",
     "unread videos",
     "floods",
+    "floods of lists",
+    "unread floods of lists",
     "hanging names",
     "all",
 )
@@ -48,13 +51,20 @@ def _hanging_callbacks(target: Target, count: int) -> None:
 
 def _stop_under(run: Run, load: str, count: int) -> None:
     with serving("--generation-time", "0", "--credits", "unlimited") as target:
-        over, connections, threads = threading.Event(), [], []
+        over, connections, threads, filler = threading.Event(), [], [], target.client
         loads = LOADS[:-1] if load == "all" else (load,)
         for each in loads:
             if each == "hanging names":
                 _hanging_callbacks(target, count)
             elif each == "floods":
                 threads += [threading.Thread(target=_flood, args=(target.port, 1000, over)) for _ in range(2)]
+            elif each.endswith("floods of lists"):
+                for _ in range(min(count, 1000)):
+                    filler.create("sk-flood")
+                for number in range(5 if each == "floods of lists" else 40):
+                    path = ("/__mock/requests", "/__mock/tasks")[number % 2]
+                    flood = partial(_flood, target.port, 1000, over, path, reads=each == "floods of lists")
+                    threads.append(threading.Thread(target=flood))
             elif each == "unread videos":
                 task = target.client.create("sk-video")
                 url = target.client.ask("GET", f"/v1/tasks/{task}", "sk-video").json()["results"][0]
@@ -88,7 +98,7 @@ def _stop_under(run: Run, load: str, count: int) -> None:
 
 @attack(
     what="SIGTERM with idle connections, half bodies, waits, slow responses, unread videos, floods, "
-    "look-ups that hang, and all of it together",
+    "floods of lists that are read or not, look-ups that hang, and all of it together",
     promise="the server ends within 2 s with exit code 0",
     tries=700,
     short=100,

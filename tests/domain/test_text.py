@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sora_mock.domain import text as module
 from sora_mock.domain.text import redacted, redacted_value, visible
 from sora_mock.runtime.clock import processor_time
 
@@ -139,3 +140,9 @@ def test_the_time_to_redact_grows_with_the_length_alone(part: str) -> None:
     started = processor_time()
     redacted(part * (100_000 // len(part)))
     assert processor_time() - started < 0.5
+
+
+@given(st.text(":/\\@?&=#%2Fsk-a7B3D\"'", max_size=40))
+def test_a_pattern_is_left_out_only_where_it_cannot_match(text: str) -> None:
+    every = module._without_query_secrets(module._CREDENTIALS.sub(lambda found: found[1] + "***@", text))
+    assert redacted(text) == module._API_KEY.sub("sk-***", every)

@@ -1,23 +1,15 @@
 """A service that honours, and charges for, everything that it can find in a request, contract or not."""
 
-import ast
-import base64
-import binascii
 import contextlib
-import gzip
 import json
-import re
 import threading
 import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import unquote_plus
 
 from tests.guard.live import REAL
-
-PLAIN = 5.76
-DEARER = 30.0
+from tests.guard.prices import could_create, price_of
 
 
 class EagerService(ThreadingHTTPServer):
@@ -38,7 +30,7 @@ class EagerService(ThreadingHTTPServer):
         target, headers = request.path, str(request.headers)
         if REAL not in headers:
             return 401, {"error": {"code": "unauthorized"}}
-        if request.command in ("GET", "HEAD") and not body:
+        if not could_create(request.command, headers, body):
             return 200, {}
         price = round(price_of(target, headers, body), 4)
         with self.lock:
@@ -74,70 +66,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 for _method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"):
     setattr(_Handler, f"do_{_method}", _Handler._handle)
-
-
-def price_of(target: str, headers: str, body: bytes) -> float:
-    """Credits for everything that a request names: the dearest model, every second, every copy, every order."""
-    texts = [unquote_plus(target), headers, *readings(body)]
-    values = [value for text in texts for value in parsed(text)]
-    price = DEARER if any("dearer" in text.casefold() for text in texts) else PLAIN
-    longest = max([_number(each) for each in found(texts, values, "duration")] or [10.0])
-    copies = 1.0
-    for name in ("n", "count"):
-        copies *= max([_number(each) for each in found(texts, values, name)] or [1.0])
-    for name in ("prompt", "image_urls", "aspect_ratio"):
-        copies *= max([len(each) for each in found(texts, values, name) if isinstance(each, list)] or [1])
-    orders = max([1, *(len(value) for value in values if isinstance(value, list))])
-    return price * max(1.0, longest / 10) * max(1.0, copies) * orders
-
-
-def readings(body: bytes) -> list[str]:
-    """The body as every text that a service could take it for."""
-    plain = [body]
-    for window in (47, -15):
-        for data in list(plain):
-            with contextlib.suppress(zlib.error):
-                plain.append(zlib.decompressobj(window).decompress(data, 1 << 20))
-    for data in list(plain):
-        with contextlib.suppress(OSError, EOFError, zlib.error):
-            plain.append(gzip.decompress(data))
-        with contextlib.suppress(binascii.Error, ValueError):
-            plain.append(base64.b64decode(data, validate=True))
-    texts = {data.decode(each, "replace") for data in plain for each in ("utf-8", "utf-16-le", "utf-16-be")}
-    return [*texts, *(unquote_plus(text) for text in texts)]
-
-
-def parsed(text: str) -> list[Any]:
-    """The values in a text: JSON, JSON in a string, lines of JSON, what follows a byte order mark, Python."""
-    values = []
-    for each in {text, text.lstrip("\ufeff"), *text.splitlines(), re.sub(r",\s*}", "}", text)}:
-        with contextlib.suppress(ValueError, RecursionError):
-            values.append(json.JSONDecoder(strict=False).raw_decode(each.strip())[0])
-        with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            values.append(ast.literal_eval(each.strip()))
-    return [*values, *(inner for value in values if isinstance(value, str) for inner in parsed(value))]
-
-
-def found(texts: list[str], values: list[Any], name: str) -> list[Any]:
-    """Everything that could be the value of a field: in forms, YAML and XML by its look, in values at any depth."""
-    pattern = re.compile(rf"\b{name}\b[\"']?\s*[=:>]\s*[\"']?(-?[0-9.]+(?:e[0-9]+)?)", re.IGNORECASE)
-    hits: list[Any] = [hit for text in texts for hit in pattern.findall(text)]
-    waiting = list(values)
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            hits += [each for key, each in value.items() if str(key).casefold() == name]
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return hits
-
-
-def _number(value: Any) -> float:
-    try:
-        return sum(map(_number, value)) if isinstance(value, list) else float(value)
-    except (ValueError, TypeError, OverflowError):
-        return 0.0
 
 
 @contextlib.contextmanager

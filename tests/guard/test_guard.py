@@ -27,6 +27,7 @@ from sora_mock.guard.pricing import Pricing
 from sora_mock.guard.proxy import GuardProxy
 from sora_mock.guard.secret import Secret
 from sora_mock.guard.upstream import Upstream
+from sora_mock.runtime import connections
 from sora_mock.runtime.package_data import contract_document
 from sora_mock.server import MockServer
 from tests.contract.faults.responses import status
@@ -287,6 +288,46 @@ def test_a_service_that_never_responds_keeps_the_reservation(tmp_path: Path) -> 
         responses = [asyncio.run(order(url)) for _ in range(2)]
     assert [error_code(each) for each in responses] == ["guard_no_reply", "guard_refused"]
     assert ledger.book().spent == 57_600
+
+
+def test_half_a_body_gets_408_and_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "BODY_TIMEOUT", 0.05)
+    ledger = SpendingLedger(tmp_path / "ledger", SpendingLimits(57_600))
+    sent: list[dict[str, Any]] = []
+    parts = iter([{"type": "http.request", "body": b'{"model":', "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        return next(parts, None) or await asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def order() -> None:
+        upstream = Upstream("http://127.0.0.1:9", 1)
+        guard = GuardProxy(upstream, Secret(REAL.encode()), ledger, Pricing(Contract(contract_document())))
+        await guard({"type": "http", "method": "POST"}, receive, send)  # type: ignore[arg-type]
+        await upstream.close()
+
+    asyncio.run(order())
+    start, body = sent
+    assert start["status"] == 408
+    assert (b"connection", b"close") in start["headers"]
+    assert "did not arrive within 0.05 s" in json.loads(body["body"])["error"]["message"]
+    assert ledger.book().spent == 0
+
+
+def test_only_headers_without_a_price_reach_the_service(echo: ThreadingHTTPServer) -> None:
+    odd = {"X-Options": "model=dearer", "Prefer": "model=dearer", "X_HTTP_Method_Override": "POST", "Cookie": "a=b"}
+    usual = {"User-Agent": "client/1", "Accept": "text/plain", "Accept-Language": "en", "Range": "bytes=0-9"}
+    with guarding(url_of(echo), "--max-credits", "0") as guard, guard.client() as client:
+        seen = {name.lower(): value for name, value in client.get("/", headers=odd | usual).json()["headers"].items()}
+    assert seen.pop("host") == url_of(echo).removeprefix("http://")
+    assert seen == {
+        "accept-encoding": "identity",
+        "authorization": "Bearer contract-live",
+        "range": "bytes=0-9",
+        "user-agent": "sora-mock-guard",
+    }
 
 
 def test_a_target_that_is_down_costs_nothing(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import base64
 import gzip
 import html
 import resource
+import tracemalloc
 import zlib
 from collections.abc import Callable
 
 import pytest
 
-from sora_mock.guard.secret import Secret
+from sora_mock.guard.secret import MAX_UNPACKED, Secret, TooMuchToSearch
 
 KEY = "sk-live/a+b_1234:567"
 RAW = KEY.encode()
@@ -31,6 +32,13 @@ def characters(form: str) -> str:
         characters("&#{}"),
         characters("&#x{:x};"),
         characters("&#x00{:X};"),
+        characters("&#{:010d};"),
+        characters("&#x{:08x};"),
+        characters("&#{:0300d};"),
+        characters("\\u{{{:07x}}}"),
+        characters("\\u{{{:040x}}}"),
+        "=\r\n".join([KEY[:5], KEY[5:]]),
+        "=\n".join(KEY),
         html.escape(KEY).replace("/", "&sol;").replace("+", "&plus;").replace("_", "&lowbar;").replace(":", "&colon;"),
         characters("%{:02x}"),
         characters("%25{:02X}"),
@@ -134,6 +142,43 @@ def test_what_does_not_hold_the_key_is_unchanged() -> None:
 def test_a_key_that_looks_like_a_pattern_or_repeats_itself_is_found() -> None:
     for key in (b"(a+)+$|.*sk-1234", b"a" * 4096, b"sk-sk-sk-sk-sk-x", b"\\u0073k-\\/%73&amp;"):
         assert Secret(key).scrubbed(b"<" + key + b">") == b"<contract-live>"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gzip.compress(b"\\" * (MAX_UNPACKED - 1)) * 8,
+        gzip.compress(b"\\" * 1_900_000 + b"x") * 8,
+        gzip.compress(bytes(MAX_UNPACKED - 1)) * 16,
+        b"\\" * MAX_UNPACKED,
+        b"\\a" * MAX_UNPACKED,
+        b"\x00\r" * MAX_UNPACKED,
+        b"%u0073" * 5_000_000,
+    ],
+    ids=["8 streams", "8 small streams", "16 streams", "backslashes", "pairs", "left out", "long"],
+)
+def test_a_search_that_would_take_too_long_ends_early_with_bounded_memory(data: bytes) -> None:
+    began = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMuchToSearch):
+            SECRET.scrubbed(data)
+        assert tracemalloc.get_traced_memory()[1] < 128 << 20
+    finally:
+        tracemalloc.stop()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_utime - began < 10
+
+
+def test_the_parts_of_one_response_share_one_limit() -> None:
+    part = b"&" * 1_000_000
+    assert SECRET.all_scrubbed([part] * 3) == [part] * 3
+    with pytest.raises(TooMuchToSearch):
+        SECRET.all_scrubbed([part] * 4)
+
+
+def test_leading_zeros_alone_are_no_character_of_the_key() -> None:
+    for data in (b"&#" + b"0" * 100 + b";", b"&#x" + b"0" * 100 + b";", b"\\u{" + b"0" * 100 + b"}"):
+        assert SECRET.scrubbed(data + RAW) == data + b"contract-live"
 
 
 SLOW = {

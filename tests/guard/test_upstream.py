@@ -2,10 +2,12 @@
 
 import contextlib
 import gzip
+import json
 import re
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from sora_mock.guard.pricing import Priced, Uncertain
 from sora_mock.guard.settlement import Settlement, settlement
 from sora_mock.guard.upstream import UpstreamResponse
+from sora_mock.runtime.clock import stopwatch
 from tests.guard.live import CREATE, ORDER, error_code, guarding
 
 MIB = 1024 * 1024
@@ -108,6 +111,55 @@ def test_no_response_takes_more_memory_than_its_bound() -> None:
             assert peak_mib(guard.process.pid) - before < 150, name
             if name not in ("undeclared", "small chunks"):
                 assert error_code(response) == "guard_no_reply", name
+
+
+def escapes(size: int) -> bytes:
+    return gzip.compress(b"\\" * size)
+
+
+ESCAPES = {
+    "undeclared": Reply(200, {}, [escapes(8 * MIB - 1) * 8]),
+    "declared": Reply(200, {"Content-Encoding": "gzip"}, [escapes(8 * MIB - 1)]),
+    "plain": Reply(200, {}, [b"\\a" * MIB], times=8),
+    "accepted": Reply(200, {}, [escapes(1_800_000) + escapes(1_800_000)]),
+}
+
+
+def test_replies_full_of_escapes_delay_neither_other_requests_nor_the_end(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    with replying(Reply(200, {}, [b"{}"]), *ESCAPES.values()) as url:
+        with guarding(url, "--max-credits", "6", "--record", str(record)) as guard, guard.client() as client:
+            before = peak_mib(guard.process.pid)
+            with ThreadPoolExecutor(8) as pool:
+                hostile = [pool.submit(client.get, f"/{1 + number % len(ESCAPES)}") for number in range(16)]
+                slowest = 0.0
+                while not all(each.done() for each in hostile):
+                    began = stopwatch()
+                    assert client.get("/0").content == b"{}"
+                    slowest = max(slowest, stopwatch() - began)
+            replies = [each.result() for each in hostile]
+            assert all("too large to search for the key" in each.json()["error"]["message"] for each in replies)
+            assert {error_code(each) for each in replies} == {"guard_no_reply"}
+            # a search on the event loop takes many seconds
+            assert slowest < 2
+            assert peak_mib(guard.process.pid) - before < 300
+            assert client.post(f"{CREATE}", json=ORDER).status_code == 200
+            began = stopwatch()
+            guard.stop()
+            assert stopwatch() - began < 5
+    failures = [json.loads(line).get("failure", "") for line in record.read_text().splitlines()]
+    assert sum("too large to search" in each for each in failures) == 16
+
+
+def test_an_accepted_order_whose_reply_cannot_be_searched_stays_booked() -> None:
+    with replying(ESCAPES["declared"]) as url, guarding(url, "--max-credits", "6") as guard, guard.client() as client:
+        assert error_code(client.post(CREATE, json=ORDER)) == "guard_no_reply"
+        assert "spent 5.76 of 6 credits" in guard.stop()[1]
+
+
+def test_a_task_as_long_as_a_film_books_everything_and_is_not_parsed() -> None:
+    body = b'{"id": "task-unified-1", "usage": {"credits_reserved": 5.76}, "x": [' + b"1," * MIB + b"1]}"
+    assert settlement(Uncertain("x"), 500_000, UpstreamResponse(200, [], body)) == Settlement(500_000)
 
 
 CONTENT = b'{"data": {}}'

@@ -1,6 +1,7 @@
 """Which connection closes when there are too many, and that new clients are served with few file descriptors."""
 
 import contextlib
+import select
 import socket
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sora_mock.runtime.connections import RESERVED_FILES, Connections, connection_limit
+from sora_mock.runtime.connections import RESERVED_FILES, Connections, connection_limit, waiting_limit
 
 DEADLINE = 20.0
 GET = b"GET /v1/credits HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sk-few\r\n\r\n"
@@ -107,3 +108,27 @@ def test_with_few_descriptors_new_clients_are_served(sent: bytes) -> None:
             connection.sendall(sent)
         for _ in range(50):
             assert is_served(address)
+
+
+@pytest.mark.parametrize(("files", "limit"), [(2, 1), (64, 16), (1024, 256)])
+def test_a_quarter_of_the_descriptors_is_for_requests_that_wait(
+    monkeypatch: pytest.MonkeyPatch, files: int, limit: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert waiting_limit() == limit
+
+
+def test_with_few_descriptors_new_clients_are_served_beside_many_requests_that_wait() -> None:
+    wait = b"GET /__mock/inbox/a?wait=30 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with few_files(64) as address, contextlib.ExitStack() as stack:
+        waits = [stack.enter_context(socket.create_connection(address, DEADLINE)) for _ in range(60)]
+        for connection in waits:
+            connection.sendall(wait)
+        for _ in range(30):
+            assert is_served(address)
+        # The first 16 wait. The others are rejected, or closed for the clients after them.
+        replies, _, _ = select.select(waits, [], [], 0)
+        assert len(replies) == 60 - 16
+        texts = [connection.recv(65536) for connection in replies]
+        assert any(b"503" in text and b"too_many_waiting" in text for text in texts)
+        assert all(not text or b"too_many_waiting" in text for text in texts)

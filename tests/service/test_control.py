@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
+from sora_mock.domain.contract import CREDITS
 from sora_mock.domain.events import CallbackPlanned
 from sora_mock.domain.queue_rule import QueueRule
 from sora_mock.domain.scenario import Scenario
 from sora_mock.domain.token_bucket import parse_rate_limit
-from sora_mock.service import clocks, control, credits
+from sora_mock.service import authentication, clocks, control, credits
 from sora_mock.service.context import Service
 from sora_mock.storage.inboxes import InboxMessage, InboxReply
 from sora_mock.storage.memory import MemoryAccount
@@ -123,3 +124,11 @@ def test_a_moved_clock_settles_what_ended_on_the_way() -> None:
     assert frozen.service.now(account) == START + 5
     assert account.facts.ledger.used == 57_600
     assert clocks.latest_time(frozen.service, None) == START + 5
+
+
+def test_a_reset_of_the_server_forgets_the_keys_that_were_read() -> None:
+    frozen = FrozenService()
+    frozen.send(CREDITS, key="sk-read-once")
+    assert authentication._short_bearer_key.cache_info().currsize > 0
+    control.reset(frozen.service, None)
+    assert authentication._short_bearer_key.cache_info().currsize == 0

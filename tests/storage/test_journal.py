@@ -8,7 +8,16 @@ import pytest
 from sora_mock.domain.exchange import Exchange
 from sora_mock.domain.fault import Fault
 from sora_mock.domain.scenario import Shape
-from sora_mock.storage.journal import MAX_BODY_BYTES, MAX_EXCHANGES, MAX_JOURNAL_BYTES, OBJECT_BYTES, Journal
+from sora_mock.storage.journal import (
+    MAX_BODY_BYTES,
+    MAX_EXCHANGES,
+    MAX_HEADER_BYTES,
+    MAX_JOURNAL_BYTES,
+    OBJECT_BYTES,
+    Journal,
+    unpacked,
+)
+from sora_mock.storage.journal import number as number_of
 
 
 def kept_bytes(journal: Journal) -> int:
@@ -142,3 +151,26 @@ def test_a_change_of_an_exchange_after_it_was_appended_is_not_kept() -> None:
     exchange.status, exchange.response_body = 500, b"changed"
     [kept] = journal
     assert (kept.status, kept.response_body) == (FULL.status, FULL.response_body)
+
+
+def test_headers_beyond_the_bound_are_left_out_whole() -> None:
+    journal = Journal()
+    headers = {b"a": b"x" * (MAX_HEADER_BYTES - 100), b"b": b"https://me:secret@a.example/" + b"x" * 100, b"c": b"y"}
+    journal.append(Exchange("GET", "/", headers, status=200, response_body=b"{}"))
+    [kept] = journal
+    assert list(kept.headers) == [b"a", b"c"]
+
+
+def test_headers_within_the_bound_are_kept_beside_a_large_body() -> None:
+    journal, headers = Journal(), {b"a": b"x" * (MAX_HEADER_BYTES - 1)}
+    journal.append(Exchange("POST", "/", headers, b"y" * MAX_BODY_BYTES, status=200, response_body=b"{}"))
+    [kept] = journal
+    assert kept.headers == headers
+
+
+@pytest.mark.parametrize("exchange", [Exchange("GET", "/", {}, number=7), Exchange("POST", "/é", {b"a": b"b"}, None)])
+def test_the_number_of_a_packed_exchange_is_that_of_the_exchange(exchange: Exchange) -> None:
+    journal = Journal()
+    journal.append(exchange)
+    [packed] = journal.newest(10)
+    assert number_of(packed) == unpacked(packed).number == exchange.number

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,9 +15,17 @@ from sora_mock.config.setting import Setting
 from sora_mock.config.settings import FLAGS, SettingError, Settings
 from sora_mock.runtime.collector import collector_paused
 from sora_mock.runtime.console import complain
+from sora_mock.runtime.last_resort import LastResort
 
 if TYPE_CHECKING:
     from sora_mock.runtime.log import Log
+
+STOP_SECONDS: Final = 1.7
+"""Real seconds from a signal in which the server has to end by itself. It needs 1.3, and a slow reader of its log
+0.5 more, which are cut short."""
+
+LAST_CLOSE_SECONDS: Final = 0.2
+"""Real seconds that a slow reader of the log gets after that."""
 
 
 def settings_flags() -> list[click.Parameter]:
@@ -84,7 +92,9 @@ def serve(is_child: bool, /, **parameters: Any) -> int:
             from sora_mock import server
 
         log = open_log(settings)
-        server.serve(settings, _announcer(settings, log), partial(log.watch, requests=not settings.quiet))
+        last_resort = LastResort(STOP_SECONDS, partial(log.close, LAST_CLOSE_SECONDS), EXIT_OK)
+        watch = partial(log.watch, requests=not settings.quiet)
+        server.serve(settings, _announcer(settings, log), watch, last_resort.begin)
     except SettingError as problem:
         complain(str(problem))
         return EXIT_USAGE

@@ -1,17 +1,17 @@
 """`/__mock/deliveries`, `/__mock/deliveries/{delivery_id}/redeliver` and `/__mock/callback-routes`."""
 
 from collections.abc import Iterator
-from heapq import nlargest
+from heapq import heappush, heapreplace
+from itertools import count
 from math import inf
-from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.callbacks.batches import Batches
 from sora_mock.config.readers import callback_routes
 from sora_mock.control.errors import ControlError, bad_body, json_response
+from sora_mock.control.lists import lists_of
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, read_object, service_of
 from sora_mock.domain import lifecycle
 from sora_mock.domain.delivery import MAX_ATTEMPTS, Delivery, delivery_id, next_attempt_at, state
@@ -20,26 +20,25 @@ from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
 from sora_mock.storage.memory import MemoryAccount
 
-VIEWS: Final = 100
-"""Deliveries of a list that are built in one iteration of the event loop."""
-
 
 async def show(request: Request) -> Response:
     """GET: the newest `?limit=` callbacks, newest first, of one task with `?task_id=`."""
     key, service, limit = account_key(request), service_of(request), query_limit(request)
     accounts, task_id = service.storage.accounts(key), request.query_params.get("task_id")
-    found = (
-        (account, delivery)
-        for account in accounts
-        for delivery in (account.deliveries if task_id is None else _of_task(account, task_id))
-    )
-    # only what is shown is built; the others cost a comparison
-    newest = nlargest(limit, found, key=lambda each: each[1].first_at)
-    views, batches = [], Batches(VIEWS)
-    for account, delivery in newest:
-        await batches.take()
-        views.append(_view(service, account, delivery))
-    return json_response({"deliveries": views})
+    # only what is shown is built; the others cost a comparison. Of two with the same time, the one found first counts.
+    newest: list[tuple[float, int, MemoryAccount, Delivery]] = []
+    order = count(0, -1)
+    async with lists_of(request).build(request, key) as builder:
+        for account in accounts:
+            for delivery in list(account.deliveries if task_id is None else _of_task(account, task_id)):
+                await builder.pause()
+                entry = (delivery.first_at, next(order), account, delivery)
+                if len(newest) < limit:
+                    heappush(newest, entry)
+                elif entry > newest[0]:
+                    heapreplace(newest, entry)
+        newest.sort(reverse=True)
+        return await builder.response("deliveries", newest, lambda each: _view(service, each[2], each[3]))
 
 
 def _of_task(account: MemoryAccount, task_id: str) -> Iterator[Delivery]:

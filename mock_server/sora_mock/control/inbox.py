@@ -1,7 +1,8 @@
 """`/__mock/inbox/{name}`: a receiver of callbacks; what arrived, what it replies, and waiting for messages."""
 
 import asyncio
-from itertools import chain
+from collections.abc import Iterator
+from heapq import merge
 from typing import Any, Final
 
 import msgspec
@@ -9,13 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sora_mock.control.errors import ControlError, bad_body, json_response
+from sora_mock.control.lists import lists_of
 from sora_mock.control.reading import Fields, account_key, query_number, read_data, read_fields, service_of
 from sora_mock.domain.events import MessageArrived
 from sora_mock.domain.values import JSON_ERRORS
+from sora_mock.runtime.connections import waiting_limit
 from sora_mock.runtime.events import TooManySubscribers
 from sora_mock.service import callbacks, control
 from sora_mock.service.context import Service
-from sora_mock.storage.inboxes import MAX_MESSAGES, InboxMessage, InboxReply
+from sora_mock.storage.inboxes import MAX_MESSAGES, Inboxes, InboxMessage, InboxReply
 
 MAX_WAIT: Final = 60.0
 """Real seconds that a request may wait for messages, and that a reply may be delayed."""
@@ -46,7 +49,9 @@ async def show(request: Request) -> Response:
     count = int(query_number(request, "count", 1, 1, MAX_MESSAGES))
     if wait:
         await _wait_for_messages(service, key, name, count, wait)
-    return json_response({"messages": [_view(message) for message in _messages(service, key, name)]})
+    async with lists_of(request).build(request, key) as builder:
+        newest = _newest_messages(service, key, name)
+        return await builder.response("messages", newest, _view, oldest_first=True)
 
 
 async def set_replies(request: Request) -> Response:
@@ -59,24 +64,33 @@ async def set_replies(request: Request) -> Response:
     return json_response({"replies": [msgspec.structs.asdict(reply) for reply in replies]})
 
 
-def _messages(service: Service, key: str | None, name: str) -> list[InboxMessage]:
-    """What an inbox received; without a key the inboxes of that name of all accounts."""
-    if key is not None:
-        return service.storage.account(key).inboxes.messages(name)
-    inboxes = [account.inboxes for account in service.storage.accounts() if name in account.inboxes]
-    return sorted(chain.from_iterable(each.messages(name) for each in inboxes), key=lambda message: message.at)
+def _inboxes(service: Service, key: str | None, name: str) -> list[Inboxes]:
+    """The inboxes of an account; without a key those of all accounts that have an inbox of that name."""
+    return [account.inboxes for account in service.storage.accounts(key) if key is not None or name in account.inboxes]
+
+
+def _newest_messages(service: Service, key: str | None, name: str) -> Iterator[InboxMessage]:
+    """What an inbox received, newest first; without a key the inboxes of that name of all accounts."""
+    # of two messages with the same time, the one of the later account is the newer one
+    each = [reversed(inboxes.messages(name)) for inboxes in reversed(_inboxes(service, key, name))]
+    return merge(*each, key=lambda message: message.at, reverse=True)
 
 
 async def _wait_for_messages(service: Service, key: str | None, name: str, count: int, seconds: float) -> None:
     """Returns after so many messages or seconds. Raises ControlError 503 where too many requests wait already."""
     arrived = asyncio.Event()
+
+    def notice(event: MessageArrived) -> None:
+        if event.inbox == name:
+            arrived.set()
+
     try:
-        unsubscribe = service.events.subscribe(MessageArrived, lambda event: arrived.set())
+        unsubscribe = service.events.subscribe(MessageArrived, notice, waiting_limit())
     except TooManySubscribers as problem:
         raise ControlError(503, "too_many_waiting", str(problem)) from None
     try:
         async with asyncio.timeout(seconds):
-            while len(_messages(service, key, name)) < count:
+            while sum(each.count(name) for each in _inboxes(service, key, name)) < count:
                 arrived.clear()
                 await arrived.wait()
     except TimeoutError:

@@ -1,21 +1,22 @@
 """`/__mock/requests`: the journal, without keys and passwords."""
 
-import heapq
 import itertools
 import re
+from collections.abc import Iterator
+from heapq import heapify, heappop, heapreplace
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.control.errors import json_response
+from sora_mock.control.lists import lists_of
 from sora_mock.control.reading import Fields, account_key, query_limit, service_of
 from sora_mock.domain.exchange import JSON, Exchange
 from sora_mock.domain.text import redacted, redacted_value
 from sora_mock.domain.values import JSON_ERRORS
 from sora_mock.runtime.clock import real_now, stopwatch
-from sora_mock.storage.journal import MAX_BODY_BYTES
+from sora_mock.storage.journal import MAX_BODY_BYTES, number, unpacked
 
 _ESCAPED: Final = re.compile(r"\\u00([0-7][0-9a-fA-F])")
 _SECRET_HEADERS: Final = {"authorization", "proxy-authorization", "cookie", "x-mock-token"}
@@ -27,9 +28,28 @@ async def show(request: Request) -> Response:
     journals = [account.journal for account in storage.accounts(key)]
     if key is None:
         journals.append(storage.anonymous)
-    # each journal is unpacked only as far as it is shown
-    newest = heapq.merge(*map(reversed, journals), key=lambda exchange: exchange.number, reverse=True)
-    return json_response({"requests": [view(exchange) for exchange in itertools.islice(newest, limit)]})
+    async with lists_of(request).build(request, key) as builder:
+        heap: list[tuple[int, list[bytes]]] = []
+        for journal in journals:
+            await builder.pause()
+            if packed := journal.newest(limit):
+                heap.append((-number(packed[-1]), packed))
+        return await builder.response("requests", itertools.islice(_merged(heap), limit), view)
+
+
+def _merged(heap: list[tuple[int, list[bytes]]]) -> Iterator[Exchange]:
+    """The exchanges of several journals, newest first; each journal is unpacked only as far as it is shown.
+
+    heap: for each journal the negative number of its newest exchange, and its packed exchanges, newest last.
+    """
+    heapify(heap)
+    while heap:
+        _, packed = heap[0]
+        yield unpacked(packed.pop())
+        if packed:
+            heapreplace(heap, (-number(packed[-1]), packed))
+        else:
+            heappop(heap)
 
 
 def view(exchange: Exchange) -> Fields:

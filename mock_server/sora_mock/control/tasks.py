@@ -1,5 +1,6 @@
 """`/__mock/tasks`: what clients see of tasks and what is decided already; `/__mock/tasks/{task_id}/finish`."""
 
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sora_mock.control.errors import ControlError, bad_body, json_response
+from sora_mock.control.lists import lists_of
 from sora_mock.control.reading import Fields, account_key, query_limit, read_fields, service_of
 from sora_mock.domain import lifecycle
 from sora_mock.domain.delivery import delivery_id
@@ -24,7 +26,10 @@ async def show(request: Request) -> Response:
     key, service, limit = account_key(request), service_of(request), query_limit(request)
     storage = service.storage
     newest = storage.newest_tasks(limit) if key is None else storage.account(key).newest_tasks(limit)
-    return json_response({"tasks": [_view(service, task) for task in newest]})
+    # an account, with its tasks, may be forgotten while the list is built
+    shown = (task for task in newest if storage.account_by_name(task.account) is not None)
+    async with lists_of(request).build(request, key) as builder:
+        return await builder.response("tasks", shown, partial(_view, service))
 
 
 async def finish(request: Request) -> Response:

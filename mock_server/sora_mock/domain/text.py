@@ -36,8 +36,13 @@ def redacted(text: str) -> str:
     Each API key becomes `sk-***`, also one with percent signs. In URLs, user and password become `***@`, and the
     value of a query parameter whose name says that it is a secret becomes `***`.
     """
-    text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
-    return _API_KEY.sub("sk-***", _without_query_secrets(text))
+    # Most texts hold no character without which a pattern cannot match. To look for these costs a tenth of a search.
+    is_encoded = "%" in text
+    if is_encoded or "@" in text:
+        text = _CREDENTIALS.sub(lambda found: found[1] + "***@", text)
+    if "=" in text:
+        text = _without_query_secrets(text)
+    return _API_KEY.sub("sk-***", text) if is_encoded or "sk-" in text else text
 
 
 def _without_query_secrets(text: str) -> str:

@@ -75,14 +75,14 @@ class Pricing:
         A price is certain only for a plain JSON object of the contract: POST on the create path without a query,
         `application/json` in UTF-8, known fields only, each once.
         """
-        if request.method in _FREE_METHODS and not request.body and not request.overrides_method:
+        if request.method in _FREE_METHODS and not request.body:
             return Free(f"{request.method} without a body creates nothing")
         rejected = self._rejection(request)
         if request.key == "none" and not request.query:
             if rejected is None:
                 return Unsendable("a valid body is never sent without a key")
             return Free(f"there is no key to charge, and {rejected}")
-        if request.key == "invalid" and len(request.body.strip()) < 2 and not request.values(b"cookie"):
+        if request.key == "invalid" and len(request.body.strip()) < 2:
             return Free("it has neither the key of an account nor an order")
         is_main = rejected is None and request.key != "invalid"
         units = self._price(request) if rejected is None else HIGHEST
@@ -124,10 +124,8 @@ class Pricing:
         """Why the price of a request that the contract accepts is not certain, None if it is."""
         if request.query:
             return "it has a query"
-        if request.overrides_method:
-            return "a header replaces its method"
-        if request.model_header is not None:
-            return f"its header {request.model_header} could name another model"
+        if request.unclear_header is not None:
+            return f"its header {request.unclear_header} holds more than one value"
         if not request.may_be_json or not request.values(b"content-type"):
             return "its content type is not application/json in UTF-8"
         order = request.plain_json()

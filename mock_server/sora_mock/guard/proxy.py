@@ -20,16 +20,20 @@ from sora_mock.domain.ledger import to_credits
 from sora_mock.guard.ledger import LedgerError, Reservation, SpendingLedger
 from sora_mock.guard.pricing import Free, Priced, Pricing, Uncertain
 from sora_mock.guard.recording import Recording, task_id
-from sora_mock.guard.request import GuardedRequest, key_class, with_key
-from sora_mock.guard.secret import Secret
-from sora_mock.guard.settlement import settlement
+from sora_mock.guard.request import GuardedRequest, forwarded, key_class, with_key
+from sora_mock.guard.secret import Secret, TooMuchToSearch, is_quick
+from sora_mock.guard.settlement import LONGEST_TASK, settlement
 from sora_mock.guard.upstream import NoReply, Upstream, UpstreamResponse
+from sora_mock.runtime import connections
 from sora_mock.runtime.clock import real_now
 
 OWN_STATUS: Final = 470
 """An unassigned 4xx, because SDKs do not retry those."""
+REQUEST_TIMEOUT: Final = 408
+"""The guard's own response to a request body that does not arrive in time."""
 
 MAX_BODY: Final = 8 * 1024 * 1024
+_USER_AGENT: Final = (b"user-agent", b"sora-mock-guard")
 _MARK: Final = b"x-sora-mock-guard"
 """A header of the guard's own responses. The guard removes this header from responses of the service."""
 _FINDING: Final = b"x-sora-mock-guard-finding"
@@ -46,9 +50,10 @@ Pairs = list[tuple[bytes, bytes]]
 class Refused(Exception):
     """The guard responds itself, because it sent nothing or got no response to pass on. code: begins with `guard_`."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int = OWN_STATUS) -> None:
         super().__init__(message)
         self.code = code
+        self.status = status
 
 
 @dataclass
@@ -70,6 +75,9 @@ class GuardProxy:
     alone: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a request of uncertain price is in flight: others wait for what it leaves of the budget."""
 
+    search: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a thread searches a large response for the key."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Responds to one request."""
         if scope["type"] != "http":
@@ -83,7 +91,9 @@ class GuardProxy:
             error = {"code": refused.code, "message": str(refused), "type": "guard_error"}
             content = self.secret.scrubbed(msgspec.json.encode({"error": error}))
             marks = [(b"content-type", b"application/json"), (_MARK, refused.code.encode())]
-            reply = UpstreamResponse(OWN_STATUS, marks, content)
+            if refused.status == REQUEST_TIMEOUT:
+                marks.append((b"connection", b"close"))
+            reply = UpstreamResponse(refused.status, marks, content)
         headers = reply.headers
         if reply.status not in (204, 304) and scope["method"] != "HEAD":
             headers = [*headers, (b"content-length", str(len(reply.body)).encode())]
@@ -92,8 +102,9 @@ class GuardProxy:
 
     async def _response(self, scope: Scope, body: bytes) -> UpstreamResponse:
         """The response of the service without the key. Raises Refused."""
-        given: Pairs = [(name.lower(), value) for name, value in scope["headers"]]
-        _refuse_other_origins(given)
+        received: Pairs = [(name.lower(), value) for name, value in scope["headers"]]
+        _refuse_other_origins(received)
+        given = forwarded(received)
         path, key = scope["raw_path"].decode("latin-1"), key_class(given, self.secret.key)
         request = GuardedRequest(scope["method"], path, scope["query_string"], given, body, key)
         found = self.pricing.classify(request)
@@ -129,10 +140,9 @@ class GuardProxy:
         self, request: GuardedRequest, found: Free | Priced | Uncertain, reservation: Reservation | None
     ) -> UpstreamResponse:
         """Sends one request and books its cost. Raises Refused."""
-        dropped = _OF_ONE_CONNECTION | {b"host", b"accept-encoding"}
-        headers = [pair for pair in with_key(request.headers, self.secret.key) if pair[0] not in dropped]
+        headers = with_key(request.headers, self.secret.key)
         # the guard cannot search a compressed response for the key
-        headers.append((b"accept-encoding", b"identity"))
+        headers += [(b"accept-encoding", b"identity"), _USER_AGENT]
         target = request.path.encode("latin-1") + (b"?" + request.query if request.query else b"")
         at = real_now()
         outcome: UpstreamResponse | NoReply
@@ -140,6 +150,7 @@ class GuardProxy:
             outcome = await self.upstream.send(
                 request.method, target, headers, request.body, paid=reservation is not None
             )
+            outcome = await self._clean(outcome)
         except NoReply as failure:
             outcome = failure
         what = f"{request.method} {request.path[:100]}"
@@ -149,16 +160,16 @@ class GuardProxy:
             self._settle(reservation, found, outcome, what)
         if self.recording is not None:
             response = str(outcome) if isinstance(outcome, NoReply) else outcome
+            exchange = (at, request.key, request.method, target, request.headers, request.body, response)
             try:
-                self.recording.add(at, request.key, request.method, target, request.headers, request.body, response)
-            except OSError as problem:
+                await asyncio.to_thread(self.recording.add, *exchange)
+            except (OSError, TooMuchToSearch) as problem:
                 self._report(f"an exchange was not recorded: {problem}")
         if isinstance(outcome, NoReply):
             raise Refused("guard_no_reply", f"the service gave no usable reply: {outcome}")
-        reply = self._clean(outcome)
-        if any(name == _FINDING for name, _ in reply.headers):
+        if any(name == _FINDING for name, _ in outcome.headers):
             self._report(f"finding: the response to {what} contained the key, or a packed part that cannot be searched")
-        return reply
+        return outcome
 
     def _settle(
         self, reservation: Reservation, found: Priced | Uncertain, outcome: UpstreamResponse | NoReply, what: str
@@ -166,7 +177,7 @@ class GuardProxy:
         """Books the cost of a request. If the ledger cannot be written, the reservation stays spent."""
         cost, task = settlement(found, reservation.units, outcome), None
         if isinstance(outcome, UpstreamResponse) and 200 <= outcome.status < 300:
-            task = task_id(self._clean(outcome))
+            task = task_id(outcome) if len(outcome.body) <= LONGEST_TASK else None
             if found.budget == "rejection":
                 self._report(f"finding: the service accepted what it should reject: {what}: {found.reason} [{task}]")
         try:
@@ -191,19 +202,32 @@ class GuardProxy:
         plain = line.encode("ascii", "backslashreplace").decode()
         self.say(self.secret.scrubbed("".join(c if c >= " " else "?" for c in plain).encode()).decode())
 
-    def _clean(self, reply: UpstreamResponse) -> UpstreamResponse:
+    async def _clean(self, reply: UpstreamResponse) -> UpstreamResponse:
         """The response without the key and without headers of the other connection or of the encoding.
 
-        If it had to be changed for that, it has the header `_FINDING`.
+        If it had to be changed for that, it has the header `_FINDING`. Raises NoReply for a response that takes too
+        long to search.
         """
-        scrub = self.secret.scrubbed
         dropped = _OF_ONE_CONNECTION | {b"content-encoding", _MARK, _FINDING}
-        kept = [pair for pair in reply.headers if pair[0].lower() not in dropped]
-        headers = [(scrub(name), scrub(value)) for name, value in kept]
-        body = scrub(reply.body)
-        if headers != kept or body != reply.body:
-            headers.append((_FINDING, b"key"))
-        return UpstreamResponse(reply.status, headers, body)
+        headers = [pair for pair in reply.headers if pair[0].lower() not in dropped]
+        texts = [text for pair in headers for text in pair]
+        try:
+            *clean, body = await self._scrubbed([*texts, reply.body])
+        except TooMuchToSearch as problem:
+            raise NoReply(f"the reply is {problem}", sent=True, status=reply.status) from None
+        kept = list(zip(clean[::2], clean[1::2], strict=True))
+        if kept != headers or body != reply.body:
+            kept.append((_FINDING, b"key"))
+        return UpstreamResponse(reply.status, kept, body)
+
+    async def _scrubbed(self, texts: list[bytes]) -> list[bytes]:
+        """The texts without the key. Raises TooMuchToSearch."""
+        if is_quick(texts):
+            return self.secret.all_scrubbed(texts)
+        # a hostile response takes a second, and other requests and signals go on meanwhile; one at a time needs the
+        # memory of one
+        async with self.search:
+            return await asyncio.to_thread(self.secret.all_scrubbed, texts)
 
 
 def _refuse_other_origins(headers: Pairs) -> None:
@@ -227,15 +251,23 @@ def _host(url: str) -> str | None:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body, None if the client disconnected before its end. Raises Refused for more than `MAX_BODY`."""
+    """The whole body, None if the client disconnected before its end.
+
+    Raises Refused for more than `MAX_BODY`, and for a body that does not arrive within `connections.BODY_TIMEOUT`.
+    """
     # one buffer: a list of a million small parts takes much more memory than their bytes
     body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY:
-            raise Refused("guard_refused", f"not sent: the body is larger than {MAX_BODY >> 20} MiB")
-        if not message.get("more_body"):
-            return bytes(body)
+    try:
+        async with asyncio.timeout(connections.BODY_TIMEOUT):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY:
+                    raise Refused("guard_refused", f"not sent: the body is larger than {MAX_BODY >> 20} MiB")
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        late = f"not sent: the request body did not arrive within {connections.BODY_TIMEOUT:g} s"
+        raise Refused("guard_refused", late, REQUEST_TIMEOUT) from None

@@ -5,6 +5,7 @@ The first line of each run is `{"sora-mock-recording":1,...}`; every other line 
 
 import base64
 import re
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -38,6 +39,7 @@ class Recording:
     def __init__(self, path: Path, target: str, secret: Secret) -> None:
         self.secret = secret
         self._number = 0
+        self._lock = threading.Lock()
         self._created: dict[str, int] = {}
         """The exchange that created a task, by its id."""
         try:
@@ -64,25 +66,27 @@ class Recording:
         """Adds one exchange. at: Unix seconds of its start. reply: the response, or as text why there is none.
 
         The line's `task` has the id that was created or read, and the number of the exchange that created it.
+        Safe in threads. Raises OSError and TooMuchToSearch.
         """
-        self._number += 1
-        path = target.decode("latin-1")
-        line: dict[str, Any] = {
-            "number": self._number,
-            "at": round(at, 3),
-            "seconds": round(real_now() - at, 4),
-            "key": key,
-            "method": method,
-            "target": path,
-            "request": self._message(headers, body),
-            "reply": None,
-        }
-        if isinstance(reply, str):
-            line["failure"] = reply
-        else:
-            line["reply"] = {"status": reply.status, **self._message(reply.headers, reply.body)}
-            line["task"] = self._task(path, reply)
-        self._write(line)
+        with self._lock:
+            self._number += 1
+            path = target.decode("latin-1")
+            line: dict[str, Any] = {
+                "number": self._number,
+                "at": round(at, 3),
+                "seconds": round(real_now() - at, 4),
+                "key": key,
+                "method": method,
+                "target": path,
+                "request": self._message(headers, body),
+                "reply": None,
+            }
+            if isinstance(reply, str):
+                line["failure"] = reply
+            else:
+                line["reply"] = {"status": reply.status, **self._message(reply.headers, reply.body)}
+                line["task"] = self._task(path, reply)
+            self._write(line)
 
     def close(self) -> None:
         """Ends the recording."""

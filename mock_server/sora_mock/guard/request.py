@@ -12,7 +12,17 @@ KeyClass = Literal["live", "none", "invalid", "other"]
 PLACEHOLDER: Final = b"contract-live"
 _PLACEHOLDER: Final = re.compile(rb"(?<![A-Za-z0-9._~+/=-])" + PLACEHOLDER + rb"(?![A-Za-z0-9._~+/=-])")
 CREDENTIAL_HEADERS: Final = {b"authorization", b"proxy-authorization", b"cookie", b"x-api-key", b"api-key"}
-_OVERRIDES: Final = {b"x-http-method-override", b"x-http-method", b"x-method-override"}
+_FORWARDED: Final = {
+    b"authorization": re.compile(rb".*", re.DOTALL),
+    b"content-type": re.compile(rb".*", re.DOTALL),
+    b"content-encoding": re.compile(rb".*", re.DOTALL),
+    b"idempotency-key": re.compile(rb".*", re.DOTALL),
+    b"range": re.compile(rb"bytes=[0-9,-]+"),
+    b"x-mock-scenario": re.compile(rb"[a-z]+(?:_[a-z]+)+"),
+}
+"""The headers that the guard forwards, by lower-case name, and their values. No other header can change a price."""
+_CREDENTIAL: Final = re.compile(rb"(?:(?:bearer|basic)[ \t]+)?[A-Za-z0-9._~+/=-]+", re.IGNORECASE)
+_IDEMPOTENCY_KEY: Final = re.compile(rb"[A-Za-z0-9._-]*")
 _JSON: Final = re.compile(rb"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 
 NOT_PLAIN: Final = object()
@@ -35,16 +45,15 @@ class GuardedRequest:
         return [value.strip() for each, value in self.headers if each == name]
 
     @property
-    def overrides_method(self) -> bool:
-        """Whether a header replaces the method for some services."""
-        return any(name in _OVERRIDES for name, _ in self.headers)
+    def unclear_header(self) -> str | None:
+        """A header that holds more than its one value, so a service could find an order in it. None if there is none.
 
-    @property
-    def model_header(self) -> str | None:
-        """A header in which a service could find the name of a model, None if there is none."""
-        for name, value in self.headers:
-            if b"model" in name or (name == b"cookie" and b"model" in value.lower()):
-                return name[:40].decode("latin-1")
+        The headers that `forwarded` leaves out are not looked for, and the body's headers have their own checks.
+        """
+        for name, form in ((b"authorization", _CREDENTIAL), (b"idempotency-key", _IDEMPOTENCY_KEY)):
+            given = self.values(name)
+            if len(given) > 1 or not all(form.fullmatch(value) for value in given):
+                return name.decode().title()
         return None
 
     @property
@@ -88,6 +97,11 @@ def key_class(headers: Headers, key: bytes) -> KeyClass:
     if any(re.search(rb"(?<![A-Za-z0-9])sk-", value) for _, value in headers):
         return "other"
     return "invalid" if given else "none"
+
+
+def forwarded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The headers that go to the service. headers: names in lower case. Every other header is left out."""
+    return [(name, value) for name, value in headers if name in _FORWARDED and _FORWARDED[name].fullmatch(value)]
 
 
 def with_key(headers: Headers, key: bytes) -> list[tuple[bytes, bytes]]:

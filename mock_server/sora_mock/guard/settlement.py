@@ -13,6 +13,10 @@ _MOST: Final = 10**9
 """Credits. A response that says more is wrong."""
 
 
+LONGEST_TASK: Final = 1024 * 1024
+"""Bytes of a response that is read as a task. Millions of values in a longer one would delay other requests."""
+
+
 @dataclass(frozen=True)
 class Settlement:
     """units: what to book. problem: why the budget must close, None if it need not."""
@@ -48,7 +52,9 @@ def settlement(found: Priced | Uncertain, reserved: int, outcome: UpstreamRespon
 
 
 def _said(body: bytes) -> Any:
-    """`usage.credits_reserved` of a response. None if it does not have it."""
+    """`usage.credits_reserved` of a response. None if it does not have it, or is longer than a task can be."""
+    if len(body) > LONGEST_TASK:
+        return None
     try:
         return json.loads(body, parse_int=Decimal, parse_float=Decimal, parse_constant=Decimal)["usage"][
             "credits_reserved"

@@ -20,15 +20,20 @@ _ENTITIES: Final = {
 _ESCAPE: Final = re.compile(
     # the first set lets the search skip ordinary text; each alternative has a limited length or nothing behind it, so
     # the time is linear
-    rb"[%=\\&\x00\r\n](?:(?<=%)u[0-9A-Fa-f]{4}|(?<=[%=])[0-9A-Fa-f]{2}"
-    rb"|(?<=\\)(?:u\{[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[ -~])"
+    rb"[%=\\&\x00\r\n](?:(?<=%)u[0-9A-Fa-f]{4}|(?<=[%=])[0-9A-Fa-f]{2}|(?<==)\r?\n"
+    rb"|(?<=\\)(?:u\{0*[0-9A-Fa-f]{1,6}\}|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[0-3][0-7]{2}|[ -~])"
     # in this order, a longer name comes before a shorter one with the same beginning
-    rb"|(?<=&)(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|" + b"|".join(sorted(_ENTITIES, reverse=True)) + rb");?"
+    rb"|(?<=&)(?:#0*[0-9]{1,7}|#[xX]0*[0-9A-Fa-f]{1,6}|" + b"|".join(sorted(_ENTITIES, reverse=True)) + rb");?"
     # the zero bytes of UTF-16 and UTF-32, and the ends of lines in a wrapped text
     rb"|(?<=\x00)\x00*|(?<=[\r\n])[\r\n]*[\t ]*)"
 )
 _LONGEST: Final = 24
-"""Bytes that decide the meaning of an escape. Only what is left out can be longer."""
+"""Bytes of the longest escape, except for leading zeros and for what is left out."""
+_KINDS: Final = bytes(
+    ord("e" if code in b"%=\\&" else "z" if code == 0 else "l" if code in b"\r\n" else ".") for code in range(256)
+)
+"""Each byte as its kind: `e` begins an escape, runs of `z` and of `l` are left out."""
+_BEGINNINGS: Final = (b"e", b".z", b"ez", b"lz", b".l", b"el", b"zl")
 _LETTERS: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
@@ -58,9 +63,23 @@ def found_spans(data: bytes, forms: Iterable[bytes]) -> list[Span]:
     return spans
 
 
+def count_escapes(data: bytes) -> int:
+    """At least as many as the escapes that `unescaped` replaces; a run of zero bytes or ends of lines is one."""
+    kinds = b"." + data.translate(_KINDS)
+    return sum(map(kinds.count, _BEGINNINGS))
+
+
 def unescaped(data: bytes) -> bytes:
     """The data with each escape as the character that it means, and without zero bytes and ends of lines."""
-    return _ESCAPE.sub(lambda found: _meaning(found[0][:_LONGEST]), data)
+    # one at a time: a list of millions of parts takes much more memory than their bytes, and other threads go on
+    view, end = bytearray(), 0
+    for found in _ESCAPE.finditer(data):
+        start, stop = found.span()
+        view += data[end:start]
+        view += _meaning(_shortened(found[0]))
+        end = stop
+    view += data[end:]
+    return bytes(view)
 
 
 def source_spans(data: bytes, spans: Iterable[Span]) -> list[Span]:
@@ -75,8 +94,8 @@ def _sources(data: bytes, wanted: list[int]) -> Iterator[Span]:
     escapes = _ESCAPE.finditer(data)
     escape, shift = next(escapes, None), 0
     for place in wanted:
-        while escape is not None and escape.start() - shift + len(_meaning(escape[0][:_LONGEST])) <= place:
-            shift += len(escape[0]) - len(_meaning(escape[0][:_LONGEST]))
+        while escape is not None and escape.start() - shift + len(_meaning(_shortened(escape[0]))) <= place:
+            shift += len(escape[0]) - len(_meaning(_shortened(escape[0])))
             escape = next(escapes, None)
         if escape is not None and escape.start() - shift <= place:
             yield escape.span()
@@ -84,11 +103,16 @@ def _sources(data: bytes, wanted: list[int]) -> Iterator[Span]:
             yield place + shift, place + shift + 1
 
 
+def _shortened(escape: bytes) -> bytes:
+    """An escape of at most `_LONGEST` bytes with the same meaning, so that remembered meanings take little memory."""
+    return escape if len(escape) <= _LONGEST else (escape[:3] + b"0" + escape[3:].lstrip(b"0"))[:_LONGEST]
+
+
 @lru_cache(1 << 16)
 def _meaning(escape: bytes) -> bytes:
     """The character of an escape: one byte, `?` for a character that no key has. Empty for what is left out."""
     first, rest = escape[:1], escape[1:]
-    if first in b"\x00\r\n":
+    if first in b"\x00\r\n" or rest[:1] in (b"\r", b"\n"):
         return b""
     if first == b"&":
         rest = rest.rstrip(b";")

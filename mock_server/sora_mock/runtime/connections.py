@@ -53,10 +53,21 @@ class Connections:
 
 def connection_limit() -> int:
     """How many connections leave enough descriptors for the rest of the server; at least half of all descriptors."""
+    files = _file_limit()
+    return max(files // 2, files - RESERVED_FILES)
+
+
+def waiting_limit() -> int:
+    """How many requests may wait for something else than their client: the server cannot close their connections."""
+    return max(1, _file_limit() // 4)
+
+
+def _file_limit() -> int:
+    """How many descriptors this process may have."""
     try:
         # Windows has no such limit
         import resource
     except ImportError:
-        return 8_192
+        return 12_692
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 65_536 if soft == resource.RLIM_INFINITY else max(soft // 2, soft - RESERVED_FILES)
+    return 70_036 if soft == resource.RLIM_INFINITY else soft

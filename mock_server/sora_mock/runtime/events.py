@@ -10,7 +10,7 @@ MAX_SUBSCRIBERS: Final = 10_000
 
 
 class TooManySubscribers(Exception):
-    """The bus is full: `MAX_SUBSCRIBERS` handlers of this kind of event are subscribed already."""
+    """The bus is full: as many handlers of this kind of event are subscribed already as there may be."""
 
 
 class EventBus:
@@ -22,13 +22,15 @@ class EventBus:
     def __init__(self) -> None:
         self._handlers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
 
-    def subscribe(self, kind: type[Event], handler: Callable[[Event], None]) -> Callable[[], None]:
+    def subscribe(
+        self, kind: type[Event], handler: Callable[[Event], None], limit: int | None = None
+    ) -> Callable[[], None]:
         """Calls `handler` with each event of this class from now on; the result ends the subscription.
 
-        Raises TooManySubscribers.
+        limit: handlers of this class, where it is less than `MAX_SUBSCRIBERS`. Raises TooManySubscribers.
         """
         former = self._handlers.get(kind, ())
-        if len(former) >= MAX_SUBSCRIBERS:
+        if len(former) >= min(MAX_SUBSCRIBERS, limit or MAX_SUBSCRIBERS):
             raise TooManySubscribers(f"{len(former)} subscribers wait for {kind.__name__} events already")
         self._handlers[kind] = (*former, handler)
 

@@ -1,5 +1,6 @@
 """Returns freed memory to the system, where the C library would keep it."""
 
+import gc
 from typing import Final
 
 MIN_FREED: Final = 32 * 2**20
@@ -14,6 +15,8 @@ def release_memory() -> None:
     # imported with the first large reset, because the import takes some milliseconds
     import ctypes
 
+    # Python returns a MiB only when nothing in it is used. What waits for the collector is scattered over all of them.
+    gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (AttributeError, OSError, TypeError):

@@ -13,6 +13,7 @@ from sora_mock.domain.exchange import CONTROL_PREFIX
 from sora_mock.domain.fault import TRANSPORT
 from sora_mock.runtime import connections
 from sora_mock.runtime.connections import Connections
+from sora_mock.runtime.head import DroppedHeaders, head_size
 from sora_mock.runtime.joined_writes import JoinedWrites
 from sora_mock.runtime.refusal import refusal
 
@@ -29,13 +30,6 @@ MAX_PIPELINED: Final = 32
 
 PIECE: Final = 1024
 """Bytes that are parsed at once. A piece may bring a few requests more than `MAX_PIPELINED`."""
-
-
-class _Dropped(list[tuple[bytes, bytes]]):
-    """A list that keeps nothing."""
-
-    def append(self, item: tuple[bytes, bytes]) -> None:
-        """Forgets the item."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -62,7 +56,7 @@ class Protocol(HttpToolsProtocol):
         """What has arrived behind as many requests as may wait."""
         self._since = 0.0
         """When the current part of a request, or the wait for a request, began; seconds of the event loop's clock."""
-        self._looks_at = math.inf
+        self._looks_at, self._is_stopping = math.inf, False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
@@ -153,7 +147,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is complete; bodies are bounded elsewhere. Raises ValueError for a head that is too large."""
-        if self._head > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+        if self._head > MAX_HEAD_BYTES < head_size(self.url, self.headers):
             self._too_large = True
             raise ValueError(TOO_LARGE)
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
@@ -176,10 +170,7 @@ class Protocol(HttpToolsProtocol):
         self._is_open = True
         self._since = self.loop.time()
         # What arrives as a header from here on is the trailer of a chunked body, which is ignored.
-        self.headers = _Dropped()
-
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        self.headers = DroppedHeaders()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -201,6 +192,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Starts the next request, if there is one. uvicorn's method also reads on here, and sets a timer each time."""
         self.server_state.total_requests += 1
+        if self._is_stopping:
+            self.transport.close()
         if self.transport.is_closing():
             return
         if self.pipeline:
@@ -273,6 +266,13 @@ class Protocol(HttpToolsProtocol):
                 self.transport.close()
         self._looks_at, self._timer = math.inf, None
         self._look_at(deadline if now < deadline < math.inf else now + connections.HEAD_TIMEOUT)
+
+    def shutdown(self) -> None:
+        """The server stops: the request in work gets its response, and those that wait behind it are dropped."""
+        self._is_stopping, self._unparsed, self._last = True, memoryview(b""), None
+        if not self.pipeline:
+            super().shutdown()
+        self.pipeline.clear()
 
     def give_up(self) -> None:
         """Closes the connection in favour of another one."""

@@ -103,3 +103,8 @@ def _bearer_key(header: bytes) -> str:
 
 
 _short_bearer_key = lru_cache(maxsize=MAX_ACCOUNTS)(_bearer_key)
+
+
+def forget_keys() -> None:
+    """Forgets the keys that were read, after all accounts are forgotten: each would pin memory around it."""
+    _short_bearer_key.cache_clear()

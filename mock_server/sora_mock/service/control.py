@@ -1,13 +1,19 @@
 """How the control API changes queues, callback routes and inboxes, and how it resets accounts."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from sora_mock.domain.queue_rule import QueueRule
 from sora_mock.runtime.memory import MIN_FREED, release_memory
+from sora_mock.service.authentication import forget_keys
 from sora_mock.service.context import Service, initial_defaults
 from sora_mock.storage.inboxes import MAX_INBOXES, InboxReply
+
+ACCOUNT_BYTES: Final = 8 * 1024
+TASK_BYTES: Final = 700
+"""What an account and a task take besides what the budget in bytes counts."""
 
 
 def longest_queue(service: Service, key: str | None) -> int:
@@ -62,10 +68,17 @@ def set_inbox_replies(service: Service, key: str | None, inbox: str, replies: tu
 def reset(service: Service, key: str | None) -> None:
     """Forgets an account; without a key every account, and what control requests changed for new ones."""
     storage = service.storage
-    before = storage.budget.used
+    before = _held(service)
     if key is None:
         storage.forget_all(initial_defaults(service.settings, service.real_now()))
+        forget_keys()
     else:
         storage.forget(key)
-    if before - storage.budget.used >= MIN_FREED:
+    if before - _held(service) >= MIN_FREED:
         release_memory()
+
+
+def _held(service: Service) -> int:
+    """Bytes that a reset of all accounts would free, about."""
+    storage = service.storage
+    return storage.budget.used + ACCOUNT_BYTES * storage.account_count + TASK_BYTES * len(storage.tasks)

@@ -83,6 +83,11 @@ class Inboxes(Counted):
         self._report(before)
         return found
 
+    def count(self, name: str) -> int:
+        """How many messages an inbox holds."""
+        inbox = self._inboxes.get(name)
+        return 0 if inbox is None else len(inbox.numbers)
+
     def receive(self, name: str, message: InboxMessage) -> InboxReply:
         """Keeps a message and returns the next reply; the last reply is used for ever."""
         before, inbox = self.size, self._get(name)

@@ -5,7 +5,8 @@ requests costs more than to pack them now, because the processor has forgotten t
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -20,6 +21,10 @@ MAX_JOURNAL_BYTES: Final = 2 * 1024 * 1024
 MAX_BODY_BYTES: Final = 16 * 1024
 """Bytes that are kept of a request's body."""
 
+MAX_HEADER_BYTES: Final = 16 * 1024
+"""Bytes of names and values that are kept of a request's headers. A header that does not fit is left out whole:
+half a URL could show its password, because the @ behind it marks it."""
+
 LARGE: Final = 4096
 """Bytes of a packed exchange from which it is copied."""
 
@@ -28,6 +33,21 @@ OBJECT_BYTES: Final = 100
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder(Exchange).decode
+
+
+class _Numbered(msgspec.Struct, array_like=True, gc=False):
+    """The fields of an exchange up to its number, which alone is decoded."""
+
+    method: msgspec.Raw
+    path: msgspec.Raw
+    headers: msgspec.Raw
+    body: msgspec.Raw
+    origin: msgspec.Raw
+    started: msgspec.Raw
+    number: int
+
+
+_unpack_number: Final = msgspec.msgpack.Decoder(_Numbered).decode
 
 
 class Journal(Counted):
@@ -47,6 +67,9 @@ class Journal(Counted):
             exchange.response_body = b""
         packed = _pack(exchange)
         if len(packed) > LARGE:
+            if len(packed) > MAX_HEADER_BYTES:
+                exchange.headers = _first_headers(exchange.headers)
+                packed = _pack(exchange)
             # Packing leaves unused bytes behind a large value, up to as many again. A copy has none.
             packed = bytes(memoryview(packed))
         exchange.size = OBJECT_BYTES + len(packed)
@@ -63,11 +86,32 @@ class Journal(Counted):
         self.size -= OBJECT_BYTES + len(self._packed.popleft())
         self._report(before)
 
+    def newest(self, limit: int) -> list[bytes]:
+        """At most `limit` exchanges, newest last, packed; later changes of the journal do not change this list."""
+        return list(islice(self._packed, max(0, len(self._packed) - limit), None))
+
     def __iter__(self) -> Iterator[Exchange]:
         return map(_unpack, self._packed)
 
-    def __reversed__(self) -> Iterator[Exchange]:
-        return map(_unpack, reversed(self._packed))
-
     def __len__(self) -> int:
         return len(self._packed)
+
+
+def unpacked(packed: bytes) -> Exchange:
+    """The exchange of a packed value."""
+    return _unpack(packed)
+
+
+def number(packed: bytes) -> int:
+    """The number of a packed exchange, at a fraction of the cost of unpacking it."""
+    return _unpack_number(packed).number
+
+
+def _first_headers(headers: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """The headers without those that do not fit into `MAX_HEADER_BYTES` with the ones before them."""
+    kept, size = {}, 0
+    for name, value in headers.items():
+        if size + len(name) + len(value) <= MAX_HEADER_BYTES:
+            kept[name] = value
+            size += len(name) + len(value)
+    return kept

@@ -169,6 +169,11 @@ class MemoryStorage:
         self._accounts[key] = self._latest = self._by_name[account.facts.name] = account
         return account
 
+    @property
+    def account_count(self) -> int:
+        """How many accounts there are."""
+        return len(self._accounts)
+
     def account_by_name(self, name: str) -> MemoryAccount | None:
         """The account of that public name; None for none."""
         return self._by_name.get(name)
