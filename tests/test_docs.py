@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sora_mock.config.settings import Settings
-from sora_mock.verify import evidence, runner
+from sora_mock.verify import evidence
+from sora_mock.verify.results import PASSED
+from tests.verify.running import all_rules
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,15 +23,15 @@ def test_the_generated_pages_are_current() -> None:
 
 def test_every_rule_was_proved_on_the_mock() -> None:
     known = evidence.read(ROOT / "docs" / "evidence.json")
-    rules = {rule.id for rule in runner.load_rules()}
+    rules = {rule.id for rule in all_rules()}
     assert rules - {name for name, entry in known.items() if "mock" in entry} == set(), "run make evidence"
     assert known.keys() - rules == set(), "docs/evidence.json contains rules that no longer exist"
-    assert all(entry["mock"]["outcome"] == runner.PASSED for entry in known.values())
+    assert all(entry["mock"]["outcome"] == PASSED for entry in known.values())
 
 
 def test_the_page_of_evidence_lists_each_rule_once() -> None:
     page = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)) == sorted(r.id for r in runner.load_rules())
+    assert sorted(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)) == sorted(r.id for r in all_rules())
 
 
 def test_each_service_setting_is_among_the_choices() -> None:
