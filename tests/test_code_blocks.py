@@ -96,6 +96,8 @@ def service() -> Iterator[str]:
 def shell(page: Path, service: str) -> str:
     """All shell blocks of a page, the service and the default addresses put in."""
     code = "\n".join(block.code for block in blocks_of(page) if block.language == "sh")
+    # only the documented address gets the key without this flag
+    code = code.replace("verify https://api.evolink.ai", f"verify {service} --live")
     code = code.replace("https://api.evolink.ai", service).replace("sk-...", REAL)
     code = re.sub(r"^export API=.*$", "", code, flags=re.MULTILINE)
     # a server that the page itself has in the background is left to it

@@ -84,6 +84,7 @@ def test_a_single_character_with_a_key_of_no_account_is_free() -> None:
         {**ORDER, "model": "contract-no-such-model"},
         {**ORDER, "model": "sora-9"},
         {**ORDER, "callback_url": "http://127.0.0.1/"},
+        {**ORDER, "callback_url": "https://[::ffff:127.0.0.1]/"},
         {**ORDER, "prompt": {"text": "A cat"}},
         b'{"model":"sora-2-beta-max","prompt":"x",}',
         b"{'model':'sora-2-beta-max','prompt':'x'}",

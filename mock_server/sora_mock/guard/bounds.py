@@ -23,6 +23,8 @@ _TEXTS: Final = ("prompt", "image_urls", "callback_url")
 """Fields whose texts are not names."""
 _SEPARATOR: Final = re.compile(r"[{\[\n,;|]")
 """What could begin another value inside a text."""
+_IPV6_HOST: Final = re.compile(r"(?<=//)\[[0-9a-f.]*:[0-9a-f.:]*\]", re.IGNORECASE)
+"""The host of a URL, whose bracket begins no list."""
 _SHORT_VALUE: Final = re.compile(r"(?:[0-9]{1,5}[:x][0-9]{1,5}|true|false)?", re.ASCII)
 """What an aspect ratio and `remove_watermark` may be as a text."""
 _TOKEN: Final = re.compile(r"""["'][^"'{\[,&;]*["']|[\w.-]+|[^\w\s})\]]""", re.ASCII)
@@ -97,7 +99,7 @@ class Bounds:
         if not isinstance(value, str):
             return 1
         self._check_string(field, value)
-        return 1 + len(_SEPARATOR.findall(value)) if field in _TEXTS else 1
+        return 1 + len(_SEPARATOR.findall(_IPV6_HOST.sub("", value))) if field in _TEXTS else 1
 
     def _check_string(self, field: str, text: str) -> None:
         """Raises Unbounded for a text with which a service could choose something more expensive."""
