@@ -106,7 +106,7 @@ def wait(service: Service, request: pytest.FixtureRequest) -> Callable[[float], 
 
 @pytest.fixture(scope="session")
 def sent_once() -> dict[str, Any]:
-    """What several tests use on the live service, by name: responses, or the text why there are none."""
+    """What several tests use on the live service, by name: responses, or a text that says why there are none."""
     return {}
 
 

@@ -1,4 +1,4 @@
-"""Result links: how a test gets one, and what it reads behind it."""
+"""Result links: how a test gets one, and how it describes the file that the link leads to."""
 
 from hashlib import sha256
 from typing import Any

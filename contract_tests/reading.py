@@ -38,7 +38,7 @@ class _Fraction(float):
 def json_of(response: httpx.Response) -> Any:
     """The JSON value of a body. Fails the test for a body that a strict parser rejects.
 
-    That is no UTF-8, a BOM, a name twice in one object, NaN or Infinity, or half of a surrogate pair.
+    Such a body is not UTF-8 or has a BOM, a name twice in one object, NaN, Infinity, or half of a surrogate pair.
     """
     return read_json(response.content)
 
@@ -75,7 +75,7 @@ def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
 
 def problems(schema: str, value: Any) -> list[str]:
     """Where `value` is not what the contract's schema of that name says: `assert problems("Task", task) == []`."""
-    # JSON Schema takes 10.0 for an integer, and typed clients do not: as 10.5 it is none
+    # JSON Schema accepts 10.0 as an integer, typed clients do not: the second value has 10.5 there, which fails
     checked = (_plain(value, 0.0), _plain(value, 0.5))
     found = [error for each in checked for error in _validator(schema).iter_errors(each)]
     return list(dict.fromkeys(f"{'/'.join(map(str, each.instance_path))}: {each.message}" for each in found))

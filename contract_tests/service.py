@@ -19,7 +19,7 @@ MAX_RESPONSE = 64 << 20
 MAX_SECONDS = {True: 60.0, False: 2400.0}
 """Real seconds for one test. True: on a mock. False: on the live service."""
 MAX_WAIT = {True: 15.0, False: 130.0}
-"""Real seconds until a response. The guard waits less long for the service: 120 s."""
+"""Real seconds until a response. On the live service, more than the 120 s that the guard waits."""
 MAX_EXCHANGES = 20
 
 
@@ -152,7 +152,7 @@ def accepted(response: httpx.Response) -> Any:
 
 
 def check_live(response: httpx.Response, *, is_api: bool = True) -> None:
-    """Fails the test for what the live service must never send, and skips it for what says nothing about the rule.
+    """Fails the test for a response that the live service must never send; skips it if the response proves nothing.
 
     is_api: whether the response is one of an operation. Then each error has the documented envelope.
     """

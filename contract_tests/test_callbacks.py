@@ -239,7 +239,7 @@ def test_a_retry_that_is_due_waits_for_the_attempt_that_runs(
 
 
 @pytest.mark.contract(id="callback.method", source=PROSE, needs=NEEDS)
-def test_a_callback_is_a_post_of_json_to_the_very_path(service: Service, mock: Account, hook: Inbox) -> None:
+def test_a_callback_is_sent_to_exactly_the_path_of_callback_url(service: Service, mock: Account, hook: Inbox) -> None:
     service.created(callback_url="https://inbox.sora-mock.test/deep-name")
     mock.clock.advance(GENERATION)
     assert hook.messages == []

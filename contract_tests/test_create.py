@@ -13,7 +13,7 @@ from sora_mock.client import Account
 from sora_mock.verify.rule import TEN_SECONDS
 
 RESPONSE = "published contract, VideoGenerationResponse"
-RECORDED = "recorded reply (R)"
+RECORDED = "recorded response (R)"
 ID = re.compile(r"task-unified-\d{10}-[a-z0-9]{8}")
 
 

@@ -99,10 +99,10 @@ def test_a_body_in_which_no_parser_finds_a_create_request_gets_400(service: Serv
         pytest.param(content, id=name, marks=pytest.mark.contract(claim=f"{claim} gets 400 invalid_request"))
         for name, claim, content in (
             ("list", "a list", b"[]"),
-            ("list_of_order", "an order inside a list", b'[{"model":"sora-2-beta-max","prompt":"x"}]'),
+            ("list_of_order", "a create request inside a list", b'[{"model":"sora-2-beta-max","prompt":"x"}]'),
             ("object", "an object without fields", b"{}"),
-            ("trailing", "an order with something behind it", b'{"model":"sora-2-beta-max","prompt":"x"} x'),
-            ("single_quotes", "an order in single quotes", b"{'model':'sora-2-beta-max','prompt':'x'}"),
+            ("trailing", "a create request with text after it", b'{"model":"sora-2-beta-max","prompt":"x"} x'),
+            ("single_quotes", "a create request in single quotes", b"{'model':'sora-2-beta-max','prompt':'x'}"),
             ("trailing_comma", "a comma before the end", b'{"model":"sora-2-beta-max","prompt":"x",}'),
             ("nan", "NaN", b'{"model":"sora-2-beta-max","prompt":"x","duration":NaN}'),
         )
@@ -115,7 +115,7 @@ def test_a_body_that_a_lax_service_might_accept_gets_400(service: Service, conte
 @pytest.mark.contract(id="route.unknown", source=ROUTES)
 def test_an_unknown_route_gets_404_and_is_named(service: Service) -> None:
     """An unknown route gets 404 with a message that contains `Invalid URL (METHOD PATH)`."""
-    # a client of the service keys its fallback on that text
+    # a client of the service falls back to another route when it sees that text
     for path in (f"{CREATE}/task-unified-1757169743-7cvnl5zw", "/v1/nonsense", "/v1/videos"):
         error = error_of(service.get(path))
         assert (error.status, error.type) == (404, "invalid_request_error"), path

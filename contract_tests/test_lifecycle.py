@@ -62,10 +62,10 @@ def test_progress_never_falls(service: Service, completed_views: list[Any]) -> N
         assert len(set(progress)) > 5, progress
 
 
-@pytest.mark.contract(id="life.progress.bounds", source=f"{QUERY}; recorded reply (R)", **FOLLOWED)
+@pytest.mark.contract(id="life.progress.bounds", source=f"{QUERY}; recorded response (R)", **FOLLOWED)
 def test_progress_fits_the_status(service: Service, completed_views: list[Any]) -> None:
     """Progress is 0 while pending, 1 to 99 while processing, 100 when completed; processing starts with 1."""
-    # the recorded reply is the only one, so that 0 at the beginning is no finding on the live service
+    # there is only one recorded response, so on the live service 0 at the beginning is not a failure
     first = 1 if service.is_mock else 0
     bounds = {"pending": range(1), "processing": range(first, 100), "completed": range(100, 101)}
     pairs = [(view["status"], view["progress"]) for view in completed_views]
@@ -89,7 +89,7 @@ def test_a_task_that_does_not_fail_has_no_error(completed_views: list[Any]) -> N
     assert [view for view in completed_views if view.get("error") is not None] == []
 
 
-@pytest.mark.contract(id="life.can_cancel", source="recorded reply (R)", **FOLLOWED)
+@pytest.mark.contract(id="life.can_cancel", source="recorded response (R)", **FOLLOWED)
 def test_can_cancel_is_true_while_the_task_is_unfinished_and_false_afterwards(views: list[Any]) -> None:
     """can_cancel is true while the task is unfinished and false afterwards."""
     wrong = [view for view in views if view["task_info"]["can_cancel"] is not (view["status"] in STATES[:2])]
@@ -169,7 +169,7 @@ def test_the_first_poll_says_what_the_create_request_said(service: Service, mock
 
 
 def outcome_of(task: Any) -> dict[str, Any]:
-    """What says how a task failed. The message counts as whether there is one."""
+    """The fields that say how a task failed. Of the message, only whether there is one."""
     error = task.get("error")
     if isinstance(error, dict):
         error = {"code": error.get("code"), "type": error.get("type"), "has message": bool(error.get("message"))}

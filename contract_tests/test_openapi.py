@@ -79,7 +79,7 @@ def send(service: Service) -> Iterator[Callable[[Case], None]]:
     seen: set[str] = set()
     ended: list[str] = []
 
-    def call(case: Case) -> None:
+    def send_case(case: Case) -> None:
         if not service.is_mock:
             if names_a_url(case) and case.meta is not None and case.meta.generation.mode.is_negative:
                 # without the URL the request may be valid, and cost credits
@@ -100,7 +100,7 @@ def send(service: Service) -> Iterator[Callable[[Case], None]]:
 
     with requests.Session() as session:
         session.trust_env = False
-        yield call
+        yield send_case
 
 
 def call_arguments(service: Service) -> dict[str, Any]:

@@ -12,7 +12,7 @@ SOURCE = "service documentation, errors of the task query (D)"
 
 @pytest.mark.contract(id="foreign.query", source=SOURCE, needs={"keys"})
 def test_a_task_of_another_account_gets_403(service: Service, mock: Account, other_service: Service) -> None:
-    """Another account's task gets 403 permission_denied, at every age by either clock."""
+    """Another account's task gets 403 permission_denied at every age, by the clock of either account."""
     other = Account(service.target.url, f"{other_service.key}")
     message = "You don't have permission to access this task"
     task_id, errors = service.created()["id"], []

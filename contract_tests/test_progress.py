@@ -251,7 +251,7 @@ def test_on_a_running_clock_a_task_ends_without_any_request(
     assert service.balance()[1] == round(2 * TEN_SECONDS, 4)
     retried = [each["attempts"] for each in mock.deliveries() if len(each["attempts"]) > 1]
     assert len(retried) == 1
-    assert 1 <= retried[0][1]["at"] - retried[0][0]["at"] < 1000, "a second, and what the machine needs"
+    assert 1 <= retried[0][1]["at"] - retried[0][0]["at"] < 1000, "a second, and the delay of this machine"
     mock.clock.speed = 1
     every_task("completed", generation_time=0.01)
     lateness = []

@@ -44,7 +44,9 @@ def test_each_task_is_settled_at_its_own_end(service: Service, mock: Account, ev
     source="service documentation, credits (D); the figure shown is an assumption (docs/fidelity.md)",
     needs={"clock", "ledger"},
 )
-def test_an_unlimited_account(service: Service, mock: Account, every_task: Callable[..., None]) -> None:
+def test_an_unlimited_account_is_never_rejected_and_counts_what_it_uses(
+    service: Service, mock: Account, every_task: Callable[..., None]
+) -> None:
     """An unlimited account says so, is never rejected, and still counts what it uses; it can be limited again."""
     limited = accepted(service.get(CREDITS))["data"]
     assert limited["token"]["unlimited_credits"] is False

@@ -113,7 +113,7 @@ class Wire:
         return response
 
     def rest(self) -> bytes:
-        """What comes after the last response until the server ends the connection. It fails where that does not end."""
+        """The bytes after the last response. Fails the test where the server does not end the connection."""
         while self._more():
             pass
         return self.unread

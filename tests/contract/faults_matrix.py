@@ -29,7 +29,7 @@ class Kill:
 
     red: the ids of its own rules that turned red, with what they said.
     kept: the ids of those that stayed green.
-    tripped: the red ones that met a response which they cannot read, instead of stating their claim.
+    tripped: those of `red` that could not read a response, so no assertion failed.
     other: a rule that is not its own and turned red; tried only where all its own stayed green.
     """
 
@@ -72,7 +72,7 @@ def kill_of(run: Run) -> Kill:
     return Kill(run.job.name, red, kept, tripped, other, run.seconds)
 
 
-def hunt_all(
+def run_all(
     faults: Callable[[Sequence[str]], Sequence[Fault]], report: Callable[[Kill], None], at_once: int
 ) -> tuple[list[Kill], list[str]]:
     """The results of the faults that `faults` chooses, given the ids of all rules; and these ids."""
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def report(kill: Kill) -> None:
         print(fault_lines(kill, options.reasons), flush=True)
 
-    kills, known = hunt_all(chosen, report, options.jobs)
+    kills, known = run_all(chosen, report, options.jobs)
     if not kills:
         parser.error(f"no fault has such a name, and none a rule of such an id: {options.only}")
     seconds = time.monotonic() - began

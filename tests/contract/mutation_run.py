@@ -117,7 +117,7 @@ def _rank(rule: Rule, areas: Sequence[str]) -> tuple[bool, bool, int, int]:
     )
 
 
-def hunt_all(
+def run_all(
     chosen: Sequence[Site], report: Callable[[Site, Outcome], None], jobs: int, only: Sequence[str] = ()
 ) -> list[tuple[Site, Outcome]]:
     """The result of each change, in the order of `chosen`; `report` gets each as it ends."""
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def report(site: Site, outcome: Outcome) -> None:
         print(row(numbers[site], site, outcome), flush=True)
 
-    outcomes = hunt_all(chosen, report, options.jobs)
+    outcomes = run_all(chosen, report, options.jobs)
     print(summary(outcomes, time.monotonic() - began))
     return 0
 

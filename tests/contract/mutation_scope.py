@@ -1,4 +1,4 @@
-"""Which code is changed blindly: what bears the contract, and the areas whose rules are tried first on each file."""
+"""Which code is changed blindly: the files of the contract, and the areas whose rules are tried first on each file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

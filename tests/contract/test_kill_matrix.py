@@ -52,7 +52,7 @@ from tests.contract import faults_matrix
 from tests.contract.faults import access, planting
 
 fault = planting.Fault("misnamed", ("auth.key.works",), access.FOREIGN["all accounts pay"][1])
-[kill], _ = faults_matrix.hunt_all(lambda known: [fault], lambda kill: None, 1)
+[kill], _ = faults_matrix.run_all(lambda known: [fault], lambda kill: None, 1)
 print(dict(kill.red), kill.kept, bool(kill.other))
 """
 

@@ -70,22 +70,22 @@ def test_code_without_visible_behaviour_is_no_place(text: str, kinds: set[str]) 
     assert {kind for kind, change in mutation.KINDS.items() for node in nodes if next(change(node), None)} == kinds
 
 
-HUNT = """
+RUN = """
 import json, sys
 from dataclasses import asdict
 from tests.contract import mutation_run
 from tests.contract.mutation import Site
 
 sites = [Site(**each) for each in json.loads(sys.argv[1])]
-found = mutation_run.hunt_all(sites, lambda site, outcome: None, 2, json.loads(sys.argv[2]))
+found = mutation_run.run_all(sites, lambda site, outcome: None, 2, json.loads(sys.argv[2]))
 print(json.dumps([asdict(outcome) for _, outcome in found]))
 """
 
 
-def hunt(only: Sequence[str], *chosen: Site) -> list[mutation_run.Outcome]:
+def outcomes(only: Sequence[str], *chosen: Site) -> list[mutation_run.Outcome]:
     """The outcomes of changes, from a process of its own: it forks, so it needs a process without threads."""
     arguments = [json.dumps([asdict(site) for site in chosen]), json.dumps(only)]
-    command = [sys.executable, "-c", HUNT, *arguments]
+    command = [sys.executable, "-c", RUN, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     return [mutation_run.Outcome(**each) for each in json.loads(done.stdout.splitlines()[-1])]
 
@@ -95,7 +95,7 @@ def test_changes_are_caught_by_a_rule_or_before_the_first_rule_and_an_unchanged_
     unchanged = Site("0" * 8, "domain/lifecycle.py", 0, "", mutation.UNCHANGED, 0)
     no_import = place("constant", "'64:ff9b::/96'  ->  ''", "domain/callback_url.py")
     no_account = place("removal", "self.defaults = defaults  ->  pass", "storage/memory.py", "MemoryStorage.__init__")
-    seen, kept, unstarted, closed = hunt(RULES, late, unchanged, no_import, no_account)
+    seen, kept, unstarted, closed = outcomes(RULES, late, unchanged, no_import, no_account)
     assert (seen.outcome, seen.rule.split(".")[0]) == (mutation_run.CAUGHT, "life")
     assert (kept.outcome, kept.rule) == (mutation_run.SURVIVED, "")
     assert (unstarted.outcome, unstarted.rule) == (mutation_run.NO_START, "")
@@ -103,7 +103,7 @@ def test_changes_are_caught_by_a_rule_or_before_the_first_rule_and_an_unchanged_
 
 
 def test_a_mock_that_cannot_be_steered_is_not_merely_unverified() -> None:
-    [found] = hunt(["life.finished"], place("result", BY_HAND, "domain/plan.py", "Plan.ending"))
+    [found] = outcomes(["life.finished"], place("result", BY_HAND, "domain/plan.py", "Plan.ending"))
     assert found.outcome == mutation_run.CAUGHT
 
 

@@ -20,7 +20,7 @@ COMBINED = [Rule(f"a.combined.{number}", "claim", "source", FIFTEEN_SECONDS, sha
 TWICE = Rule("a.twice", "claim", "source", 2 * TEN_SECONDS, shared="explicit")
 CHARGED = Rule("a.charged", "claim", "source", TEN_SECONDS, frozenset({SOLE_USER}), shared="usual")
 READING = Rule("a.reading", "claim", "source", needs=frozenset({SOLE_USER}))
-REFUSED = Rule("a.refused", "claim", "source", needs=frozenset({SOLE_USER, REJECTION_BUDGET}))
+REJECTED = Rule("a.refused", "claim", "source", needs=frozenset({SOLE_USER, REJECTION_BUDGET}))
 ALL_SHARED = [*USUAL, EXPLICIT, *COMBINED, TWICE, CHARGED]
 GREEDY = Rule("a.greedy", "claim", "source", TEN_SECONDS, greedy=True)
 MOCK = Rule("a.mock", "claim", "source", needs=frozenset({"mock", "clock"}))
@@ -73,8 +73,8 @@ def test_shared_rules_come_first_and_are_paid_once_then_free_ones_then_the_cheap
 
 
 def test_rules_that_compare_balances_come_before_everything_that_is_charged() -> None:
-    chosen, _, left = affordable([*USUAL, EXPLICIT, FREE, REFUSED, CHARGED, READING], 12.0, frozenset(NEEDS))
-    assert chosen == [READING, CHARGED, REFUSED, *USUAL, EXPLICIT, FREE]
+    chosen, _, left = affordable([*USUAL, EXPLICIT, FREE, REJECTED, CHARGED, READING], 12.0, frozenset(NEEDS))
+    assert chosen == [READING, CHARGED, REJECTED, *USUAL, EXPLICIT, FREE]
     assert left == pytest.approx(12 - 2 * TEN_SECONDS)
 
 

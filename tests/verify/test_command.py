@@ -41,7 +41,7 @@ def test_a_target_that_is_down_is_5() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "ftp://x", "http://a:b", "http://u:p@x"])
-def test_what_is_no_url_is_2(address: str) -> None:
+def test_an_address_that_is_no_url_is_2(address: str) -> None:
     code, _, err = verify(address)
     assert code == 2
     assert err.startswith("sora-mock verify: expected a URL such as")
@@ -215,7 +215,7 @@ def on_a_screen(url: str) -> str:
     return seen.decode()
 
 
-def test_a_screen_has_a_bar_that_goes_and_a_line_for_each_area(url: str) -> None:
+def test_a_screen_shows_a_bar_until_the_end_and_a_line_for_each_area(url: str) -> None:
     seen = on_a_screen(url)
     total = int(re.findall(r"of (\d+)", seen)[-1])
     assert f"[{'#' * 24}] {total} of {total}" in seen

@@ -10,8 +10,8 @@ from sora_mock.domain.ledger import Ledger
 from sora_mock.storage.memory import MemoryAccount
 from tests.contract.faults.money import _charge_twice
 from tests.contract.faults.planting import around, part, then
-from tests.contract.faults.replies import _counting
 from tests.contract.faults.responses import Change, Response, task, when
+from tests.contract.faults.tasks import _counting
 from tests.guard.live import posing_app
 from tests.verify.running import verify
 
@@ -59,7 +59,7 @@ def test_what_may_never_change_is_compared_with_the_create_request_and_after_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     around(Ledger, "charge", then(_charge_twice))(monkeypatch)
-    part(MemoryAccount, "store_reply", lambda self, key, reply: None)(monkeypatch)
+    part(MemoryAccount, "store_reply", lambda self, key, response: None)(monkeypatch)
     change = all_of(
         task(lambda view: view.update(created=view["created"] + 1)),
         task(lambda view: view["task_info"].update(can_cancel=True)),

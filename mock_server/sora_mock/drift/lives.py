@@ -70,7 +70,7 @@ class Life(NamedTuple):
 
     @property
     def estimate_holds(self) -> bool:
-        """Whether `estimated_time` is the generation time: that of a mock always is, though its clock may be moved."""
+        """Whether `estimated_time` is the generation time: it always is on a mock, even if its clock was moved."""
         assert self.created.response is not None
         is_mock = any(name == "x-mock-scenario" for name, _ in self.created.response.headers)
         return self.estimate is not None and (is_mock or self.polls_allow_estimate)
@@ -144,7 +144,7 @@ def queue_share(found: Sequence[Life]) -> tuple[float, list[Life]] | None:
     if 2 * len(started) > len(used):
         return 0.0, started
     pending = [life for life in used if life.polls[0].status == "pending"]
-    bounds = {id(life): share for life in pending if (share := _share(life)) is not None}
+    bounds = {id(life): part for life in pending if (part := _part_pending(life)) is not None}
     if not bounds:
         return Behaviour().queue_share, pending
     low, high = max(low for low, _ in bounds.values()), min(high for _, high in bounds.values())
@@ -155,7 +155,7 @@ def queue_share(found: Sequence[Life]) -> tuple[float, list[Life]] | None:
     return _shortest(low, high), shown
 
 
-def _share(life: Life) -> tuple[float, float] | None:
+def _part_pending(life: Life) -> tuple[float, float] | None:
     """The least and the greatest part of its generation time that a task was pending; None if it did not complete."""
     if life.seconds is None or life.seconds[1] <= 0:
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 KEYS: Final = {"live": "sk-drift-live", "other": "sk-drift-other"}
-"""The keys of the mock that stand for the live key of the recording and for other good keys."""
+"""The keys of the mock that replace the live key of the recording and other good keys."""
 
 WRONG_KEY: Final = "wrong-key-of-the-replay"
 BALANCE: Final = 10_000_000
@@ -156,7 +156,7 @@ class Replay:
             self._names[recorded_id], self._owners[recorded_id] = body["id"], account
 
     def _learn_names(self, exchange: RecordedExchange, account: Account, body: Any) -> None:
-        """Remembers which names of the mock stand for which names of the recording."""
+        """Remembers which names of the mock replace which names of the recording."""
         recorded = exchange.json()
         if not isinstance(recorded, dict) or not isinstance(body, dict):
             return

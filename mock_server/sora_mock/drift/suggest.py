@@ -51,7 +51,7 @@ class Suggestion(NamedTuple):
 def suggestions(exchanges: Sequence[RecordedExchange]) -> list[Suggestion]:
     """What the recording shows, in the order of the settings file.
 
-    Where exchanges differ, the value that most of them show is suggested; of two as frequent ones the later.
+    Where exchanges differ, it suggests the value that most of them show; of equally frequent values the latest.
     """
     tasks = lives(exchanges)
     found = [*_times(tasks), *_voted(list(_observed(exchanges)))]
@@ -116,8 +116,8 @@ def _times(tasks: Sequence[Life]) -> Iterator[Suggestion]:
         low, high, shown = time
         text = str(low) if low == high else f"{low}..{high}"
         yield Suggestion("", GENERATION_TIME, text, [life.first("completed") or life.created for life in shown])
-    if (share := queue_share(tasks)) is not None:
-        value, shown = share
+    if (queue := queue_share(tasks)) is not None:
+        value, shown = queue
         others = [(life.created, 0.0) for life in tasks if value > 0 and life.polls[0].status == "processing"]
         yield Suggestion("service", "queue_share", value, [life.created for life in shown], others)
 
@@ -126,7 +126,7 @@ def _voted(observed: Sequence[Observation]) -> Iterator[Suggestion]:
     """One suggestion for each setting that was observed."""
     for table, key in dict.fromkeys((each.table, each.key) for each in observed):
         votes = [each for each in observed if (each.table, each.key) == (table, key)]
-        # the latest first: of values as frequent, the counter names the first
+        # the latest first, because of equally frequent values the counter returns the first
         value = Counter(each.value for each in reversed(votes)).most_common(1)[0][0]
         shown = [each.exchange for each in votes if each.value == value]
         yield Suggestion(
@@ -161,7 +161,7 @@ def _observed(exchanges: Sequence[RecordedExchange]) -> Iterator[Observation]:
 
 
 def _service(exchange: RecordedExchange, **values: Any) -> Iterator[Observation]:
-    """Observations of keys of `[service]`. A value of None is none."""
+    """Observations of keys of `[service]`. A value of None shows nothing."""
     for key, value in values.items():
         if value is not None:
             yield Observation("service", key, value, exchange)

@@ -34,7 +34,7 @@ class ReportWriter:
 
 
 class SecondProcess:
-    """In the first process: starts the second one before the tests, and takes over its reports after them."""
+    """In the first process: starts the second one before its own tests, and takes over the reports after them."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         """`arguments`: of pytest, for the second process."""
@@ -53,7 +53,7 @@ class SecondProcess:
                 output, _ = process.communicate()
             finally:
                 if process.poll() is None:
-                    # an interrupt: what it found until now counts
+                    # an interrupt: the reports that it has written count
                     process.kill()
                     process.communicate()
                 _take_over(session.config, reports)

@@ -24,10 +24,10 @@ MAX_PROCESSES: Final = 2
 """Workers of pytest-xdist. The mock under test needs a processor too."""
 
 _ONE_PROCESS: Final = {"-x", "--exitfirst", "--pdb", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "-s"}
-"""Arguments of pytest with which the suite runs in one process."""
+"""Arguments of pytest with which `verify` starts no workers."""
 
 _SHOWN: Final = ("--no-header", "-q", "--tb=short", "-o", "console_output_style=classic")
-"""Arguments of pytest for what a run shows: failures, without letters, whose place the bar has."""
+"""Arguments of pytest: it shows failures, and no letter for each test, because the bar replaces the letters."""
 
 _NO_REPORTS: Final = dict.fromkeys(("junit", "json", "html", "evidence"))
 
@@ -106,6 +106,7 @@ def _arguments(*, workers: bool = True) -> list[str]:
 
 
 def _is_in_one_process(options: argparse.Namespace) -> bool:
+    """Whether `verify` starts no workers. With `-n`, pytest starts those that the user asks for."""
     given: Sequence[str] = options.pytest_arguments
     one_id = bool(options.only) and not any(set(each) & set("*?[") for each in options.only)
     wanted = any(each.split("=")[0] in _ONE_PROCESS or each.startswith("-n") for each in given)
@@ -136,7 +137,7 @@ def _seeded(options: argparse.Namespace) -> list[str]:
 
 
 class _Watch:
-    """Keeps the configuration of the pytest run, which knows why it stopped."""
+    """Keeps the configuration of the pytest run; its stash holds why the run stopped."""
 
     config: pytest.Config | None = None
 

@@ -94,7 +94,7 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def standing(evidence: Evidence, rule_id: str, target: str) -> str:
+def last_outcome(evidence: Evidence, rule_id: str, target: str) -> str:
     """`proved on DATE`, `broken on DATE` or `never verified`."""
     check = evidence.get(rule_id, {}).get(target)
     if check is None:

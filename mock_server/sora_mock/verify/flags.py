@@ -39,7 +39,7 @@ def credits_(text: str) -> float:
 
 
 class Flag(NamedTuple):
-    """One flag. pytest_name: its name under pytest, where that differs, because pytest or a plugin has the name.
+    """One flag. pytest_name: its name under pytest, where pytest or a plugin has another flag of this name.
 
     metavar: None for a flag without a value. many: whether it may be repeated.
     """

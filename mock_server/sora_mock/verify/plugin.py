@@ -31,9 +31,6 @@ RESULTS: Final = pytest.StashKey[Results]()
 STOPPED: Final = pytest.StashKey[Stop]()
 """Why the run ended early; absent for a run that did not."""
 
-SPARE: Final = pytest.StashKey[float]()
-"""Credits that greedy rules may spend beyond their price."""
-
 RULE: Final = pytest.StashKey[Rule]()
 """The rule that a test states."""
 
@@ -41,6 +38,7 @@ EXCHANGES: Final = pytest.StashKey[list[str]]()
 """The requests of a test and their responses, as text without keys; the last ones."""
 
 ENDS_AT: Final = pytest.StashKey[float]()
+"""The monotonic time after which no further rule starts."""
 
 MAX_RUN_SECONDS: Final = {True: 600.0, False: 7200.0}
 """Real seconds after which no further rule starts. True: on a mock. False: on a live service."""
@@ -49,7 +47,7 @@ MAX_RUN_SECONDS: Final = {True: 600.0, False: 7200.0}
 class GuardEnded(pytest.skip.Exception):  # type: ignore[misc,name-defined]  # pytest types it by a decorator
     """The guard ended while the suite ran, so no further rule can be checked."""
 
-    # reports show the text alone, as that of any skip
+    # a report shows the text without the name of this class, as for any skip
     __module__, __qualname__ = "builtins", "Skipped"
 
 
@@ -63,7 +61,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{MARKER}(id, source, claim, price, needs, shared, greedy): a rule")
     config.stash[OPTIONS] = options_of(config)
     config.stash[RESULTS] = Results()
-    config.stash[SPARE] = 0.0
     config.stash[ENDS_AT] = time.monotonic() + MAX_RUN_SECONDS[True]
     if is_selected(config):
         _load_schemathesis(config)
@@ -125,7 +122,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config.add_cleanup(stack.close)
     try:
         if options.url is None:
-            # a run against another server does not need the emulator
+            # imported here, because a run against another server needs no mock
             from sora_mock.server import MockServer
 
             url = stack.enter_context(MockServer(port=0, seed=1)).url
@@ -194,9 +191,7 @@ def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
     available = {REJECTION_BUDGET} if rejection >= FIFTEEN_SECONDS else set()
     available |= {SOLE_USER} if options.sole_user else set()
     rules = [item.stash[RULE] for item in items]
-    chosen, reasons, config.stash[SPARE] = choice.affordable(
-        rules, max(0.0, options.max_credits - rejection), frozenset(available)
-    )
+    chosen, reasons, _ = choice.affordable(rules, max(0.0, options.max_credits - rejection), frozenset(available))
     if options.only and not chosen:
         stop_session(config, Stop(EXIT_BUDGET, f"none of the rules of --only can be bought: {reasons[rules[0].id]}"))
     if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
@@ -261,13 +256,11 @@ def repeat_command(config: pytest.Config, rule: Rule) -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Writes the evidence and the reports, in the process that reports."""
     config, options = session.config, session.config.stash[OPTIONS]
-    if STOPPED in config.stash:
-        session.exitstatus = config.stash[STOPPED].code
+    if (stop := config.stash.get(STOPPED, None)) is not None:
+        # pytest's own code for a run that ends before its last test is 2
+        session.exitstatus = stop.code
     if not config.pluginmanager.hasplugin("contract-terminal") or options.list or TARGET not in config.stash:
         return
-    if (stop := config.stash.get(STOPPED, None)) is not None:
-        # else an end before the last test is 2
-        session.exitstatus = stop.code
     for line in finish.write(config.stash[TARGET], options, list(config.stash[RESULTS].by_id.values())):
         print(f"sora-mock verify: {line}", file=sys.stderr)
         config.stash[STOPPED] = Stop(EXIT_USAGE, line)

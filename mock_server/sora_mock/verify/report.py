@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from string import Template
 
 from sora_mock.runtime.package_data import data_folder
-from sora_mock.verify.evidence import TARGETS, Evidence, standing
+from sora_mock.verify.evidence import TARGETS, Evidence, last_outcome
 from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, counts
 from sora_mock.version import VERSION
 
@@ -59,7 +59,7 @@ def as_json(report: Report) -> str:
             "reason": result.reason,
             "seconds": round(result.seconds, 4),
             "repeat": result.repeat,
-            **{target: standing(report.evidence, result.rule.id, target) for target in TARGETS},
+            **{target: last_outcome(report.evidence, result.rule.id, target) for target in TARGETS},
             "details": result.details,
         }
         for result in report.results
@@ -107,7 +107,7 @@ def _rule_row(report: Report, result: Result) -> str:
         f'<span class="{result.outcome}">{result.outcome}</span>',
         f"{rule.price:g}" if rule.price else "-",
         f"{result.seconds:.2f} s",
-        *(html.escape(standing(report.evidence, rule.id, target)) for target in TARGETS),
+        *(html.escape(last_outcome(report.evidence, rule.id, target)) for target in TARGETS),
     ]
     return _row(cells, f' class="rule" data-outcome="{result.outcome}"')
 

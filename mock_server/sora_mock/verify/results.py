@@ -25,7 +25,7 @@ class Result:
 
     reason: why it failed or stayed unverified. seconds: real seconds. details: the failure with source and exchange,
     as text without keys. repeat: the command that runs only this rule. is_claim: False for a failure that is no failed
-    assertion: the test could not read a response.
+    assertion, such as an exception in a test that could not read a response.
     """
 
     rule: Rule
@@ -52,7 +52,7 @@ class Results:
         result = self.by_id.setdefault(rule.id, Result(rule, repeat=carried["repeat"]))
         result.seconds += report.duration
         outcome = _OF_PYTEST[report.outcome]
-        # a test that failed stays failed, whatever its teardown does
+        # a test that failed stays failed: its teardown does not change that
         if outcome != PASSED and result.outcome != FAILED:
             result.outcome, result.reason = outcome, reason_of(report)
             result.is_claim = carried["is_claim"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 MARKER: Final = "contract"
 
 REJECTION_BUDGET: Final = "surprise"
-"""The need of rules that the rejection budget pays for. JSON reports show this name, so it stays."""
+"""The need of rules that the rejection budget pays for. JSON reports show this value, so it must not change."""
 
 SOLE_USER: Final = "sole_user"
 """The need of rules that compare balances."""
@@ -67,7 +67,7 @@ def rule_of(item: "pytest.Item") -> Rule | None:
     """The rule that a test states; None for a test without the marker. Raises ValueError for a marker with a mistake.
 
     A row of `parametrize` may have a marker of its own, which overrides that of the function. In the id and the claim,
-    `*` stands for the id of the row.
+    the id of the row replaces `*`.
     """
     values: dict[str, Any] = {}
     # from the module to the row: the nearest marker wins

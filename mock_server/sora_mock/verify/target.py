@@ -73,7 +73,7 @@ def is_mock(url: str, *, is_live: bool = False) -> bool:
 
 
 def check_live(url: str, options: Any) -> None:
-    """Raises Stop unless the flags and the environment allow to use the server at `url` as the live service."""
+    """Raises Stop unless the flags and the environment let the suite use the server at `url` as the live service."""
     if not options.live and not is_documented(url):
         reason = f"{url} has no control API and is not the documented address of the service: if it is the service, "
         raise Stop(EXIT_USAGE, f"{reason}add --live, which sends it the key in {options.api_key_env}")
@@ -85,7 +85,7 @@ def check_live(url: str, options: Any) -> None:
 
 
 def target_of(url: str, options: Any) -> Target:
-    """The target at `url`; one on the live service has no guard yet. This sends no key. Raises Stop.
+    """The target at `url`; a live one has no guard yet. This sends no key. Raises Stop.
 
     options: has the values of the flags as attributes (docs/verify.md).
     """

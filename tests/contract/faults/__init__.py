@@ -12,8 +12,8 @@ from tests.contract.faults import (
     links,
     money,
     planting,
-    replies,
     steering,
+    tasks,
 )
 
 FAULTS: Final = tuple(
@@ -25,9 +25,9 @@ FAULTS: Final = tuple(
         access.LIMITS,
         fields.FIELDS,
         bodies.BODIES,
-        replies.ENVELOPES,
-        replies.CREATED,
-        replies.LIVES,
+        tasks.ENVELOPES,
+        tasks.CREATED,
+        tasks.LIVES,
         money.CREDIT,
         money.REPLAYS,
         links.LINKS,

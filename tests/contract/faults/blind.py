@@ -1,4 +1,4 @@
-"""Faults for the rules that blind mutation asked for (docs/survivors.md)."""
+"""Faults for the rules that were missing in the blind mutation (docs/survivors.md)."""
 
 import json
 import re
@@ -245,7 +245,7 @@ responses("HEAD has no length", "hostile.connection.head_method", _no_length)
 
 # --- files ---
 class _AnyPath(str):
-    """A path that is every path."""
+    """A path that equals every other path."""
 
     __slots__ = ()
 
@@ -327,7 +327,7 @@ around(
     "plan",
     _replanned(ended_at=lambda plan: min(plan.ended_at, plan.created_at + 86_400)),
 )
-around("completed in the reply", "life.instant", videos, "created_view", _already_completed)
+around("completed in the first response", "life.instant", videos, "created_view", _already_completed)
 replaced("the callback stays", "life.finished", callbacks.reschedule, lambda service, account, task: None)
 replaced("never settled", "life.running", tasks.settle, lambda account, now: None)
 part(
@@ -424,7 +424,7 @@ wrapped("released too early", "callback.manner.held", callbacks.record_attempt, 
 part("half as late", "callback.manner.again", callbacks, "LATE_DELAY", 30.0)
 part("a slow duplicate", "callback.manner.duplicate", delivery, "DUPLICATE_AFTER", 5.0)
 replaced("held for ever", "callback.manner.order", callbacks._release_held, lambda *_: None)
-replaced("reply first", "callback.manner.before", app._callback_wait, lambda service, scheduler: _no_wait)
+replaced("response first", "callback.manner.before", app._callback_wait, lambda service, scheduler: _no_wait)
 
 
 # --- faults of the mock's own responses ---

@@ -163,8 +163,8 @@ def _replay_while_unended(replay: Any, service: Any, account: Any, exchange: Any
 
 
 def _replay_any_body(replay: Any, service: Any, account: Any, exchange: Any, fingerprint: bytes) -> Any:
-    reply = account.stored_reply(videos._idempotency_key(exchange))
-    return replay(service, account, exchange, fingerprint if reply is None else reply.fingerprint)
+    stored = account.stored_reply(videos._idempotency_key(exchange))
+    return replay(service, account, exchange, fingerprint if stored is None else stored.fingerprint)
 
 
 def _replay_of_all_accounts(replay: Any, service: Any, account: Any, exchange: Any, fingerprint: bytes) -> Any:
@@ -195,7 +195,7 @@ REPLAYS: Table = {
     "replay unmarked": ("idempotency.replay", responses(without("idempotency-replayed"))),
     "nothing remembered": (
         "idempotency.replay idempotency.replay.later idempotency.conflict",
-        part(MemoryAccount, "store_reply", lambda self, key, reply: None),
+        part(MemoryAccount, "store_reply", lambda self, key, response: None),
     ),
     "forgotten at the end": ("idempotency.replay.later", wrapped(videos._replay, _replay_while_unended)),
     "any body": ("idempotency.conflict", wrapped(videos._replay, _replay_any_body)),
