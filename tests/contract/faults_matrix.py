@@ -14,7 +14,7 @@ from sora_mock.verify.rule import Rule
 from tests.contract import forked
 from tests.contract.faults import FAULTS
 from tests.contract.faults.planting import Fault
-from tests.contract.forked import Job, Run
+from tests.contract.forked import Job, Run, positive
 
 LONGEST = 180.0
 """Real seconds that the whole matrix may take on two processors."""
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", default="*", metavar="PATTERN", help="faults with such a name, or a rule of such an id"
     )
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
+    parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--reasons", action="store_true", help="print what each rule said of each fault")
     options = parser.parse_args(arguments)
     began = time.monotonic()

@@ -28,6 +28,14 @@ LONGEST: Final = 180
 """Real seconds for one run; then its child is ended."""
 
 
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 @dataclass(frozen=True)
 class Job:
     """One run of the suite.

@@ -18,7 +18,7 @@ from sora_mock.verify.results import UNVERIFIED
 from sora_mock.verify.rule import Rule
 from sora_mock.verify.target import is_mock
 from tests.contract import forked
-from tests.contract.forked import LONGEST, Job, Run
+from tests.contract.forked import LONGEST, Job, Run, positive
 from tests.contract.mutation import Site, mutant, sample
 from tests.contract.mutation_scope import SCOPES, SOURCES
 
@@ -164,10 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 for every result; 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="mutate", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the random choice (1)")
-    parser.add_argument("--count", type=int, default=200, metavar="N", help="changes (200)")
+    parser.add_argument("--count", type=positive, default=200, metavar="N", help="changes (200)")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="of these, those in FILE")
     parser.add_argument("--number", action="append", default=[], metavar="NAME", help="of these, the one of that name")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes at once (2)")
+    parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="processes at once (2)")
     parser.add_argument("--list", action="store_true", help="prints the changes and runs nothing")
     options = parser.parse_args(arguments)
     if any(file not in SCOPES for file in options.only):

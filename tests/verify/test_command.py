@@ -54,6 +54,35 @@ def test_a_choice_that_selects_no_rule_is_2(url: str, flags: tuple[str, ...]) ->
     assert "sora-mock verify: no rule" in err
 
 
+@pytest.mark.parametrize("only", ["nosuch.*", "auth.*?nothing"])
+def test_a_pattern_that_selects_no_rule_is_2_with_workers_too(url: str, only: str) -> None:
+    code, out, err = verify(url, "--only", only)
+    assert (code, err.count("no rule")) == (2, 1), out
+
+
+def test_a_pattern_that_selects_only_generated_requests_runs_them(url: str) -> None:
+    code, out, err = verify(url, "--only", "generated.c*", "--skip", "generated.create.*", "--max-examples", "1")
+    assert code == 0, out + err
+    assert re.search("^generated +1 passed", out, re.MULTILINE)
+
+
+def test_a_wrong_expression_for_pytest_is_2(url: str) -> None:
+    code, _, err = verify(url, "--", "-k", "money and (")
+    assert code == 2
+    assert "Traceback" not in err
+
+
+def test_pytest_selects_by_ids_too(url: str) -> None:
+    code, out, _ = verify(url, "--", "-k", "auth.key.works")
+    assert code == 0
+    assert "1 passed" in out
+
+
+def test_what_a_project_sets_for_its_own_tests_is_ignored(url: str) -> None:
+    code, out, err = verify(url, "--only", "auth.key.works", PYTEST_ADDOPTS="--nosuch", PYTEST_PLUGINS="nosuch")
+    assert code == 0, out + err
+
+
 def test_a_mock_that_does_not_let_the_suite_in_is_2() -> None:
     with MockServer(port=0, keys=("sk-only",)) as server:
         code, _, err = verify(server.url)

@@ -40,6 +40,7 @@ def test_what_a_budget_buys(
     assert front.spent == spent
     report = json.loads(file.read_text())
     assert report["target"] == "live"
+    assert report["spent"] >= spent
     assert report["counts"]["passed"] >= least
     paid = [rule for rule in report["rules"] if rule["price"] and not {"mock", "clock"} & set(rule["needs"])]
     assert sum(rule["outcome"] == "passed" for rule in paid) == proved
@@ -164,9 +165,10 @@ def test_a_ledger_that_is_none_is_one_line_and_nothing_is_sent(service: tuple[st
     assert len(err.splitlines()) <= 2
 
 
-def test_several_processes_on_a_live_target_are_2(service: tuple[str, Posing]) -> None:
+@pytest.mark.parametrize("flags", [("-n", "2"), ("-d", "--tx", "2*popen"), ("--dist", "load", "--tx", "popen")])
+def test_several_processes_on_a_live_target_are_2(service: tuple[str, Posing], flags: tuple[str, ...]) -> None:
     url, front = service
-    code, _, err = verify(url, *LIVE, "--max-credits", "6", "--", "-n", "2")
+    code, _, err = verify(url, *LIVE, "--max-credits", "6", "--", *flags)
     assert (code, front.spent) == (2, 0)
     assert "one process" in err
 

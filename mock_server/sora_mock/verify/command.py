@@ -23,9 +23,6 @@ from sora_mock.verify.target import target_of, target_url
 MAX_PROCESSES: Final = 2
 """Workers of pytest-xdist. The mock under test needs a processor too."""
 
-_ONE_PROCESS: Final = {"-x", "--exitfirst", "--pdb", "--lf", "--last-failed", "--ff", "--failed-first", "--sw", "-s"}
-"""Arguments of pytest with which `verify` starts no workers."""
-
 _SHOWN: Final = ("--no-header", "-q", "--tb=short", "-o", "console_output_style=classic")
 """Arguments of pytest: it shows failures, and no letter for each test, because the bar replaces the letters."""
 
@@ -62,6 +59,9 @@ def _stopped(stop: Stop) -> int:
 def _run(options: argparse.Namespace) -> int:
     arguments = _arguments()
     plugins: list[object] = [watch := _Watch()]
+    if options.list and options.url is not None and options.url.startswith("-"):
+        # the list needs no URL, so the first argument of pytest came in its place
+        options.pytest_arguments = (options.url, *options.pytest_arguments)
     if options.list:
         # only the list is printed
         arguments += ["-p", "no:terminal", "--contract-no-openapi"]
@@ -82,6 +82,9 @@ def _run(options: argparse.Namespace) -> int:
     # nor by the workers and the second process
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    # what a project sets for its own tests
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(name, None)
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "sora-mock-hypothesis"))
     return _exit_code(pytest.main(arguments, plugins=plugins), watch)
 
@@ -106,11 +109,12 @@ def _arguments(*, workers: bool = True) -> list[str]:
 
 
 def _is_in_one_process(options: argparse.Namespace) -> bool:
-    """Whether `verify` starts no workers. With `-n`, pytest starts those that the user asks for."""
-    given: Sequence[str] = options.pytest_arguments
+    """Whether `verify` starts no workers: for single ids, and where the user gives arguments to pytest.
+
+    Many of those need one process, as `-x` and `--pdb`. With `-n`, pytest starts the workers that the user asks for.
+    """
     one_id = bool(options.only) and not any(set(each) & set("*?[") for each in options.only)
-    wanted = any(each.split("=")[0] in _ONE_PROCESS or each.startswith("-n") for each in given)
-    return one_id or wanted or find_spec("xdist") is None
+    return one_id or bool(options.pytest_arguments) or find_spec("xdist") is None
 
 
 def _keyword(arguments: Sequence[str]) -> str:
@@ -144,6 +148,11 @@ class _Watch:
     def pytest_configure(self, config: pytest.Config) -> None:
         self.config = config
 
+    @property
+    def found_in_second_process(self) -> bool:
+        """Whether there are results although this process selected no test."""
+        return self.config is not None and bool(self.config.stash[plugin.RESULTS].by_id)
+
 
 def _exit_code(code: int | pytest.ExitCode, watch: _Watch) -> int:
     stop: Stop | None = None if watch.config is None else watch.config.stash.get(plugin.STOPPED, None)
@@ -154,6 +163,8 @@ def _exit_code(code: int | pytest.ExitCode, watch: _Watch) -> int:
         return EXIT_BROKEN
     if code == pytest.ExitCode.INTERRUPTED:
         print("sora-mock verify: interrupted; the reports hold the results until then", file=sys.stderr)
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and watch.found_in_second_process:
+        code = pytest.ExitCode.OK
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         print("sora-mock verify: no rule is selected", file=sys.stderr)
     found: Any = _EXIT_CODES.get(pytest.ExitCode(code), EXIT_BROKEN)

@@ -4,8 +4,11 @@ import os
 import shlex
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from sora_mock.domain.ledger import to_credits
+from sora_mock.guard.ledger import LedgerError, SpendingLedger, SpendingLimits
 from sora_mock.verify import choice, evidence, report
 from sora_mock.verify.exits import EXIT_USAGE, Stop
 from sora_mock.verify.flags import API_KEY_ENV, MAX_EXAMPLES
@@ -39,7 +42,8 @@ def check_writable(path: Path | None) -> None:
 def write(target: Target, options: Namespace, results: Sequence[Result]) -> list[str]:
     """Writes what the flags ask for; a line for each file that could not be written, which does not stop the others."""
     known, unwritten = _keep(options.evidence, results, target.kind)
-    finished = report.Report(target.shown_url, target.kind, options.seed, results, known, options.max_credits)
+    spent = None if target.ledger is None else spent_credits(Path(target.ledger))
+    finished = report.Report(target.shown_url, target.kind, options.seed, results, known, options.max_credits, spent)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     files = (
         (options.json, report.as_json, "w"),
@@ -54,6 +58,15 @@ def write(target: Target, options: Namespace, results: Sequence[Result]) -> list
             except OSError as problem:
                 unwritten.append(f"cannot write {path}: {problem.strerror}")
     return unwritten
+
+
+def spent_credits(ledger: Path) -> float | None:
+    """The credits that a guard counts in its ledger, reservations included; None where it cannot be read."""
+    try:
+        with closing(SpendingLedger(ledger, SpendingLimits(0))) as opened:
+            return float(to_credits(opened.book().spent))
+    except LedgerError:
+        return None
 
 
 def _keep(path: Path | None, results: Sequence[Result], kind: str) -> tuple[evidence.Evidence, list[str]]:

@@ -1,5 +1,6 @@
 """The pytest plugin of the contract suite: target, choice and order of rules, reports. PYTEST_DONT_REWRITE"""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -133,9 +134,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         stop_session(config, stop)
         return
     config.stash[ENDS_AT] = time.monotonic() + MAX_RUN_SECONDS[target.is_mock]
-    if not target.is_mock and getattr(config.option, "numprocesses", None):
+    if not target.is_mock and is_distributed(config):
         reason = "a live target is checked in one process, because one guard holds its budget: leave out -n"
         stop_session(config, Stop(EXIT_USAGE, reason))
+
+
+def is_distributed(config: pytest.Config) -> bool:
+    """Whether xdist starts other processes for the tests."""
+    option = config.option
+    return bool(
+        getattr(option, "numprocesses", None) or getattr(option, "tx", None) or getattr(option, "dist", "no") != "no"
+    )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Reads the rule of a test. Its id is a keyword for `-k`."""
+    try:
+        rule = rule_of(item)
+    except ValueError as problem:
+        raise pytest.UsageError(str(problem)) from None
+    if rule is not None:
+        item.stash[RULE] = rule
+        item.extra_keyword_matches.add(rule.id)
 
 
 def stop_session(config: pytest.Config, stop: Stop) -> None:
@@ -146,17 +166,15 @@ def stop_session(config: pytest.Config, stop: Stop) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Reads the rules, leaves out those that the flags leave out, and orders the others."""
+    """Leaves out the rules that the flags leave out, and orders the others."""
     options = config.stash[OPTIONS]
-    try:
-        _read_rules(items)
-    except ValueError as problem:
-        raise pytest.UsageError(str(problem)) from None
+    _check_rules(items)
     selected = [each for each in items if choice.selects(options.only, options.skip, each.stash[RULE].id)]
     if len(selected) < len(items):
         config.hook.pytest_deselected(items=[each for each in items if each not in selected])
     items[:] = selected
-    if not items and (options.only or options.skip) and not options.list:
+    # a process beside this one may have some; the one that reports knows all
+    if not items and (options.only or options.skip) and not (options.list or is_worker(config)):
         stop_session(config, Stop(EXIT_USAGE, "no rule has such an id; --list shows them all"))
     target = config.stash.get(TARGET, None)
     if target is not None and not target.is_mock:
@@ -164,16 +182,16 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         _start_guard(config, target)
 
 
-def _read_rules(items: list[pytest.Item]) -> None:
+def _check_rules(items: list[pytest.Item]) -> None:
+    """Raises UsageError for a test without a rule, and for an id that two tests have."""
     known: dict[str, str] = {}
     for item in items:
-        rule = rule_of(item)
+        rule = item.stash.get(RULE, None)
         if rule is None:
-            raise ValueError(f"{item.nodeid} has no marker contract(id=..., source=...)")
+            raise pytest.UsageError(f"{item.nodeid} has no marker contract(id=..., source=...)")
         if rule.id in known:
-            raise ValueError(f"two tests have the id {rule.id}: {known[rule.id]} and {item.nodeid}")
+            raise pytest.UsageError(f"two tests have the id {rule.id}: {known[rule.id]} and {item.nodeid}")
         known[rule.id] = item.nodeid
-        item.stash[RULE] = rule
 
 
 def _start_guard(config: pytest.Config, target: Target) -> None:
@@ -194,7 +212,8 @@ def _choose_affordable(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen, reasons, _ = choice.affordable(rules, max(0.0, options.max_credits - rejection), frozenset(available))
     if options.only and not chosen:
         stop_session(config, Stop(EXIT_BUDGET, f"none of the rules of --only can be bought: {reasons[rules[0].id]}"))
-    if options.max_credits > 0 and not options.only and not any(rule.price for rule in chosen):
+    is_priced = any(rule.price for rule in rules)
+    if options.max_credits > 0 and not options.only and is_priced and not any(rule.price for rule in chosen):
         stop_session(config, Stop(EXIT_BUDGET, f"{options.max_credits:g} credits cannot buy a single rule"))
     order = {rule.id: number for number, rule in enumerate(chosen)}
     for item in items:
@@ -213,8 +232,14 @@ def pytest_runtestloop(session: pytest.Session) -> object:
     if config.option.contract_no_openapi:
         rules += [rule for rule in openapi_rules() if choice.selects(options.only, options.skip, rule.id)]
     session.testscollected = len(rules)
-    for rule in sorted(rules, key=lambda rule: rule.area):
-        print(f"{rule.id:42}  {rule.price or '-':>5}  {rule.claim}")
+    lines = [
+        f"{each.id:42}  {each.price or '-':>5}  {each.claim}" for each in sorted(rules, key=lambda each: each.area)
+    ]
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        # the reader has seen enough, as `head` does; the interpreter flushes once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return True
 
 

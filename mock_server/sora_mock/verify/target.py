@@ -1,9 +1,11 @@
 """Finds out what the target is, and puts the guard in front of a live one."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from sora_mock.client.http import Client, Unreachable
@@ -29,11 +31,13 @@ class Target:
     """The server under test.
 
     url: where the tests send their requests; for the live service, that of the guard. shown_url: as the user wrote it.
+    ledger: the file in which the guard counts; None without a guard.
     """
 
     url: str
     is_mock: bool
     shown_url: str
+    ledger: str | None = None
 
     @property
     def kind(self) -> str:
@@ -98,11 +102,13 @@ def target_of(url: str, options: Any) -> Target:
 @contextmanager
 def guarded(target: Target, options: Any) -> Iterator[Target]:
     """A live target through a guard of its own. Raises Stop before anything is sent with a key."""
-    try:
-        with live.guarded(_guard_flags(target.url, options)) as guard_url:
-            yield replace(target, url=guard_url)
-    except live.NoGuard as problem:
-        raise Stop(EXIT_USAGE, str(problem)) from None
+    with tempfile.TemporaryDirectory(prefix="sora-mock-ledger-") as folder:
+        ledger = str(options.ledger or Path(folder, "ledger.jsonl"))
+        try:
+            with live.guarded(_guard_flags(target.url, options, ledger)) as guard_url:
+                yield replace(target, url=guard_url, ledger=ledger)
+        except live.NoGuard as problem:
+            raise Stop(EXIT_USAGE, str(problem)) from None
 
 
 def _check_access(url: str) -> None:
@@ -113,16 +119,17 @@ def _check_access(url: str) -> None:
         raise Stop(EXIT_USAGE, f"{url} is a mock: give its address without a path") from None
     except Unreachable as problem:
         raise Stop(EXIT_UNREACHABLE, f"{url} does not respond: {problem}") from None
+    if status == 200 and not (isinstance(body, dict) and isinstance(body.get("now"), float | int)):
+        raise Stop(EXIT_USAGE, f"{url} is no mock of this kind: GET /__mock/clock gets {str(body)[:80]}")
     if status != 200:
         raise Stop(EXIT_USAGE, f"the mock at {url} does not let the suite use its control API ({status}): {body}")
 
 
-def _guard_flags(url: str, options: Any) -> list[str]:
-    flags = ["--target", url, "--max-credits", f"{options.max_credits:.4f}", "--port", "0"]
+def _guard_flags(url: str, options: Any, ledger: str) -> list[str]:
+    flags = ["--target", url, "--ledger", ledger, "--max-credits", f"{options.max_credits:.4f}", "--port", "0"]
     flags += ["--api-key-env", options.api_key_env]
     if options.surprise_credits is not None:
         flags += ["--surprise-credits", f"{options.surprise_credits:.4f}"]
-    for name in ("ledger", "record"):
-        if getattr(options, name) is not None:
-            flags += [f"--{name}", str(getattr(options, name))]
+    if options.record is not None:
+        flags += ["--record", str(options.record)]
     return flags
