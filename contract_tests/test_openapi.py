@@ -101,7 +101,9 @@ def send(service: Service) -> Iterator[Callable[[Case], None]]:
             # they prove nothing about the case
             headers = {name: values[0] for name, values in response.headers.items()}
             sent = httpx.Request(case.method, service.target.url)
-            check_live(httpx.Response(response.status_code, headers=headers, content=response.content, request=sent))
+            check_live(
+                httpx.Response(response.status_code, headers=headers, content=response.text.encode(), request=sent)
+            )
         case.validate_response(response)
 
     with requests.Session() as session:

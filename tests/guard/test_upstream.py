@@ -140,9 +140,9 @@ def test_replies_full_of_escapes_delay_neither_other_requests_nor_the_end(tmp_pa
             replies = [each.result() for each in hostile]
             assert all("too large to search for the key" in each.json()["error"]["message"] for each in replies)
             assert {error_code(each) for each in replies} == {"guard_no_reply"}
-            # a search on the event loop takes many seconds
+            # eight responses of up to 16 MiB are there at once; a search on the event loop takes many seconds
             assert slowest < 2
-            assert peak_mib(guard.process.pid) - before < 300
+            assert peak_mib(guard.process.pid) - before < 450
             assert client.post(f"{CREATE}", json=ORDER).status_code == 200
             began = stopwatch()
             guard.stop()
