@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time  # noqa: TID251  # measures real seconds
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -139,6 +140,9 @@ class _Forks:
 
 def _fork(session: pytest.Session, items: Mapping[str, pytest.Item], job: Job, path: Path) -> int:
     """The process id of a child that runs a job and writes what it found."""
+    if (threads := threading.enumerate()) != [threading.main_thread()]:
+        # a lock that another thread holds stays locked in the child; Python 3.12 and later warn of it
+        raise RuntimeError(f"a fork needs a process without other threads, got {threads}")
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     child = os.fork()
