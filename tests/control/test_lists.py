@@ -10,9 +10,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 
 from sora_mock.app import create_app
-from sora_mock.callbacks.batches import Batches
 from sora_mock.control import lists
 from sora_mock.domain.fault import TRANSPORT
+from sora_mock.runtime.batches import Batches
 from tests.frozen import ORDER
 
 PATHS = ["/__mock/requests", "/__mock/tasks", "/__mock/deliveries", "/__mock/inbox/hook"]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sora_mock.callbacks.batches import Batches
 from sora_mock.domain.clock import MAX_TIME
 from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination
 from sora_mock.domain.events import CallbackPlanned
+from sora_mock.runtime.batches import Batches
 from sora_mock.runtime.clock import stopwatch
 from sora_mock.service import callbacks, clocks
 from sora_mock.service.context import Service

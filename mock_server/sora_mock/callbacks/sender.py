@@ -15,10 +15,10 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import h11
 import msgspec
 
-from sora_mock.callbacks.batches import Batches
 from sora_mock.callbacks.resolver import Resolver, UnknownHost
 from sora_mock.domain.callback_url import Address, address_rejection
 from sora_mock.domain.delivery import MAX_REPLY_BYTES, TIMEOUT
+from sora_mock.runtime.batches import Batches
 from sora_mock.version import VERSION
 
 USER_AGENT: Final = f"sora-mock/{VERSION}"

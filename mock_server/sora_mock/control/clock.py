@@ -7,12 +7,12 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sora_mock.callbacks.batches import Batches
 from sora_mock.callbacks.scheduler import Scheduler
 from sora_mock.control.errors import ControlError, bad_body, json_response
 from sora_mock.control.reading import Fields, account_key, boolean, read_fields, service_of
 from sora_mock.domain.clock import MAX_SPEED, MAX_TIME
 from sora_mock.domain.values import json_number
+from sora_mock.runtime.batches import Batches
 from sora_mock.service import clocks
 from sora_mock.service.context import Service
 

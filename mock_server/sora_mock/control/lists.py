@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from sora_mock.callbacks.batches import Batches
 from sora_mock.control.reading import Fields
 from sora_mock.domain.fault import TRANSPORT
+from sora_mock.runtime.batches import Batches
 from sora_mock.runtime.clock import stopwatch
 
 MAX_LIST_BYTES: Final = 16 * 1024 * 1024
@@ -43,9 +43,7 @@ class Lists:
         if loop is not self._loop:
             # a lock belongs to one event loop; in process, the next test may use the application in another one
             self._loop, self._lock = loop, asyncio.Lock()
-        async with AsyncExitStack() as stack:
-            if key is None:
-                await stack.enter_async_context(self._lock)
+        async with self._lock if key is None else nullcontext():
             yield ListBuilder(self._slices, request)
 
 

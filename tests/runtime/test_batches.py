@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sora_mock.callbacks.batches import Batches
+from sora_mock.runtime.batches import Batches
 
 
 async def rounds_of(batches: Batches, count: int) -> list[list[int]]:
