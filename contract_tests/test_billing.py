@@ -17,6 +17,7 @@ START = 1000.0
 PRICES = {10: TEN_SECONDS, 15: FIFTEEN_SECONDS}
 NO_TASK = "/v1/tasks/task-unified-1000000000-00000000"
 INSUFFICIENT = (402, "insufficient_quota", "insufficient_quota", "Insufficient quota. Please top up your account.")
+TOO_LITTLE = "published contract, responses 402 of the create request; clients of the service, credits (C)"
 
 
 def account_of(mock: Account) -> tuple[float, ...]:
@@ -222,7 +223,7 @@ def test_a_create_request_that_moderation_rejects_at_once_costs_nothing(
 
 @pytest.mark.contract(
     id="money.402.*",
-    source="published contract, responses 402 of the create request; clients of the service, credits (C)",
+    source=TOO_LITTLE,
     needs={"mock", "ledger"},
 )
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_a_balance_of_the_price_is_enough(service: Service, mock: Account, balan
 
 @pytest.mark.contract(
     id="money.402.*",
-    source="published contract, responses 402 of the create request; clients of the service, credits (C)",
+    source=TOO_LITTLE,
     needs={"mock", "ledger"},
 )
 @pytest.mark.parametrize(

@@ -163,6 +163,18 @@ def pipelined_floods(run: Run) -> None:
             run.within("end after SIGTERM", target.stop(), 2.0)
 
 
+def _ask_as_new_clients(run: Run, port: int, count: int, others: str) -> None:
+    """Each of `count` new clients must get a response in time. others: what occupies the server, for the report."""
+    for _ in range(count):
+        began = perf_counter()
+        try:
+            status = Client(port, 5.0).ask("GET", "/v1/credits", "sk-ordinary").status
+        except OSError:
+            status = 0
+        run.check(status == 200, f"a new client got {status} beside {others}")
+        run.within("longest wait of a new client", perf_counter() - began, 5.0)
+
+
 @attack(
     what="silent connections and incomplete requests until the server has no file descriptor left",
     promise="new clients are still served",
@@ -180,15 +192,7 @@ def few_descriptors(run: Run) -> None:
                 connection.sendall((b"", b"GET /v1/cre", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")[number % 3])
                 silent.append(connection)
         run.tried += len(silent)
-        for _ in range(20):
-            began = perf_counter()
-            try:
-                status = Client(target.port, 5.0).ask("GET", "/v1/credits", "sk-ordinary").status
-            except OSError:
-                status = 0
-            run.check(status == 200, f"a new client got {status} beside {len(silent)} silent connections")
-            if status == 200:
-                run.within("longest wait of a new client", perf_counter() - began, 5.0)
+        _ask_as_new_clients(run, target.port, 20, f"{len(silent)} silent connections")
         for connection in silent:
             connection.close()
         run.check(target.client.ask("GET", "/v1/credits", "sk-ordinary").status == 200, "the server is not alive")
@@ -211,14 +215,7 @@ def waits_with_few_descriptors(run: Run) -> None:
                 connection.sendall(request("GET", f"/__mock/inbox/{number % 3}?wait=60", usual("sk-wait")))
                 waits.append(connection)
         run.tried += len(waits)
-        for _ in range(30):
-            began = perf_counter()
-            try:
-                status = Client(target.port, 5.0).ask("GET", "/v1/credits", "sk-ordinary").status
-            except OSError:
-                status = 0
-            run.check(status == 200, f"a new client got {status} beside {len(waits)} requests that wait")
-            run.within("longest wait of a new client", perf_counter() - began, 5.0)
+        _ask_as_new_clients(run, target.port, 30, f"{len(waits)} requests that wait")
         for connection in waits:
             connection.close()
         run.within("end after SIGTERM", target.stop(), 2.3)

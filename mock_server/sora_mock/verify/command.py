@@ -57,26 +57,35 @@ def _stopped(stop: Stop) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    arguments = _arguments()
-    plugins: list[object] = [watch := _Watch()]
-    if options.list and options.url is not None and options.url.startswith("-"):
-        # the list needs no URL, so the first argument of pytest came in its place
-        options.pytest_arguments = (options.url, *options.pytest_arguments)
     if options.list:
-        # only the list is printed
-        arguments += ["-p", "no:terminal", "--contract-no-openapi"]
-    else:
-        options.url = target_url(options.url)
-        _check_files(options)
-        arguments += [f"--base-url={options.url}", *_SHOWN]
-    arguments += [*pytest_arguments(options), *options.pytest_arguments]
+        return _list(options)
+    options.url = target_url(options.url)
+    _check_files(options)
+    given = [*pytest_arguments(options), *options.pytest_arguments]
+    arguments = [*_arguments(), f"--base-url={options.url}", *_SHOWN, *given]
+    plugins: list[object] = []
     generates = may_be_selected(options.only, options.skip, _keyword(options.pytest_arguments))
-    if generates and not options.list:
+    if generates:
         arguments += _seeded(options)
-    if not options.list and target_of(options.url, options).is_mock and not _is_in_one_process(options):
+    if target_of(options.url, options).is_mock and not _is_in_one_process(options):
         if generates:
             plugins.append(SecondProcess(_of_second_process(options)))
         arguments += ["-n", str(min(MAX_PROCESSES, os.cpu_count() or 1)), "--contract-no-openapi"]
+    return _pytest(arguments, plugins)
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Prints the rules, and nothing of pytest's own."""
+    given = [*options.pytest_arguments]
+    if options.url is not None and options.url.startswith("-"):
+        # the list needs no URL, so the first argument of pytest came in its place
+        given.insert(0, options.url)
+    return _pytest([*_arguments(), "-p", "no:terminal", "--contract-no-openapi", *pytest_arguments(options), *given])
+
+
+def _pytest(arguments: Sequence[str], plugins: Sequence[object] = ()) -> int:
+    """Runs pytest and returns our exit code."""
+    watch = _Watch()
     # nothing is written beside the suite, which may be in site-packages
     sys.dont_write_bytecode = True
     # nor by the workers and the second process
@@ -86,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "sora-mock-hypothesis"))
-    return _exit_code(pytest.main(arguments, plugins=plugins), watch)
+    return _exit_code(pytest.main([*arguments], plugins=[watch, *plugins]), watch)
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -164,6 +173,7 @@ def _exit_code(code: int | pytest.ExitCode, watch: _Watch) -> int:
     if code == pytest.ExitCode.INTERRUPTED:
         print("sora-mock verify: interrupted; the reports hold the results until then", file=sys.stderr)
     if code == pytest.ExitCode.NO_TESTS_COLLECTED and watch.found_in_second_process:
+        # a failure there would be TESTS_FAILED
         code = pytest.ExitCode.OK
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         print("sora-mock verify: no rule is selected", file=sys.stderr)

@@ -135,7 +135,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     config.stash[ENDS_AT] = time.monotonic() + MAX_RUN_SECONDS[target.is_mock]
     if not target.is_mock and is_distributed(config):
-        reason = "a live target is checked in one process, because one guard holds its budget: leave out -n"
+        reason = (
+            "a live target is checked in one process, because one guard holds its budget: leave out -n, -d and --tx"
+        )
         stop_session(config, Stop(EXIT_USAGE, reason))
 
 
@@ -169,9 +171,13 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     """Leaves out the rules that the flags leave out, and orders the others."""
     options = config.stash[OPTIONS]
     _check_rules(items)
-    selected = [each for each in items if choice.selects(options.only, options.skip, each.stash[RULE].id)]
-    if len(selected) < len(items):
-        config.hook.pytest_deselected(items=[each for each in items if each not in selected])
+    selected: list[pytest.Item] = []
+    deselected: list[pytest.Item] = []
+    for item in items:
+        is_wanted = choice.selects(options.only, options.skip, item.stash[RULE].id)
+        (selected if is_wanted else deselected).append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
     items[:] = selected
     # a process beside this one may have some; the one that reports knows all
     if not items and (options.only or options.skip) and not (options.list or is_worker(config)):

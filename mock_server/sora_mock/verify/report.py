@@ -2,14 +2,14 @@
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from string import Template
 
 from sora_mock.runtime.package_data import data_folder
 from sora_mock.verify.evidence import TARGETS, Evidence, last_outcome
-from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, counts
+from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, by_area, counts
 from sora_mock.version import VERSION
 
 
@@ -36,14 +36,6 @@ class Report:
         """The results: failures, then unverified ones, then the others."""
         order = (FAILED, UNVERIFIED, PASSED)
         return sorted(self.results, key=lambda result: order.index(result.outcome))
-
-    @property
-    def areas(self) -> Mapping[str, list[Result]]:
-        """The results by area, in the order in which the areas came."""
-        found: dict[str, list[Result]] = {}
-        for result in self.results:
-            found.setdefault(result.rule.area, []).append(result)
-        return found
 
 
 def as_json(report: Report) -> str:
@@ -79,7 +71,7 @@ def as_html(report: Report) -> str:
         about=html.escape(
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, sora-mock {VERSION}, seed {report.seed}{budget}{spent}"
         ),
-        areas="\n".join(_area_row(area, results) for area, results in report.areas.items()),
+        areas="\n".join(_area_row(area, results) for area, results in by_area(report.results).items()),
         rules="\n".join(_rule_row(report, result) for result in report.worst_first),
     )
 

@@ -86,6 +86,14 @@ def counts(results: Sequence[Result]) -> dict[str, int]:
     return {outcome: found[outcome] for outcome in OUTCOMES}
 
 
+def by_area(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results by the area of their rules, in the order in which the areas came."""
+    areas: dict[str, list[Result]] = {}
+    for result in results:
+        areas.setdefault(result.rule.area, []).append(result)
+    return areas
+
+
 def reason_of(report: "pytest.TestReport") -> str:
     """Why a test failed or was skipped, in one line without control characters."""
     found: Any = report.longrepr

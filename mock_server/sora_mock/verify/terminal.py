@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import pytest
 
-from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, Results, counts
+from sora_mock.verify.results import FAILED, OUTCOMES, PASSED, UNVERIFIED, Result, Results, by_area, counts
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
@@ -41,7 +41,7 @@ class Terminal:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keeps the result of a phase of a test."""
         self.results.add(report)
-        if report.when == "teardown":
+        if report.when == "teardown" and self._watched is not None:
             self._show(self.bar())
 
     @pytest.hookimpl(tryfirst=True)
@@ -81,11 +81,9 @@ class Terminal:
 
 def area_lines(results: list[Result]) -> list[str]:
     """A line for each area: how many passed, failed and were not checked, and their seconds."""
-    areas: dict[str, list[Result]] = {}
-    for result in results:
-        areas.setdefault(result.rule.area, []).append(result)
     return [
-        f"{area:16} {_counted(found):44} {sum(each.seconds for each in found):7.2f} s" for area, found in areas.items()
+        f"{area:16} {_counted(found):44} {sum(each.seconds for each in found):7.2f} s"
+        for area, found in by_area(results).items()
     ]
 
 
