@@ -11,6 +11,7 @@ from sora_mock.domain.delivery import TIMEOUT, Attempt, Delivery, Destination
 from sora_mock.domain.events import CallbackPlanned
 from sora_mock.runtime.batches import Batches
 from sora_mock.runtime.clock import stopwatch
+from sora_mock.runtime.connections import file_limit
 from sora_mock.service import callbacks, clocks
 from sora_mock.service.context import Service
 from sora_mock.service.tasks import settle
@@ -283,12 +284,4 @@ class Scheduler:
 
 def max_concurrent() -> int:
     """Attempts that may run at once: each holds an open file."""
-    try:
-        # not on every system
-        import resource
-    except ImportError:
-        return MAX_CONCURRENT
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return MAX_CONCURRENT
-    return max(16, min(MAX_CONCURRENT, allowed - SPARE_FILES))
+    return max(16, min(MAX_CONCURRENT, file_limit() - SPARE_FILES))

@@ -53,17 +53,17 @@ class Connections:
 
 def connection_limit() -> int:
     """How many connections leave enough descriptors for the rest of the server; at least half of all descriptors."""
-    files = _file_limit()
+    files = file_limit()
     return max(files // 2, files - RESERVED_FILES)
 
 
 def waiting_limit() -> int:
     """How many requests may wait for something else than their client: the server cannot close their connections."""
-    return max(1, _file_limit() // 4)
+    return max(1, file_limit() // 4)
 
 
-def _file_limit() -> int:
-    """How many descriptors this process may have."""
+def file_limit() -> int:
+    """How many descriptors this process may have. Where the system has no limit, so many that no bound is reached."""
     try:
         # Windows has no such limit
         import resource
